@@ -1,0 +1,63 @@
+# `make serve` and `make test` need nothing but Python 3.11 or newer, a Linux, and an index of Python packages.
+PYTHON ?= python3
+VENV   := .venv
+VENV4  := .venv-opencv4
+BIN    := $(VENV)/bin
+PIP    := -m pip install --quiet --disable-pip-version-check
+PARTS  := setup.cfg pyproject.toml
+PYTEST := -m pytest -p no:cacheprovider
+
+.PHONY: serve models test test-opencv4 test-opencv5 lint types format accuracy calibrate clean
+
+serve: models  ## Serve on http://127.0.0.1:5000; ARGS="--port 8000" and the like are passed on
+	exec $(BIN)/faceattr-aio serve $(ARGS)
+
+models: $(VENV)/installed  ## Fetch the model files that the settings use
+	$(BIN)/faceattr-aio models pull
+
+test: $(VENV)/developing  ## All tests, on OpenCV 5; ARGS="-k upload" and the like are passed on
+	$(BIN)/faceattr-aio models pull
+	$(BIN)/python $(PYTEST) $(ARGS)
+
+test-opencv5: $(VENV)/developing  ## The tests that depend on pixels, on OpenCV 5
+	$(BIN)/faceattr-aio models pull
+	FACEATTR_TEST_OPENCV=5 $(BIN)/python $(PYTEST) -m pixels $(ARGS)
+
+test-opencv4: $(VENV4)/developing  ## The same on OpenCV 4
+	$(VENV4)/bin/faceattr-aio models pull
+	$(VENV4)/bin/faceattr-aio models pull res10-ssd res10-ssd-layers
+	FACEATTR_TEST_OPENCV=4 $(VENV4)/bin/python $(PYTEST) -m pixels $(ARGS)
+
+lint: $(VENV)/developing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/developing
+	$(BIN)/mypy
+
+format: $(VENV)/developing
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+accuracy: $(VENV)/developing  ## FACES=folder with labels.csv
+	$(BIN)/python -m bench.accuracy $(FACES)
+
+calibrate: $(VENV)/developing  ## FACES=folder with labels.csv; writes the constants beside the age model
+	$(BIN)/python -m bench.calibrate $(FACES)
+
+clean:
+	rm -rf $(VENV) $(VENV4) build dist *.egg-info .mypy_cache .ruff_cache
+
+$(VENV)/installed: $(PARTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) --editable .
+	touch $@
+
+$(VENV)/developing: $(VENV)/installed
+	$(BIN)/python $(PIP) --editable '.[dev]' 'opencv-python-headless>=5,<6'
+	touch $@
+
+$(VENV4)/developing: $(PARTS)
+	$(PYTHON) -m venv $(VENV4)
+	$(VENV4)/bin/python $(PIP) --editable '.[dev]' 'opencv-python-headless>=4.12,<5'
+	touch $@

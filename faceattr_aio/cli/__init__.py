@@ -1,0 +1,85 @@
+"""The command line: which commands and flags there are, and what an exit status means. Each command's work is in its
+own module, imported when it is called, because worker processes import this one too.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from faceattr_aio.errors import StartError
+
+FAILED, UNUSABLE = 1, 2
+"""Exit statuses: something that was asked for failed; the program could not start."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns the exit status."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        status: int = import_module(f"faceattr_aio.cli.{parsed.module}").run(parsed)
+    except StartError as error:
+        print(f"faceattr-aio: {error}", file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        return 128 + 2
+    return status
+
+
+def flags(parsed: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The flags that were given, as settings: `--max-bytes` of section `upload` is `upload.max_bytes`."""
+    given: dict[str, dict[str, Any]] = {}
+    for name, value in vars(parsed).items():
+        section, dot, key = name.partition(".")
+        if dot and value is not None:
+            given.setdefault(section, {})[key] = value
+    return given
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="faceattr-aio", description="Faces with gender and age from pictures.")
+    parser.add_argument("--version", action="version", version=metadata.version("faceattr-aio"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_analyze(commands)
+    _add_models(commands)
+    _add_config(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, summary: str, module: str = "") -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
+    command.set_defaults(module=module or name)
+    command.add_argument("--config", type=Path, metavar="FILE", help="settings (conf/faceattr.toml if it is there)")
+    return command
+
+
+def _add_serve(commands: Any) -> None:
+    serve = _command(commands, "serve", "Answer HTTP requests.")
+    serve.add_argument("--host", dest="server.host", metavar="ADDRESS")
+    serve.add_argument("--port", dest="server.port", metavar="N", help="0 lets the system choose")
+    serve.add_argument("--workers", dest="inference.workers", metavar="N", help="default: one for each core")
+    serve.add_argument("--limit", dest="inference.limit", metavar="N", help="requests in flight, running and waiting")
+    serve.add_argument("--pool", dest="inference.pool", metavar="KIND", help="auto, process or thread")
+
+
+def _add_analyze(commands: Any) -> None:
+    analyze = _command(commands, "analyze", "Find the faces in picture files.")
+    analyze.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    analyze.add_argument("--json", action="store_true", help="one JSON document a line")
+    analyze.add_argument("--annotate", type=Path, metavar="OUT", help="the picture with boxes; a folder for several")
+    analyze.add_argument("--workers", dest="inference.workers", metavar="N")
+
+
+def _add_models(commands: Any) -> None:
+    models = _command(commands, "models", "Fetch, list or verify the model files.")
+    models.add_argument("action", choices=["pull", "list", "verify"])
+    models.add_argument("names", nargs="*", metavar="NAME", help="default: those that the settings use")
+    models.add_argument("--dir", dest="models.dir", metavar="FOLDER")
+
+
+def _add_config(commands: Any) -> None:
+    config = _command(commands, "config", "Show the effective settings and where each came from.", "settings")
+    config.add_argument("action", choices=["show"])

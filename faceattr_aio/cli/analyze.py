@@ -1,0 +1,100 @@
+"""`faceattr-aio analyze`: the same work on files, without a server. One bad file does not stop the rest."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from faceattr_aio.cli import FAILED, flags
+from faceattr_aio.config import Config
+from faceattr_aio.errors import FaceattrError, StartError
+from faceattr_aio.executor import Executor, Outcome
+from faceattr_aio.pipeline import Reply, Task
+from faceattr_aio.sources import load
+
+_PIPELINE = "faces"
+_MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
+
+
+@dataclass(frozen=True)
+class _Output:
+    """Where the drawn picture of a file goes, and in which form."""
+
+    file: Path
+    media_type: str
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """0 when every file was analysed, 1 when one was not. Raises StartError."""
+    config, _ = load(flags(parsed), parsed.config)
+    outputs = _outputs(parsed.files, parsed.annotate)
+    outcomes = asyncio.run(_analyze_all(config, parsed.files, outputs))
+    for file, outcome in zip(parsed.files, outcomes, strict=True):
+        print(_json(file, outcome) if parsed.json else _text(file, outcome))
+    return FAILED if any(isinstance(outcome, FaceattrError) for outcome in outcomes) else 0
+
+
+def _outputs(files: Sequence[Path], target: Path | None) -> list[_Output | None]:
+    if target is None:
+        return [None] * len(files)
+    if len(files) == 1 and not target.is_dir():
+        if target.suffix.lower() not in _MEDIA_TYPES:
+            raise StartError(f"{target} names no picture type: end it in .jpg or .png, or name a folder.")
+        return [_Output(target, _MEDIA_TYPES[target.suffix.lower()])]
+    target.mkdir(parents=True, exist_ok=True)
+    return [_Output(target / f"{file.stem}.annotated.jpg", "image/jpeg") for file in files]
+
+
+async def _analyze_all(config: Config, files: Sequence[Path], outputs: Iterable[_Output | None]) -> list[Outcome]:
+    """As many files at a time as there are workers, and one more so that none of them waits."""
+    executor = Executor(config, processes=config.inference.pool != "thread")
+    room = asyncio.Semaphore(min(config.inference.limit_count, config.inference.worker_count + 1))
+    try:
+        await executor.start()
+        with tqdm(total=len(files), unit="file", disable=len(files) < 2, file=sys.stderr) as bar:  # noqa: PLR2004  # one is no progress
+            return await asyncio.gather(
+                *(_analyze(executor, room, file, output, bar) for file, output in zip(files, outputs, strict=True))
+            )
+    finally:
+        await executor.close()
+
+
+async def _analyze(
+    executor: Executor, room: asyncio.Semaphore, file: Path, output: _Output | None, bar: "tqdm[Any]"
+) -> Outcome:
+    async with room:
+        try:
+            reply = await executor.run(_PIPELINE, Task(file, media_type=output.media_type if output else None))
+        except FaceattrError as error:
+            return error
+        finally:
+            bar.update()
+    if output and reply.body is not None:
+        output.file.write_bytes(reply.body)
+    return reply
+
+
+def _json(file: Path, outcome: Outcome) -> str:
+    if isinstance(outcome, Reply):
+        return json.dumps({"file": str(file), **outcome.result})
+    return json.dumps({"file": str(file), "error": {"type": f"urn:faceattr:{outcome.kind}", "detail": outcome.detail}})
+
+
+def _text(file: Path, outcome: Outcome) -> str:
+    if isinstance(outcome, FaceattrError):
+        return f"{file}: {outcome.detail}"
+    lines = [_line(face) for face in outcome.result["faces"]]
+    return "\n".join([f"{file}: {len(lines)} face{'' if len(lines) == 1 else 's'}", *lines])
+
+
+def _line(face: dict[str, Any]) -> str:
+    box, age, gender = face["box"], face["age"], face["gender"]
+    place = f"{box['width']}x{box['height']} at {box['x']},{box['y']}"
+    years = f"{age['years']:.0f} years ({age['interval'][0]}-{age['interval'][1]})"
+    return f"  {gender['label']} ({gender['probability']:.0%}), {years}, {place}"

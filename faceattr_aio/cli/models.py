@@ -1,0 +1,61 @@
+"""`faceattr-aio models`: fetches, lists and verifies model files."""
+
+import argparse
+import sys
+
+from tqdm import tqdm
+
+from faceattr_aio.cli import FAILED, flags
+from faceattr_aio.config import Config
+from faceattr_aio.errors import StartError
+from faceattr_aio.model_store import ModelStore
+from faceattr_aio.sources import load
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Raises StartError."""
+    config, _ = load(flags(parsed), parsed.config)
+    store = ModelStore(config.models.dir)
+    match parsed.action:
+        case "pull":
+            return _pull(store, parsed.names or _used(config))
+        case "verify":
+            return _verify(store, parsed.names or _used(config))
+        case _:
+            return _list(store, _used(config))
+
+
+def _used(config: Config) -> list[str]:
+    """The models that the settings use, each once."""
+    entries = config.pipelines.values()
+    return list(dict.fromkeys(name for entry in entries for name in entry.declaration.models(entry.settings)))
+
+
+def _pull(store: ModelStore, names: list[str]) -> int:
+    missing = [name for name in names if not store.is_whole(name)]
+    size = sum(store.manifest[name].size for name in missing)
+    with tqdm(total=size, unit="B", unit_scale=True, desc="models", disable=not missing, file=sys.stderr) as bar:
+        store.pull(missing, bar.update)
+    print(f"{len(missing)} of {len(names)} models fetched into {store.folder}; the others were whole")
+    return 0
+
+
+def _verify(store: ModelStore, names: list[str]) -> int:
+    status = 0
+    for name in names:
+        try:
+            print(f"{name}: {store.verify(name).path} is whole")
+        except StartError as error:
+            print(f"{name}: {error}")
+            status = FAILED
+    return status
+
+
+def _list(store: ModelStore, used: list[str]) -> int:
+    for name, model in store.manifest.items():
+        state = "whole" if store.is_whole(name) else "damaged" if store.path(name).is_file() else "missing"
+        source = f"{model.wheel.package}=={model.wheel.version}" if model.wheel else model.url
+        mark = "*" if name in used else " "
+        print(f"{mark} {name:22} {state:8} {model.size:>11,} B  {model.licence:11} {source}")
+    print("* used by the settings")
+    return 0

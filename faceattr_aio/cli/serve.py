@@ -1,0 +1,110 @@
+"""`faceattr-aio serve`: a process of its own around the app. Binds, serves, and on a signal drains before it stops."""
+
+import argparse
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+
+import uvloop
+from aiohttp import web
+
+from faceattr_aio.cli import flags
+from faceattr_aio.config import Config
+from faceattr_aio.errors import StartError
+from faceattr_aio.sources import load
+from faceattr_aio.web import drain, is_idle, make_app
+
+_KEEPALIVE_S = 75.0
+_READ_BUFFER = 1 << 16
+"""Bytes; 200 connections whose bodies nobody reads take 235 KiB each with it, 779 with aiohttp's 256 KiB."""
+_PROBE_PERIOD_S = 0.5
+"""How long a balancer may take to see that we are not ready, before the port closes."""
+_POLL_S = 0.02
+_BACKLOG = 1024
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Serves until SIGTERM or SIGINT. Raises StartError."""
+    config, _ = load(flags(parsed), parsed.config)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    _bound_pixels(config)
+    with _listen(config.server.host, config.server.port) as listener:
+        uvloop.run(_serve(_with_processes(config), listener))
+    return 0
+
+
+def _with_processes(config: Config) -> Config:
+    """Here `auto` means processes: the loop stays prompt, and a decoder that crashes takes one worker with it."""
+    if config.inference.pool != "auto":
+        return config
+    return config.model_copy(update={"inference": config.inference.model_copy(update={"pool": "process"})})
+
+
+def _bound_pixels(config: Config) -> None:
+    """The decoder's own bounds, behind ours; the vision library reads them as it is imported, in the workers."""
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(config.image.max_pixels))
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except socket.gaierror as error:
+        raise StartError(f"The host {host} is not known: {error.strerror}.") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StartError(f"Port {port} on {host} is in use: end what listens there, or choose another.") from error
+        raise StartError(f"Port {port} on {host} cannot be opened: {error.strerror}.") from error
+
+
+async def _serve(config: Config, listener: socket.socket) -> None:
+    stopping = _signalled()
+    app = make_app(config)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,  # else a refused gzip bomb is inflated while it is drained
+        keepalive_timeout=_KEEPALIVE_S,
+        lingering_time=config.upload.timeout_s,
+        read_bufsize=_READ_BUFFER,
+        shutdown_timeout=1.0,
+    )
+    try:
+        await runner.setup()
+        site = web.SockSite(runner, listener)
+        await site.start()
+        host, port, *_ = listener.getsockname()
+        print(f"faceattr-aio: serving on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+        await stopping.wait()
+        await _drain(app, site, config.server.drain_s)
+    finally:
+        await runner.cleanup()
+
+
+def _signalled() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; a second one ends the process: nothing that it holds has a name on disk."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if stopping.is_set():
+            os._exit(1)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopping
+
+
+async def _drain(app: web.Application, site: web.SockSite, drain_s: float) -> None:
+    """Readiness goes down first; balancers see it; the port closes; what was accepted ends, within `drain_s`."""
+    drain(app)
+    async with asyncio.timeout(drain_s):
+        await asyncio.sleep(_PROBE_PERIOD_S)
+        await site.stop()
+        while not is_idle(app):  # noqa: ASYNC110  # counted in threads
+            await asyncio.sleep(_POLL_S)

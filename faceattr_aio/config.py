@@ -1,0 +1,143 @@
+"""The settings by section, with types, ranges and defaults; meanings and units are in conf/faceattr.toml.
+Reads nothing: `sources` does.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from faceattr_aio.pipeline import Declaration, PipelineSettings, resolve
+
+PREFIX, DELIMITER = "FACEATTR_", "__"
+BUILT_IN: Mapping[str, Mapping[str, str]] = {
+    "faces": {"factory": "faceattr_aio.faces:FaceAttributes", "path": "/analyze"},
+}
+"""The pipelines whose entry may leave out `factory` and `path`."""
+
+Natural = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Folder = Path | None
+Format = Literal["jpeg", "png", "webp"]
+MIB = 1 << 20
+
+
+def _words(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Server(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 5000
+    drain_s: Seconds = 20.0
+
+
+class Inference(Section):
+    workers: Annotated[int, Field(ge=1, le=1024)] | None = None
+    limit: Natural | None = None
+    pool: Literal["auto", "process", "thread"] = "auto"
+    timeout_s: Seconds = 10.0
+    nice: Annotated[int, Field(ge=0, le=19)] = 10
+
+    @property
+    def worker_count(self) -> int:
+        """As configured, else one for each core that this process may use."""
+        return self.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def limit_count(self) -> int:
+        """As configured, else four for each worker."""
+        return self.limit or 4 * self.worker_count
+
+
+class Upload(Section):
+    dir: Folder = None
+    max_bytes: Natural = 20 * MIB
+    max_part_bytes: Natural | None = None
+    max_parts: Natural = 16
+    max_batch: Natural = 8
+    timeout_s: Seconds = 30.0
+    min_rate: Natural = 4096
+    max_in_progress: Natural = 64
+    max_spool_bytes: Natural = 1024 * MIB
+
+
+class Image(Section):
+    formats: Annotated[tuple[Format, ...], NoDecode, BeforeValidator(_words)] = ("jpeg", "png", "webp")
+    max_pixels: Annotated[int, Field(ge=1, le=1 << 30)] = 50_000_000
+    max_scans: Natural = 100
+    working_side: Annotated[int, Field(ge=64, le=16_384)] = 1024
+
+
+class Models(Section):
+    dir: Folder = None
+
+
+class PipelineEntry(BaseModel):
+    """`[pipelines.NAME]`: whom to ask, under which path, and the pipeline's own keys."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    factory: str
+    path: Annotated[str, Field(pattern="^/[^{}]*$")]
+    _declaration: Declaration = PrivateAttr()
+    _settings: PipelineSettings = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _resolve(self) -> "PipelineEntry":
+        try:
+            self._declaration = resolve(self.factory)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"the factory {self.factory!r} cannot be imported: {error}") from error
+        self._settings = self._declaration.settings.model_validate(self.model_extra)
+        return self
+
+    @property
+    def declaration(self) -> Declaration:
+        return self._declaration
+
+    @property
+    def settings(self) -> PipelineSettings:
+        return self._settings
+
+
+class Config(BaseSettings):
+    """All settings. Made in code it takes what it is given; `sources.load` reads file and environment too."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=DELIMITER, extra="forbid", frozen=True)
+
+    server: Server = Server()
+    inference: Inference = Inference()
+    upload: Upload = Upload()
+    image: Image = Image()
+    models: Models = Models()
+    pipelines: dict[str, PipelineEntry] = Field(default_factory=lambda: {"faces": {}}, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_built_in(cls, values: dict[str, Any]) -> dict[str, Any]:
+        entries = values.get("pipelines", {"faces": {}})
+        complete = {
+            name: {**BUILT_IN.get(name, {}), **entry} if isinstance(entry, dict) else entry
+            for name, entry in entries.items()
+        }
+        return {**values, "pipelines": complete}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # see below
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is handed in, alone: nothing is read behind an embedding program's back."""
+        return (init_settings,)

@@ -1,0 +1,119 @@
+"""Every failure by its name: a stable type, an HTTP status, and a sentence a person can act on.
+Knows neither HTTP libraries nor pixels; an error crosses from a worker process as plain data.
+"""
+
+from typing import Any, ClassVar, Self
+
+
+class StartError(Exception):
+    """The program cannot start; the message is one sentence that says what to do about it."""
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class FaceattrError(Exception):
+    """A request fails with `status`; `detail` is public, `members` join the problem document, `log` never leaves us."""
+
+    status: ClassVar[int] = 500
+    kind: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, log: str = "", **members: object) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.log = log
+        self.members = members
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revive, (type(self), self.__dict__)
+
+    @classmethod
+    def because(cls, cause: BaseException, detail: str) -> Self:
+        """The same failure with its cause kept for the log."""
+        return cls(detail, log=f"{type(cause).__name__}: {cause}")
+
+
+def _revive(kind: type[FaceattrError], state: dict[str, Any]) -> FaceattrError:
+    error = kind.__new__(kind, state["detail"])
+    error.__dict__.update(state)
+    return error
+
+
+class InternalError(FaceattrError):
+    """A fault of ours, a killed worker included; never retried, because the picture may be what killed it."""
+
+
+class MalformedUpload(FaceattrError):
+    status, kind, title = 400, "malformed-upload", "The upload cannot be read"
+
+
+class NoImage(FaceattrError):
+    status, kind, title = 400, "no-image", "No picture in the request"
+
+
+class BadOption(FaceattrError):
+    status, kind, title = 400, "bad-option", "An option is unknown or out of range"
+
+
+class TooManyParts(FaceattrError):
+    status, kind, title = 400, "too-many-parts", "Too many parts in the upload"
+
+
+class BatchTooLarge(FaceattrError):
+    status, kind, title = 400, "batch-too-large", "Too many pictures in one request"
+
+
+class NotAcceptable(FaceattrError):
+    status, kind, title = 406, "not-acceptable", "No answer in the wanted form"
+
+
+class UploadTimeout(FaceattrError):
+    status, kind, title = 408, "upload-timeout", "The upload took too long"
+
+
+class UploadTooLarge(FaceattrError):
+    status, kind, title = 413, "upload-too-large", "The upload is too large"
+
+
+class UnsupportedMedia(FaceattrError):
+    status, kind, title = 415, "unsupported-media", "Not a picture type that is accepted"
+
+
+class UnreadableImage(FaceattrError):
+    status, kind, title = 422, "unreadable-image", "The picture is damaged"
+
+
+class TooManyPixels(FaceattrError):
+    status, kind, title = 422, "too-many-pixels", "The picture has too many pixels"
+
+
+class TooComplex(FaceattrError):
+    status, kind, title = 422, "too-complex", "The picture takes too long to decode"
+
+
+class Unavailable(FaceattrError):
+    """Not now: `retry_after_s` (seconds) says when to come back."""
+
+    status, kind, title = 503, "unavailable", "Not available at the moment"
+
+    def __init__(self, detail: str, *, log: str = "", retry_after_s: float = 1.0, **members: object) -> None:
+        super().__init__(detail, log=log, **members)
+        self.retry_after_s = retry_after_s
+
+
+class Overloaded(Unavailable):
+    kind, title = "overloaded", "As much as can be done is being done"
+
+
+class Draining(Unavailable):
+    kind, title = "draining", "The server is going down"
+
+
+class StorageUnavailable(Unavailable):
+    kind, title = "storage", "No room for the upload"
+
+
+class DeadlineExceeded(FaceattrError):
+    status, kind, title = 504, "deadline-exceeded", "The answer came too late"

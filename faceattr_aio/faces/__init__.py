@@ -1,0 +1,73 @@
+"""Faces with gender and age: what a client may ask, what the configuration may say, which models that takes.
+The order of work is in `predict`; this half is imported by the server and must not import the vision library.
+
+    decode -> detect -> crop a chip by the eyes -> gender, age
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from faceattr_aio.pipeline import JSON, Declaration, Options, PipelineSettings
+
+Attribute = Literal["age", "gender"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def _split(value: object) -> object:
+    return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+
+
+class FaceOptions(Options):
+    """What a client may ask of one request."""
+
+    attributes: Annotated[tuple[Attribute, ...], BeforeValidator(_split)] = ("age", "gender")
+    min_confidence: Probability = 0.5
+    max_faces: Annotated[int, Field(ge=1, le=1000)] = 100
+    detail: Literal["normal", "high"] = "normal"
+
+
+class FaceSettings(PipelineSettings):
+    """The keys of `[pipelines.faces]`. The four Caffe files are the user's own: nobody promises to have them."""
+
+    detector: Literal["blazeface", "yunet", "ssd"] = "blazeface"
+    classifier: Literal["dlib", "caffe"] = "dlib"
+    yunet_side: Annotated[int, Field(ge=64, le=2048)] = 320
+    gender_threshold: Probability = 0.6
+    bracket_threshold: Probability = 0.25
+    age_weights: Path | None = None
+    age_prototxt: Path | None = None
+    gender_weights: Path | None = None
+    gender_prototxt: Path | None = None
+
+    @model_validator(mode="after")
+    def _caffe_files_are_named(self) -> Self:
+        files = self.age_weights, self.age_prototxt, self.gender_weights, self.gender_prototxt
+        if self.classifier == "caffe" and not all(files):
+            raise ValueError(
+                "classifier 'caffe' needs age_weights, age_prototxt, gender_weights and gender_prototxt, "
+                "four files of your own"
+            )
+        return self
+
+
+_DETECTOR_MODELS = {
+    "blazeface": ("blazeface-full-range",),
+    "yunet": ("yunet",),
+    "ssd": ("res10-ssd", "res10-ssd-layers"),
+}
+_CLASSIFIER_MODELS: dict[str, tuple[str, ...]] = {"dlib": ("dlib-age-v1", "dlib-gender-v1"), "caffe": ()}
+
+
+def _models(settings: FaceSettings) -> tuple[str, ...]:
+    return _DETECTOR_MODELS[settings.detector] + _CLASSIFIER_MODELS[settings.classifier]
+
+
+FaceAttributes = Declaration(
+    load="faceattr_aio.faces.predict:FacePipeline",
+    options=FaceOptions,
+    settings=FaceSettings,
+    models=_models,
+    media_types=(JSON, "image/jpeg", "image/png"),
+)

@@ -1,0 +1,84 @@
+"""Which detector and classifiers the settings name, and the constants of each net. Nothing else knows them all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from faceattr_aio.faces import FaceSettings
+from faceattr_aio.faces.age import AgeInBrackets, AgeInYears
+from faceattr_aio.faces.attributes import Attributes
+from faceattr_aio.faces.blazeface import BlazeFace
+from faceattr_aio.faces.calibration import load_calibration
+from faceattr_aio.faces.detector import Detector
+from faceattr_aio.faces.gender import Gender
+from faceattr_aio.faces.network import SoftmaxNet, read_caffe, read_onnx
+from faceattr_aio.faces.ssd import Ssd
+from faceattr_aio.faces.yunet import YuNet
+from faceattr_aio.pipeline import ModelFile
+
+Files = Mapping[str, ModelFile]
+
+DLIB_CHIP = 96
+_DLIB_MEAN = (122.782, 117.001, 104.298)
+"""Red, green, blue; Davis King's age predictor and gender classifier (dlib-models, CC0) subtract it."""
+_CAFFE_SIDE = 227
+_CAFFE_MEAN = (78.4263377603, 87.7689143744, 114.895847746)
+"""Blue, green, red: the mean of the pictures that Levi and Hassner trained their nets on (2015)."""
+
+
+def load_detector(settings: FaceSettings, files: Files) -> Detector:
+    """The detector that the settings name. Raises StartError when this OpenCV cannot run it."""
+    match settings.detector:
+        case "blazeface":
+            return BlazeFace(files["blazeface-full-range"].path)
+        case "yunet":
+            return YuNet(files["yunet"].path, settings.yunet_side)
+        case "ssd":
+            return Ssd(files["res10-ssd"].path, files["res10-ssd-layers"].path)
+
+
+def load_attributes(settings: FaceSettings, files: Files) -> Attributes:
+    """The classifiers that the settings name. Raises StartError when this OpenCV cannot run them."""
+    match settings.classifier:
+        case "dlib":
+            return _dlib(settings, files["dlib-age-v1"].path, files["dlib-gender-v1"].path)
+        case "caffe":
+            return _caffe(settings)
+
+
+def dlib_age_net(path: Path) -> SoftmaxNet:
+    """81 classes: calibration.AGES."""
+    return SoftmaxNet(read_onnx(path), 64, 1 / 256, _DLIB_MEAN, rgb=True)
+
+
+def dlib_gender_net(path: Path) -> SoftmaxNet:
+    """Two classes: female, male."""
+    return SoftmaxNet(read_onnx(path), 32, 1 / 256, _DLIB_MEAN, rgb=True)
+
+
+def _dlib(settings: FaceSettings, age: Path, gender: Path) -> Attributes:
+    return Attributes(
+        {
+            "gender": Gender("dlib-gender-v1", dlib_gender_net(gender), DLIB_CHIP, 0, settings.gender_threshold),
+            "age": AgeInYears(
+                "dlib-age-v1", dlib_age_net(age), DLIB_CHIP, load_calibration("age-v1"), settings.bracket_threshold
+            ),
+        }
+    )
+
+
+def _caffe(settings: FaceSettings) -> Attributes:
+    """The nets' two genders are male, female; their eight ages are the brackets."""
+    gender, gender_net = _caffe_net(settings.gender_prototxt, settings.gender_weights)
+    age, age_net = _caffe_net(settings.age_prototxt, settings.age_weights)
+    return Attributes(
+        {
+            "gender": Gender(gender, gender_net, _CAFFE_SIDE, 1, settings.gender_threshold),
+            "age": AgeInBrackets(age, age_net, _CAFFE_SIDE, settings.bracket_threshold),
+        }
+    )
+
+
+def _caffe_net(layers: Path | None, weights: Path | None) -> tuple[str, SoftmaxNet]:
+    assert layers is not None
+    assert weights is not None
+    return weights.stem, SoftmaxNet(read_caffe(layers, weights), _CAFFE_SIDE, 1.0, _CAFFE_MEAN, rgb=False)

@@ -1,0 +1,121 @@
+"""The life of one request, from top to bottom. Knows what a pipeline declares, not what it does."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from aiohttp import hdrs, web
+
+from faceattr_aio.errors import FaceattrError, NotAcceptable, UnsupportedMedia
+from faceattr_aio.executor import Executor, Outcome
+from faceattr_aio.negotiation import choose_media_type, read_options
+from faceattr_aio.pipeline import JSON, Declaration, Options, Reply, Task
+from faceattr_aio.problems import problem, problem_response, request_id
+from faceattr_aio.spool import SpoolFile
+from faceattr_aio.upload import Uploads
+
+_RAW = ("image/", "application/octet-stream")
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One pipeline behind HTTP."""
+
+    name: str
+    declaration: Declaration
+    executor: Executor
+    uploads: Uploads
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """POST: pictures in, answers out. Past this line, this is the order of work of every request."""
+        media_type = choose_media_type(request.headers.get(hdrs.ACCEPT, ""), self.declaration.media_types)
+        options = read_options(request.query, self.declaration.options)
+        self._refuse_before_reading(request)
+        started = time.perf_counter()
+        with ExitStack() as files:
+            pictures = await self.uploads.receive(request.content.iter_any(), _content_type(request), files)
+            upload_ms = (time.perf_counter() - started) * 1e3
+            tasks = [_task(picture, options, media_type, len(pictures)) for picture in pictures]
+            outcomes = await self.executor.run_all(
+                self.name, tasks, files, wanted=lambda: request.transport is not None
+            )
+        return _respond(request, outcomes, media_type, {"upload": upload_ms})
+
+    async def expect(self, request: web.Request) -> web.StreamResponse | None:
+        """`Expect: 100-continue`: refuses with the final status instead of inviting a body that will be refused."""
+        try:
+            self._refuse_before_reading(request)
+        except FaceattrError as error:
+            response = problem_response(request, error)
+            response.force_close()  # else the next request would be taken for the body that was never sent
+            return response
+        await request.writer.write(_CONTINUE)
+        request.writer.output_size = 0  # else a later failure would count as sent already
+        return None
+
+    def _refuse_before_reading(self, request: web.Request) -> None:
+        """All that can be refused from the headers alone. Raises FaceattrError."""
+        content_type = _content_type(request).lower()
+        if not content_type.startswith(("multipart/form-data", *_RAW)):
+            raise UnsupportedMedia(
+                "Send multipart/form-data with a part named 'image', "
+                "or the picture itself as image/* or application/octet-stream."
+            )
+        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+            raise UnsupportedMedia("A body with a Content-Encoding is not accepted; send it as it is.")
+        self.executor.limiter.check()
+        self.uploads.check(request.content_length)
+
+
+def _content_type(request: web.Request) -> str:
+    return request.headers.get(hdrs.CONTENT_TYPE, "")
+
+
+def _task(picture: SpoolFile, options: Options, media_type: str, pictures: int) -> Task:
+    if media_type == JSON:
+        return Task(picture.path, options)
+    if pictures > 1:
+        raise NotAcceptable(f"{media_type} can answer one picture; for {pictures} ask for {JSON}.")
+    return Task(picture.path, options, media_type)
+
+
+def _respond(
+    request: web.Request, outcomes: Sequence[Outcome], media_type: str, laps: Mapping[str, float]
+) -> web.Response:
+    """One picture's answer or failure as it is, several as a list in which a failure is an entry."""
+    response = _single(request, outcomes[0], media_type) if len(outcomes) == 1 else _batch(request, outcomes)
+    timed = [one.laps for one in outcomes if isinstance(one, Reply)]
+    response.headers["Server-Timing"] = _server_timing([laps, *timed])
+    return response
+
+
+def _single(request: web.Request, outcome: Outcome, media_type: str) -> web.Response:
+    if isinstance(outcome, FaceattrError):
+        return problem_response(request, outcome)
+    if outcome.body is not None:
+        return web.Response(body=outcome.body, content_type=media_type)
+    return web.json_response({"id": request_id(request), **_answer(outcome)})
+
+
+def _batch(request: web.Request, outcomes: Sequence[Outcome]) -> web.Response:
+    identity = request_id(request)
+    results = [
+        {"error": problem(outcome, identity)} if isinstance(outcome, FaceattrError) else _answer(outcome)
+        for outcome in outcomes
+    ]
+    return web.json_response({"id": identity, "results": results})
+
+
+def _answer(reply: Reply) -> dict[str, object]:
+    return {**reply.result, "cached": False}
+
+
+def _server_timing(laps: Sequence[Mapping[str, float]]) -> str:
+    """Milliseconds by stage (W3C Server Timing), summed over the pictures."""
+    total: dict[str, float] = {}
+    for one in laps:
+        for stage, ms in one.items():
+            total[stage] = total.get(stage, 0.0) + ms
+    return ", ".join(f"{stage};dur={ms:.2f}" for stage, ms in total.items())

@@ -1,0 +1,38 @@
+"""/livez, /readyz, /healthz: whether the loop turns, and whether this instance should get work.
+Knows no pipeline and changes nothing.
+"""
+
+from aiohttp import web
+
+from faceattr_aio.executor import Executor
+
+
+class Health:
+    """Answers probes; cheap enough to be asked under any load."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/livez", self.live)
+        router.add_get("/healthz", self.live)
+        router.add_get("/readyz", self.ready)
+
+    async def live(self, _: web.Request) -> web.Response:
+        """200 while the loop turns, whatever the load."""
+        return web.json_response({"status": "ok"})
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """200 when work is welcome, else 503; `?verbose` lists the checks."""
+        checks = self._checks()
+        failed = [name for name, state in checks.items() if state != "ok"]
+        document: dict[str, object] = {"status": ", ".join(failed) or "ok"}
+        if "verbose" in request.query:
+            document["checks"] = checks
+        return web.json_response(document, status=503 if failed else 200)
+
+    def _checks(self) -> dict[str, str]:
+        executor = self._executor
+        models = "ok" if executor.models else "not loaded"
+        accepting = "draining" if executor.limiter.draining else "ok"
+        return {"models": models, "workers": executor.fault or "ok", "accepting": accepting}

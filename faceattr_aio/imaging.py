@@ -1,0 +1,81 @@
+"""A picture file becomes pixels to work on. Decodes strictly: a damaged picture is refused, never guessed at.
+Knows nothing of faces and nothing of who asks.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from faceattr_aio.errors import TooManyPixels, UnreadableImage
+from faceattr_aio.probe import sniff
+
+Pixels = npt.NDArray[np.uint8]
+"""Height x width x 3, in the order blue, green, red."""
+
+_SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture as shown (rotated by its EXIF). `pixels` may be smaller than the picture by `scale`."""
+
+    pixels: Pixels
+    width: int
+    height: int
+    format: str
+
+    @property
+    def scale(self) -> float:
+        """Working pixels for one pixel of the picture, 1 or less."""
+        return float(self.pixels.shape[1] / self.width)
+
+
+def read(path: Path, longest_side: int) -> Picture:
+    """Decodes the picture in `path` and scales it down so that no side is longer than `longest_side` pixels.
+
+    Raises UnreadableImage, or TooManyPixels when a worker's memory does not hold it.
+    """
+    data = np.fromfile(path, np.uint8)
+    pixels = decode(data)
+    height, width = pixels.shape[:2]
+    return Picture(shrink(pixels, longest_side), width, height, sniff(data[:16].tobytes()) or "")
+
+
+def decode(data: npt.NDArray[np.uint8]) -> Pixels:
+    """The pixels of an encoded picture: 8 bits, three channels, rotated as its EXIF says.
+
+    `imdecode` refuses a JPEG that lacks its last two bytes; `imread` would take one cut to a tenth.
+    """
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise TooManyPixels.because(error, "The picture is larger than the memory set aside for one.") from error
+        raise UnreadableImage.because(error, "The picture is damaged and cannot be decoded.") from error
+    if pixels is None:
+        raise UnreadableImage("The picture is damaged or cut short and cannot be decoded.")
+    return np.asarray(pixels, np.uint8)
+
+
+def shrink(pixels: Pixels, longest_side: int) -> Pixels:
+    """The picture with no side longer than `longest_side`; itself when it is small enough."""
+    height, width = pixels.shape[:2]
+    scale = longest_side / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def encode(pixels: Pixels, media_type: str) -> bytes:
+    """The picture as a file of `media_type` (image/jpeg, image/png or image/webp)."""
+    _, data = cv2.imencode(_SUFFIXES[media_type], pixels)
+    return data.tobytes()
+
+
+def limit_threads() -> None:
+    """One thread for each call into the vision library; holds for the whole process."""
+    cv2.setNumThreads(1)

@@ -1,0 +1,80 @@
+"""How many may be in flight, and whether one more may come in now. Counts what is running and waiting together,
+estimates from the drain rate when there will be room. Knows nothing of what is done in a slot.
+"""
+
+import random
+import threading
+from collections.abc import Callable
+
+from faceattr_aio.errors import Draining, Overloaded
+
+GOING_DOWN = "The server is going down; send the request to another one, or again later."
+_WEIGHT = 0.1
+"""Weight of the newest service time in the moving average: the last twenty or so decide."""
+
+
+class Limiter:
+    """`limit` slots for work done `workers` at a time.
+
+    A slot belongs to the work, not to whoever waits for it: `acquire` returns the release, which is called from any
+    thread, once, when the work is really over. Worst-case wait = limit / workers x service time.
+    """
+
+    def __init__(self, limit: int, workers: int, what: str = "requests") -> None:
+        self.limit = limit
+        self.workers = workers
+        self.draining = False
+        self._what = what
+        self._slots = threading.BoundedSemaphore(limit)
+        self._held: set[object] = set()
+        self._service_s: float | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Slots in use: running and waiting."""
+        return len(self._held)
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds until all that is in flight has drained: in flight / workers x mean service time."""
+        return self.in_flight / self.workers * (self._service_s or 0.0)
+
+    def check(self) -> None:
+        """Refuses what `acquire` would refuse now, without taking a slot. Raises Overloaded or Draining."""
+        if self.draining:
+            raise Draining(GOING_DOWN)
+        if self.in_flight >= self.limit:
+            raise self._overloaded()
+
+    def acquire(self) -> Callable[[], None]:
+        """Takes a slot and returns its release. Never waits. Raises Overloaded or Draining."""
+        self.check()
+        if not self._slots.acquire(blocking=False):
+            raise self._overloaded()
+        slot = object()
+        self._held.add(slot)
+
+        def release() -> None:
+            self._held.remove(slot)
+            self._slots.release()
+
+        return release
+
+    def observe(self, service_s: float) -> None:
+        """Takes the seconds one piece of work needed, without its waiting, into the average."""
+        mean = service_s if self._service_s is None else self._service_s
+        self._service_s = mean + _WEIGHT * (service_s - mean)
+
+    def drain(self) -> None:
+        """Refuses everything from now on; what is in flight goes on to its end."""
+        self.draining = True
+
+    def _overloaded(self) -> Overloaded:
+        wait_s = self.wait_s
+        return Overloaded(
+            f"{self.in_flight} {self._what} are in flight and {self.limit} is the limit; try again later.",
+            retry_after_s=wait_s,
+            limit=self.limit,
+            in_flight=self.in_flight,
+            retry_after_ms=round(wait_s * 1e3 * random.uniform(0.8, 1.2)),  # noqa: S311  # jitter, not a secret
+        )

@@ -1,0 +1,59 @@
+"""What the client wants: the form of the answer (Accept) and the pipeline's options (query). Knows no pipeline."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from multidict import MultiMapping
+from pydantic import ValidationError
+from python_multipart.multipart import parse_options_header
+
+from faceattr_aio.errors import BadOption, NotAcceptable
+from faceattr_aio.pipeline import Options
+
+
+def choose_media_type(accept: str, offered: tuple[str, ...]) -> str:
+    """The offered type that the Accept header likes best; the first offered when it likes several equally.
+
+    Raises NotAcceptable (RFC 9110, section 12.5.1).
+    """
+    ranges = [_media_range(part) for part in accept.split(",") if part.strip()] or [("*/*", 1.0)]
+    liked = {media_type: _quality(media_type, ranges) for media_type in offered}
+    best = max(offered, key=lambda media_type: liked[media_type])
+    if liked[best] <= 0:
+        raise NotAcceptable(f"The answer can be {', '.join(offered)}; Accept asks for {accept!r}.")
+    return best
+
+
+def _media_range(text: str) -> tuple[str, float]:
+    name, parameters = parse_options_header(text.strip())
+    try:
+        quality = float(parameters.get(b"q", b"1"))
+    except ValueError:
+        quality = 0.0
+    return name.decode("latin-1"), quality
+
+
+def _quality(media_type: str, ranges: Iterable[tuple[str, float]]) -> float:
+    """The quality of the most specific range that fits; 0 when none does."""
+    family = media_type.partition("/")[0]
+    specific = {"*/*": 1, f"{family}/*": 2, media_type: 3}
+    fitting = [(specific[name], quality) for name, quality in ranges if name in specific]
+    return max(fitting, default=(0, 0.0))[1]
+
+
+def read_options(query: MultiMapping[str], options: type[Options]) -> Options:
+    """The options in the query. Raises BadOption that names each wrong one and what is allowed."""
+    repeated = {name for name in query if len(query.getall(name)) > 1}
+    if repeated:
+        raise BadOption(f"{', '.join(sorted(repeated))}: given more than once.")
+    try:
+        return options.model_validate(dict(query))
+    except ValidationError as error:
+        raise BadOption("; ".join(_complaint(wrong, options) for wrong in error.errors()) + ".") from error
+
+
+def _complaint(wrong: Any, options: type[Options]) -> str:
+    name = str(wrong["loc"][0]) if wrong["loc"] else "options"
+    if wrong["type"] == "extra_forbidden":
+        return f"{name}: there is no such option; there are {', '.join(options.model_fields)}"
+    return f"{name}: {wrong['msg'][0].lower()}{wrong['msg'][1:]}, not {wrong['input']!r}"

@@ -1,0 +1,122 @@
+"""The contract between the server and what it serves. A pipeline has two halves: a `Declaration`, importable without
+the vision library, and a class that only a worker sees. Knows neither HTTP nor pixels.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+JSON = "application/json"
+R = TypeVar("R")
+
+
+class Options(BaseModel):
+    """What a client may ask of one request; the server answers 400 with names and ranges from the fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PipelineSettings(BaseModel):
+    """The keys of `[pipelines.NAME]` that are the pipeline's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Clock:
+    """Splits the time of one task into named stages, in milliseconds; laps of one name add up."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Ends a stage here."""
+        now = time.perf_counter()
+        self.laps[stage] = self.laps.get(stage, 0.0) + (now - self._last) * 1e3
+        self._last = now
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A verified file of a model."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a worker needs to load a pipeline; plain data, because it may cross to another process.
+
+    `load` is the dotted name `module:Class`, called with the plan; `working_side` is the longest side, in pixels, of
+    the picture that is worked on; `own_process` allows settings that hold for a whole process.
+    """
+
+    load: str
+    settings: PipelineSettings
+    files: Mapping[str, ModelFile]
+    working_side: int
+    own_process: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture and what is wanted of it. No `options` means the pipeline's defaults; with a `media_type` the
+    reply has the encoded body of that type as well.
+    """
+
+    path: Path
+    options: Options | None = None
+    media_type: str | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """`result` is plain data, `body` the encoded answer when one was asked for, `laps` milliseconds by stage."""
+
+    result: Any
+    body: bytes | None = None
+    laps: Mapping[str, float] = field(default_factory=dict)
+
+
+class Pipeline(Protocol[R]):
+    """The worker's half. `predict` and `encode` raise `FaceattrError`; whatever else they raise is a fault of ours."""
+
+    models: Mapping[str, str]
+    """Name and SHA-256 of each model in use."""
+
+    def predict(self, path: Path, options: Any, clock: Clock) -> R:
+        """The result for one picture, as plain data without pixels."""
+
+    def encode(self, result: R, media_type: str, path: Path) -> bytes:
+        """The result drawn on the picture, in one of the declaration's media types."""
+
+    def close(self) -> None:
+        """Gives back what was loaded."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """The server's half: what can be asked, what can be answered, which models the settings need, whom to load."""
+
+    load: str
+    options: type[Options]
+    settings: type[PipelineSettings]
+    models: Callable[[Any], tuple[str, ...]]
+    media_types: tuple[str, ...] = (JSON,)
+
+
+def resolve(name: str) -> Any:
+    """The object with the dotted name `module:attribute`.
+
+    Raises ImportError or AttributeError when there is none, ValueError when the name has another form.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise ValueError(f"{name!r} does not have the form 'package.module:name'")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,96 @@
+"""Errors become responses: application/problem+json (RFC 9457), and every response gets its request id.
+Knows nothing of how a request is worked on.
+"""
+
+import logging
+import math
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+
+from faceattr_aio.errors import ClientGone, FaceattrError, InternalError, Unavailable
+from faceattr_aio.worker import FAULT
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID = "X-Request-ID"
+PROBLEM = "application/problem+json"
+_SANE_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
+_ID_KEY = "faceattr_aio.request_id"
+_GONE = 499
+"""Never sent, because there is nobody to send it to; a known number for it in logs."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Problem = dict[str, object]
+
+
+def request_id(request: web.BaseRequest) -> str:
+    """The client's X-Request-ID when it is sane, else one of our own; the same for the whole request."""
+    if _ID_KEY not in request:
+        sent = request.headers.get(REQUEST_ID, "")
+        request[_ID_KEY] = sent if _SANE_ID.fullmatch(sent) else uuid.uuid4().hex
+    known: str = request[_ID_KEY]
+    return known
+
+
+def problem(error: FaceattrError, identity: str) -> Problem:
+    """The problem document of a failure."""
+    return {
+        "type": f"urn:faceattr:{error.kind}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": identity,
+        **error.members,
+    }
+
+
+def problem_response(request: web.BaseRequest, error: FaceattrError) -> web.Response:
+    """The failure as a response; what must not be public goes to the log."""
+    identity = request_id(request)
+    if error.log:
+        level = logging.ERROR if isinstance(error, InternalError) else logging.DEBUG
+        log.log(level, "request %s: %s: %s", identity, error.kind, error.log)
+    response = web.json_response(problem(error, identity), status=error.status, content_type=PROBLEM)
+    response.headers[REQUEST_ID] = identity
+    if isinstance(error, Unavailable):
+        response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_s)))
+    return response
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answers every failure of a route with its problem document."""
+    try:
+        response = await handler(request)
+    except FaceattrError as error:
+        return problem_response(request, error)
+    except web.HTTPException as error:
+        return _http_problem(request, error)
+    except (ClientGone, ConnectionResetError):
+        return web.Response(status=_GONE)
+    except Exception:
+        log.exception("request %s failed", request_id(request))
+        return problem_response(request, InternalError(FAULT))
+    if not response.prepared:
+        response.headers[REQUEST_ID] = request_id(request)
+    return response
+
+
+def _http_problem(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+    """Aiohttp's own refusals, as 404 and 405, in the same form; what is no failure passes."""
+    if error.status < 400:  # noqa: PLR2004  # the first status of a failure
+        raise error
+    document = {
+        "type": f"urn:faceattr:{error.reason.lower().replace(' ', '-')}",
+        "title": error.reason,
+        "status": error.status,
+        "detail": f"{request.method} {request.path} is not served here.",
+        "instance": request_id(request),
+    }
+    headers = {REQUEST_ID: request_id(request)}
+    if hdrs.ALLOW in error.headers:
+        headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+    return web.json_response(document, status=error.status, content_type=PROBLEM, headers=headers)

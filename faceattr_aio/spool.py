@@ -1,0 +1,152 @@
+"""Room on disk for uploads while they are worked on. Files have no name where the system allows it (O_TMPFILE), so
+that nothing is left even after a kill; elsewhere they live in a locked private folder, swept at the next start.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import threading
+from concurrent.futures import Executor
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from aiofiles.threadpool import wrap
+
+from faceattr_aio.errors import StartError, StorageUnavailable
+
+_PREFIX = "faceattr-"
+_LOCK = "lock"
+_BUFFER = 1 << 16
+
+
+class SpoolFile:
+    """One upload on disk. `path` can be opened by any process of the same user until `close`.
+
+    Buffered, because closing then waits for a write that is under way in a thread: otherwise the descriptor could be
+    used again and the write end up in another client's file.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path, spool: "Spool") -> None:
+        self.path = path
+        self.size = 0
+        self._file = file
+        self._spool = spool
+        self._async = wrap(file, executor=spool.threads)
+
+    async def write(self, data: bytes | bytearray) -> None:
+        """Appends. Raises StorageUnavailable when the spool is full or the disk is."""
+        self._spool.reserve(len(data))
+        self.size += len(data)
+        try:
+            await self._async.write(data)
+        except OSError as error:
+            raise StorageUnavailable.because(error, "The upload could not be stored.") from error
+
+    async def flush(self) -> None:
+        """Makes all that was written visible to readers of `path`. Raises StorageUnavailable."""
+        try:
+            await self._async.flush()
+        except OSError as error:
+            raise StorageUnavailable.because(error, "The upload could not be stored.") from error
+
+    def close(self) -> None:
+        """Gives the bytes back. Call it once, when the work on the file is over."""
+        self._spool.give_back(self.size)
+        with suppress(OSError):
+            self._file.close()
+        self._spool.forget(self.path)
+
+
+class Spool:
+    """Files in `folder` (the system's temporary folder by default), at most `max_bytes` bytes together."""
+
+    def __init__(self, folder: Path | None, max_bytes: int, threads: Executor) -> None:
+        self.threads = threads
+        self.used = 0
+        self._max_bytes = max_bytes
+        self._counting = threading.Lock()
+        self._folder = folder or Path(tempfile.gettempdir())
+        self._private: Path | None = None
+        self._open = self._open_unnamed
+
+    def start(self) -> None:
+        """Finds out which kind of file the folder allows. Raises StartError when it allows none."""
+        try:
+            if not self._unnamed_works():
+                self._make_private()
+        except OSError as error:
+            raise StartError(f"Uploads cannot be stored in {self._folder}: {error.strerror}.") from error
+
+    def open(self) -> SpoolFile:
+        """A new empty file. Raises StorageUnavailable."""
+        try:
+            file, path = self._open()
+        except OSError as error:
+            raise StorageUnavailable.because(error, "The upload could not be stored.") from error
+        return SpoolFile(file, path, self)
+
+    def reserve(self, size: int) -> None:
+        """Counts bytes about to be written. Raises StorageUnavailable when there would be too many."""
+        with self._counting:
+            if self.used + size > self._max_bytes:
+                raise StorageUnavailable("Too many uploads are being worked on; try again shortly.")
+            self.used += size
+
+    def give_back(self, size: int) -> None:
+        """Counts bytes that are gone; called from any thread."""
+        with self._counting:
+            self.used -= size
+
+    def forget(self, path: Path) -> None:
+        """Removes the name of a closed file, if it has one."""
+        if self._private is not None:
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Removes what is ours."""
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
+            os.close(self._lock)
+
+    def _unnamed_works(self) -> bool:
+        try:
+            file, path = self._open_unnamed()
+        except (OSError, AttributeError):  # a file system, or a system, without O_TMPFILE
+            return False
+        with file:
+            return path.exists()
+
+    def _make_private(self) -> None:
+        sweep(self._folder)
+        self._private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._folder))
+        self._lock = _locked(self._private)
+        self._open = self._open_named
+
+    def _open_unnamed(self) -> tuple[BinaryIO, Path]:
+        descriptor = os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        return os.fdopen(descriptor, "w+b", _BUFFER), Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+
+    def _open_named(self) -> tuple[BinaryIO, Path]:
+        descriptor, name = tempfile.mkstemp(dir=self._private)
+        return os.fdopen(descriptor, "w+b", _BUFFER), Path(name)
+
+
+def sweep(folder: Path) -> None:
+    """Removes the private folders of processes that are gone; a living one holds the lock of its own."""
+    for left in folder.glob(f"{_PREFIX}*/"):
+        with suppress(OSError):
+            os.close(_locked(left))
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _locked(folder: Path) -> int:
+    """The descriptor of the folder's lock. Raises OSError when another process holds it."""
+    descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -1,0 +1,167 @@
+"""A request body goes to disk, piece by piece, within its limits of bytes, parts, time and rate. Never holds more than
+a chunk of it in memory. Knows neither HTTP nor what the files are for.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+from faceattr_aio.errors import Draining, NoImage, UploadTimeout, UploadTooLarge
+from faceattr_aio.limiter import GOING_DOWN, Limiter
+from faceattr_aio.multipart import Multipart, Piece
+from faceattr_aio.spool import Spool, SpoolFile
+
+CHUNK = 1 << 18
+"""Bytes in one write: 256 KiB are ten times faster than 8 KiB."""
+_GRACE_S = 2.0
+"""The minimum rate is asked for after this."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bytes, parts and pictures of one request; seconds; bytes per second after the first two seconds."""
+
+    max_bytes: int
+    max_part_bytes: int
+    max_parts: int
+    max_batch: int
+    timeout_s: float
+    min_rate: int
+
+
+class Pieces(Protocol):
+    """How a body is taken apart: `Multipart`, or `Whole`."""
+
+    def feed(self, chunk: bytes) -> Iterator[Piece]: ...
+    def end(self) -> None: ...
+
+
+class Whole:
+    """A body that is one picture."""
+
+    def feed(self, chunk: bytes) -> Iterator[Piece]:
+        yield 0, chunk
+
+    def end(self) -> None:
+        """Nothing has to come last."""
+
+
+class Uploads:
+    """Takes in bodies, a limited number of them at a time."""
+
+    def __init__(self, limits: Limits, spool: Spool, limiter: Limiter) -> None:
+        self.limits = limits
+        self.spool = spool
+        self.limiter = limiter
+        self._timers: set[asyncio.Timeout] = set()
+
+    def check(self, length: int | None) -> None:
+        """Refuses what `receive` would refuse, without reading. Raises UploadTooLarge, Overloaded or Draining."""
+        if length is not None and length > self.limits.max_bytes:
+            raise self._too_large()
+        self.limiter.check()
+
+    async def receive(self, chunks: AsyncIterator[bytes], content_type: str, files: ExitStack) -> list[SpoolFile]:
+        """The pictures of a body, in its order, each in a file that `files` closes.
+
+        Raises what is wrong with the body (malformed, too large, too slow, without a picture), StorageUnavailable,
+        and Overloaded or Draining.
+        """
+        started = asyncio.get_running_loop().time()
+        release = self.limiter.acquire()
+        try:
+            return await self._timed(chunks, self._pieces(content_type), files)
+        finally:
+            release()
+            self.limiter.observe(asyncio.get_running_loop().time() - started)
+
+    def abort(self) -> None:
+        """Ends every upload in progress with Draining, and refuses new ones."""
+        self.limiter.drain()
+        for timer in self._timers:
+            if not timer.expired():
+                timer.reschedule(0)
+
+    def _pieces(self, content_type: str) -> Pieces:
+        if content_type.lower().startswith("multipart/form-data"):
+            return Multipart(content_type, self.limits.max_parts, self.limits.max_batch)
+        return Whole()
+
+    async def _timed(self, chunks: AsyncIterator[bytes], pieces: Pieces, files: ExitStack) -> list[SpoolFile]:
+        try:
+            async with asyncio.timeout(self.limits.timeout_s) as timer:
+                self._timers.add(timer)
+                async with aclosing(self._on_time(chunks, timer)) as counted:
+                    return await self._store(counted, pieces, files)
+        except TimeoutError as error:
+            if self.limiter.draining:
+                raise Draining(GOING_DOWN) from error
+            raise UploadTimeout(
+                f"The body took longer than {self.limits.timeout_s:g} s, "
+                f"or came slower than {self.limits.min_rate} bytes a second."
+            ) from error
+        finally:
+            self._timers.discard(timer)
+
+    async def _on_time(self, chunks: AsyncIterator[bytes], timer: asyncio.Timeout) -> AsyncGenerator[bytes]:
+        """The chunks, counted; before each, the timer is set to when the bytes so far would be too few."""
+        started, received = asyncio.get_running_loop().time(), 0
+        while not self.limiter.draining:
+            enough_until = max(_GRACE_S, received / self.limits.min_rate)
+            timer.reschedule(started + min(self.limits.timeout_s, enough_until))
+            chunk = await anext(chunks, None)
+            if chunk is None:
+                return
+            received += len(chunk)
+            if received > self.limits.max_bytes:
+                raise self._too_large()
+            yield chunk
+        raise Draining(GOING_DOWN)
+
+    async def _store(self, chunks: AsyncIterator[bytes], pieces: Pieces, files: ExitStack) -> list[SpoolFile]:
+        stored: list[_Writer] = []
+        async for chunk in chunks:
+            for number, data in pieces.feed(chunk):
+                if number == len(stored):
+                    stored.append(_Writer(self._open(files)))
+                await stored[number].add(data, self.limits.max_part_bytes)
+        pieces.end()
+        if not stored:
+            raise NoImage("The request has no picture: send a part named 'image' or 'file', or the picture itself.")
+        for writer in stored:
+            await writer.finish()
+        return [writer.file for writer in stored]
+
+    def _open(self, files: ExitStack) -> SpoolFile:
+        file = self.spool.open()
+        files.callback(file.close)
+        return file
+
+    def _too_large(self) -> UploadTooLarge:
+        return UploadTooLarge(f"The request is larger than {self.limits.max_bytes} bytes.")
+
+
+class _Writer:
+    """Gathers pieces into chunks that are worth a trip to a thread."""
+
+    def __init__(self, file: SpoolFile) -> None:
+        self.file = file
+        self._gathered = bytearray()
+
+    async def add(self, data: bytes, most: int) -> None:
+        if self.file.size + len(self._gathered) + len(data) > most:
+            raise UploadTooLarge(f"A part of the request is larger than {most} bytes.")
+        self._gathered += data
+        if len(self._gathered) >= CHUNK:
+            await self._write()
+
+    async def finish(self) -> None:
+        if self._gathered:
+            await self._write()
+        await self.file.flush()
+
+    async def _write(self) -> None:
+        gathered, self._gathered = self._gathered, bytearray()
+        await self.file.write(gathered)

@@ -1,0 +1,100 @@
+"""The parts put together as an aiohttp app, or inside one: `setup` for the machinery alone, `make_app` for the whole
+service. Nothing happens before the app starts; two apps have two executors. Knows no pipeline by name.
+"""
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+from aiohttp import web
+
+from faceattr_aio.config import Config, Upload
+from faceattr_aio.executor import Executor
+from faceattr_aio.handlers import Endpoint
+from faceattr_aio.health import Health
+from faceattr_aio.limiter import Limiter
+from faceattr_aio.problems import problems
+from faceattr_aio.spool import Spool
+from faceattr_aio.upload import Limits, Uploads
+
+EXECUTOR: web.AppKey[Executor] = web.AppKey("faceattr_aio.executor", Executor)
+UPLOADS: web.AppKey[Uploads] = web.AppKey("faceattr_aio.uploads", Uploads)
+
+
+def setup(app: web.Application, config: Config | None = None) -> Executor:
+    """Adds an executor to the app, which starts and ends with it; for handlers of your own.
+
+    Workers are threads unless `inference.pool` is `process`. Raises RuntimeError when the app has one already.
+    """
+    if EXECUTOR in app:
+        raise RuntimeError("faceattr_aio.setup(app) was called on this app already.")
+    config = config or Config()
+    executor = Executor(config, processes=config.inference.pool == "process")
+    app[EXECUTOR] = executor
+    app.cleanup_ctx.append(partial(_running, executor))
+    return executor
+
+
+def get_executor(request: web.Request) -> Executor:
+    """The executor of the request's app, or of an app that it is mounted in."""
+    executor = request.config_dict.get(EXECUTOR)
+    if executor is None:
+        raise RuntimeError("There is no executor: call faceattr_aio.setup(app) first, before the app starts.")
+    return executor
+
+
+def make_app(config: Config | None = None) -> web.Application:
+    """The whole service as an app, to run or to mount: `app.add_subapp("/vision", make_app())`."""
+    config = config or Config()
+    app = web.Application(middlewares=[problems])
+    executor = setup(app, config)
+    app[UPLOADS] = uploads = _uploads(config.upload, executor)
+    app.cleanup_ctx.append(_spooling)
+    app.on_shutdown.append(_abort_uploads)
+    for name, entry in config.pipelines.items():
+        endpoint = Endpoint(name, entry.declaration, executor, uploads)
+        app.router.add_post(entry.path, endpoint.handle, expect_handler=endpoint.expect)
+    Health(executor).add_routes(app.router)
+    return app
+
+
+def drain(app: web.Application) -> None:
+    """From now on refuses new work with 503 and says so on /readyz; what was accepted goes on to its end."""
+    app[EXECUTOR].limiter.drain()
+
+
+def is_idle(app: web.Application) -> bool:
+    """Whether no upload and no work is in progress."""
+    return app[EXECUTOR].limiter.in_flight == 0 and app[UPLOADS].limiter.in_flight == 0
+
+
+async def _running(executor: Executor, _: web.Application) -> AsyncIterator[None]:
+    try:
+        await executor.start()
+        yield
+    finally:
+        await executor.close()
+
+
+async def _abort_uploads(app: web.Application) -> None:
+    """Aiohttp has stopped reading by now: an upload in progress would only wait for its end."""
+    app[UPLOADS].abort()
+
+
+async def _spooling(app: web.Application) -> AsyncIterator[None]:
+    spool = app[UPLOADS].spool
+    spool.start()
+    yield
+    spool.close()
+
+
+def _uploads(upload: Upload, executor: Executor) -> Uploads:
+    limits = Limits(
+        upload.max_bytes,
+        upload.max_part_bytes or upload.max_bytes,
+        upload.max_parts,
+        upload.max_batch,
+        upload.timeout_s,
+        upload.min_rate,
+    )
+    spool = Spool(upload.dir, upload.max_spool_bytes, executor.io)
+    return Uploads(limits, spool, Limiter(upload.max_in_progress, upload.max_in_progress, "uploads"))

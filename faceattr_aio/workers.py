@@ -1,0 +1,133 @@
+"""The server's end of a worker, in a process of its own or in a thread: start it, hear its hello, give it a task, end it.
+A worker process that dies or does not answer in time costs the task it was at. Knows no pool and no event loop.
+"""
+
+import atexit
+import multiprocessing
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from multiprocessing.context import ForkServerContext
+from typing import Protocol
+
+from faceattr_aio.errors import DeadlineExceeded, FaceattrError, InternalError, StartError
+from faceattr_aio.pipeline import Plan, Reply, Task
+from faceattr_aio.worker import FAULT, Hello, ProcessLimits, Worker, main
+
+TOO_LATE = "The picture took longer than {:.3g} s to process."
+_LOADING_S = 60.0
+
+
+class Lendable(Protocol):
+    """A worker as the pool sees it, in a process or in a thread."""
+
+    alive: bool
+
+    def hello(self) -> Hello:
+        """Waits until the worker is loaded. Raises StartError when it cannot be."""
+
+    def call(self, name: str, task: Task, timeout_s: float) -> Reply:
+        """One task. Raises FaceattrError."""
+
+    def close(self) -> None:
+        """Ends an idle worker."""
+
+    def kill(self) -> None:
+        """Ends a worker in the middle of its task, if that is possible; the thread that waits for it closes it."""
+
+
+class ThreadWorker:
+    """Works in the thread that calls; it can neither be interrupted nor die."""
+
+    alive = True
+
+    def __init__(self, plans: Mapping[str, Plan]) -> None:
+        self._worker = Worker(plans)
+
+    def hello(self) -> Hello:
+        return self._worker.models
+
+    def call(self, name: str, task: Task, timeout_s: float) -> Reply:  # noqa: ARG002  # a thread cannot be stopped
+        return self._worker.call(name, task)
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def kill(self) -> None:
+        """A thread goes on to the end of its task."""
+
+
+class ProcessWorker:
+    """Works in a process of its own, which ends when this end of the pipe is closed."""
+
+    def __init__(self, context: ForkServerContext, plans: Mapping[str, Plan], limits: ProcessLimits) -> None:
+        self.alive = True
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=main, args=(theirs, plans, limits), name="faceattr-worker", daemon=True)
+        self._process.start()
+        theirs.close()
+        # Before multiprocessing waits for its children at exit: this one ends only with its pipe.
+        atexit.register(self._connection.close)
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    def hello(self) -> Hello:
+        too_late, died = StartError("A worker did not load in time."), StartError("A worker died as it loaded.")
+        answer = self._receive(_LOADING_S, too_late, died)
+        if isinstance(answer, StartError):
+            self.close()
+            raise answer
+        assert isinstance(answer, Mapping)
+        return answer
+
+    def call(self, name: str, task: Task, timeout_s: float) -> Reply:
+        died = InternalError(FAULT, log=f"worker process {self.pid} died at its task")
+        with suppress(OSError):  # a dead worker's pipe is broken: receiving tells
+            self._connection.send((name, task))
+        answer = self._receive(timeout_s, DeadlineExceeded(TOO_LATE.format(timeout_s)), died)
+        if isinstance(answer, FaceattrError):
+            raise answer
+        assert isinstance(answer, Reply)
+        return answer
+
+    def close(self) -> None:
+        self.alive = False
+        atexit.unregister(self._connection.close)
+        self._connection.close()
+        self.kill()
+        self._process.join()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def _receive(self, timeout_s: float, too_late: Exception, died: Exception) -> object:
+        """The next word of the worker; a worker that is too late is killed, like one that is dead already."""
+        try:
+            if self._connection.poll(timeout_s):
+                return self._connection.recv()
+        except (EOFError, OSError) as error:
+            self.close()
+            raise died from error
+        self.close()
+        raise too_late
+
+
+def process_starter(make_plans: Callable[[], Mapping[str, Plan]], limits: ProcessLimits) -> Callable[[], Lendable]:
+    """Starts workers in processes, forked from a clean server that has imported what they need."""
+    context = multiprocessing.get_context("forkserver")
+    pipelines = {plan.load.partition(":")[0] for plan in make_plans().values()}
+    context.set_forkserver_preload(["faceattr_aio.worker", *sorted(pipelines)])
+
+    def start() -> Lendable:
+        try:
+            return ProcessWorker(context, make_plans(), limits)
+        except (OSError, EOFError) as error:
+            raise StartError(f"A worker process could not be started: {error}.") from error
+
+    return start
+
+
+def thread_starter(make_plans: Callable[[], Mapping[str, Plan]]) -> Callable[[], Lendable]:
+    """Starts workers in the calling threads."""
+    return lambda: ThreadWorker(make_plans())
