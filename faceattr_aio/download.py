@@ -47,15 +47,15 @@ def from_wheel(wheel: Wheel, target: Path, advance: Advance) -> None:
 
     Raises StartError when pip fails or the wheel has no such member.
     """
-    folder = target.parent / "-".join(wheel.pip_arguments()[1:]).replace("/", "-")
+    folder = target.parent / f"{wheel.package}-{wheel.version}-{wheel.python}-{wheel.abi}-{wheel.platform}"
     if not folder.is_dir():
         _download(wheel, folder)
     _extract(next(folder.glob("*.whl")), wheel.member, target, advance)
 
 
 def _download(wheel: Wheel, folder: Path) -> None:
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *wheel.pip_arguments(), "--dest", str(folder)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *wheel.pip_arguments()]
+    run = subprocess.run([*command, "--dest", str(folder)], capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
     if run.returncode:
         reason = (run.stderr.strip() or "it did not say why").splitlines()[-1]
         raise StartError(f"pip could not download {wheel.package}=={wheel.version}: {reason}")

@@ -81,6 +81,10 @@ class UnsupportedMedia(FaceattrError):
     status, kind, title = 415, "unsupported-media", "Not a picture type that is accepted"
 
 
+class UnknownExpectation(FaceattrError):
+    status, kind, title = 417, "unknown-expectation", "Only 100-continue can be expected"
+
+
 class UnreadableImage(FaceattrError):
     status, kind, title = 422, "unreadable-image", "The picture is damaged"
 

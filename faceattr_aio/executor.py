@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from faceattr_aio.config import Config
-from faceattr_aio.errors import ClientGone, DeadlineExceeded, FaceattrError, NoImage
-from faceattr_aio.limiter import Limiter
+from faceattr_aio.errors import ClientGone, DeadlineExceeded, Draining, FaceattrError, NoImage
+from faceattr_aio.limiter import GOING_DOWN, Limiter
 from faceattr_aio.model_store import ModelStore
 from faceattr_aio.pipeline import Declaration, Plan, Reply, Task
 from faceattr_aio.pool import Pool
@@ -59,6 +59,12 @@ class _Job:
         return replace(reply, laps={"queue": (started - self.submitted) * 1e3, **reply.laps})
 
 
+def _is_cancelled() -> bool:
+    """Whether the caller itself was cancelled, rather than the job it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class _Threads(ThreadPoolExecutor):
     """Gives back what a job owns in the callback of the concurrent future: that one ends with the work itself, or with
     its removal from the queue. The future that a caller awaits ends with the caller's patience.
@@ -87,6 +93,7 @@ class Executor:
         self.io = ThreadPoolExecutor(_IO_THREADS, "faceattr-io")
         self._config = config
         self._processes = processes
+        self._closed = False
         self._store = ModelStore(config.models.dir)
         self._bounds = Bounds(config.image.formats, config.image.max_pixels, config.image.max_scans)
         self._threads = _Threads(workers, "faceattr-worker")
@@ -107,7 +114,10 @@ class Executor:
         await asyncio.get_running_loop().run_in_executor(self.io, self._pool.start)
 
     async def close(self) -> None:
-        """Ends the workers and drops what still waits for one."""
+        """Ends the workers; what still waits for one gets Draining. Closing again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         self.limiter.drain()
         self._threads.shutdown(wait=False, cancel_futures=True)
         loop = asyncio.get_running_loop()
@@ -136,6 +146,7 @@ class Executor:
         `files` is emptied when the work takes over what it holds. While the job waits, `wanted` tells from another
         thread whether anybody still does. Raises Overloaded, Draining, DeadlineExceeded or ClientGone.
         """
+        self.limiter.check()
         checked = [await self._check(name, task) for task in tasks]
         if not any(isinstance(task, Task) for task in checked):
             return [error for error in checked if isinstance(error, FaceattrError)]
@@ -164,6 +175,10 @@ class Executor:
                 return await asyncio.get_running_loop().run_in_executor(self._threads, job)
         except TimeoutError as error:
             raise DeadlineExceeded(f"The answer was not ready within {timeout_s:g} s.") from error
+        except asyncio.CancelledError:
+            if self._closed and not _is_cancelled():
+                raise Draining(GOING_DOWN) from None
+            raise
 
     def _starter(self) -> Callable[[], Lendable]:
         if not self._processes:

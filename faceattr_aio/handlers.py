@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
-from faceattr_aio.errors import FaceattrError, NotAcceptable, UnsupportedMedia
+from faceattr_aio.errors import FaceattrError, NotAcceptable, UnknownExpectation, UnsupportedMedia
 from faceattr_aio.executor import Executor, Outcome
 from faceattr_aio.negotiation import choose_media_type, read_options
 from faceattr_aio.pipeline import JSON, Declaration, Options, Reply, Task
@@ -16,6 +16,7 @@ from faceattr_aio.spool import SpoolFile
 from faceattr_aio.upload import Uploads
 
 _RAW = ("image/", "application/octet-stream")
+_EXPECTED = "100-continue"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -46,13 +47,16 @@ class Endpoint:
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """`Expect: 100-continue`: refuses with the final status instead of inviting a body that will be refused."""
         try:
+            if request.headers[hdrs.EXPECT].lower() != _EXPECTED:
+                raise UnknownExpectation(f"Expect can be {_EXPECTED} and nothing else.")
             self._refuse_before_reading(request)
         except FaceattrError as error:
             response = problem_response(request, error)
             response.force_close()  # else the next request would be taken for the body that was never sent
             return response
-        await request.writer.write(_CONTINUE)
-        request.writer.output_size = 0  # else a later failure would count as sent already
+        if request.version >= HttpVersion11:
+            await request.writer.write(_CONTINUE)
+            request.writer.output_size = 0  # else a later failure would count as sent already
         return None
 
     def _refuse_before_reading(self, request: web.Request) -> None:

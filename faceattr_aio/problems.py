@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 REQUEST_ID = "X-Request-ID"
 PROBLEM = "application/problem+json"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
-_ID_KEY = "faceattr_aio.request_id"
+_ID_KEY: web.RequestKey[str] = web.RequestKey("faceattr_aio.request_id", str)
 _GONE = 499
 """Never sent, because there is nobody to send it to; a known number for it in logs."""
 
@@ -31,8 +31,7 @@ def request_id(request: web.BaseRequest) -> str:
     if _ID_KEY not in request:
         sent = request.headers.get(REQUEST_ID, "")
         request[_ID_KEY] = sent if _SANE_ID.fullmatch(sent) else uuid.uuid4().hex
-    known: str = request[_ID_KEY]
-    return known
+    return request[_ID_KEY]
 
 
 def problem(error: FaceattrError, identity: str) -> Problem:

@@ -13,6 +13,7 @@ from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 from faceattr_aio.config import DELIMITER, PREFIX, Config
 from faceattr_aio.errors import StartError
 
+DEFAULT = "default"
 DEFAULT_FILE = Path("conf/faceattr.toml")
 
 Origins = Mapping[str, str]
@@ -50,6 +51,14 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def origin_of(key: str, origins: Origins) -> str:
+    """Where a key, or something in a section, came from."""
+    for known, origin in origins.items():
+        if f"{known}.".startswith(f"{key}.") or f"{key}.".startswith(f"{known}."):
+            return origin
+    return DEFAULT
 
 
 def _choose_file(file: Path | None) -> Path | None:
@@ -92,7 +101,8 @@ def _sentences(error: ValidationError, origins: Origins, prefix: tuple[str | int
             yield from _sentences(cause, origins, path)
             continue
         key = ".".join(str(part) for part in path)
-        origin = next((f", from {name}" for known, name in origins.items() if f"{key}.".startswith(f"{known}.")), "")
+        origin = origin_of(key, origins)
+        place = "" if origin == DEFAULT else f", from {origin}"
         said = "there is no such key" if wrong["type"] == "extra_forbidden" else wrong["msg"]
         value = "" if isinstance(wrong["input"], dict) else f" = {wrong['input']!r}"
-        yield f"{key}{value}{origin}: {said}"
+        yield f"{key}{value}{place}: {said}"

@@ -1,5 +1,5 @@
-"""The server's end of a worker, in a process of its own or in a thread: start it, hear its hello, give it a task, end it.
-A worker process that dies or does not answer in time costs the task it was at. Knows no pool and no event loop.
+"""The server's end of a worker, in a process of its own or in a thread: start it, hear its hello, give it a task,
+end it. A process that dies or does not answer in time costs the task it was at. Knows no pool and no event loop.
 """
 
 import atexit

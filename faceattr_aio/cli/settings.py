@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from faceattr_aio.sources import leaves, load
+from faceattr_aio.sources import leaves, load, origin_of
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -18,7 +18,6 @@ def run(parsed: argparse.Namespace) -> int:
         if here != section:
             section = here
             print(f"\n[{section}]")
-        written = "# not set" if value is None else json.dumps(value)
-        origin = next((origin for known, origin in origins.items() if f"{key}.".startswith(f"{known}.")), "default")
-        print(f"{name} = {written}  # {origin}" if value is not None else f"# {name} is not set  # {origin}")
+        origin = origin_of(key, origins)
+        print(f"# {name} is not set" if value is None else f"{name} = {json.dumps(value)}  # {origin}")
     return 0

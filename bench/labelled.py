@@ -1,0 +1,87 @@
+"""Labelled faces and what the nets say of them: the common ground of `accuracy` and `calibrate`.
+
+A folder has `labels.csv` with the columns file, age (years), gender (female or male), and tightly cropped faces.
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from faceattr_aio.config import Config
+from faceattr_aio.faces import FaceSettings
+from faceattr_aio.faces.attributes import cut_chip
+from faceattr_aio.faces.calibration import AGES, OLDEST
+from faceattr_aio.faces.detector import Floats
+from faceattr_aio.faces.loading import DLIB_CHIP, dlib_age_net, dlib_gender_net, load_detector
+from faceattr_aio.imaging import Pixels, limit_threads
+from faceattr_aio.model_store import ModelStore
+
+PADDING = 60
+"""Pixels added on each side by repeating the border: the faces are cropped more tightly than a photo ever is."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One labelled face; ages over 80 count as 80, the nets' last class."""
+
+    file: Path
+    age: float
+    gender: str
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What was found: for n faces, ages n x 81 (raw probabilities), female n, and the n truths."""
+
+    truths: list[Truth]
+    ages: Floats
+    female: Floats
+
+    @property
+    def years(self) -> Floats:
+        """The estimates in years."""
+        return np.asarray(self.ages @ AGES)
+
+    @property
+    def true_ages(self) -> Floats:
+        return np.array([truth.age for truth in self.truths])
+
+
+def read_labels(folder: Path) -> list[Truth]:
+    """The faces of a folder."""
+    with (folder / "labels.csv").open(newline="") as file:
+        return [
+            Truth(folder / row["file"], min(float(row["age"]), OLDEST), row["gender"]) for row in csv.DictReader(file)
+        ]
+
+
+def read_padded(path: Path) -> Pixels:
+    """The face with its border repeated on each side."""
+    pixels = cv2.imread(str(path))
+    return np.asarray(cv2.copyMakeBorder(pixels, *[PADDING] * 4, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def estimate(truths: list[Truth], detector: str = "blazeface", models: Path | None = None) -> Estimates:
+    """Runs detector and nets on every face; a face that is not found is not in the result."""
+    limit_threads()
+    settings = FaceSettings.model_validate({"detector": detector})
+    store = ModelStore(models or Config().models.dir)
+    needed = Config().pipelines["faces"].declaration.models(settings)
+    files = {name: store.verify(name) for name in needed}
+    find = load_detector(settings, files)
+    age, gender = dlib_age_net(files["dlib-age-v1"].path), dlib_gender_net(files["dlib-gender-v1"].path)
+
+    def look() -> Iterator[tuple[Truth, Floats, float]]:
+        for truth in tqdm(truths, unit="face"):
+            pixels = read_padded(truth.file)
+            for face in find.detect(pixels, 0.5)[:1]:
+                chip = cut_chip(pixels, face, DLIB_CHIP)
+                yield truth, age.probabilities(chip), float(gender.probabilities(chip)[0])
+
+    found, ages, female = zip(*look(), strict=True)
+    return Estimates(list(found), np.array(ages), np.array(female))

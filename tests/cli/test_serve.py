@@ -1,0 +1,175 @@
+"""The real server in a process of its own, as users run it."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, FormData
+
+from tests.conftest import StartServer
+from tests.gate import PATIENCE_S, Gate
+from tests.process import TRICK, Server, environment
+
+RAW = {"Content-Type": "image/png"}
+
+
+async def post(client: ClientSession, server: Server, data: bytes) -> tuple[int, dict[str, str]]:
+    """Status and headers of one multipart upload."""
+    form = FormData()
+    form.add_field("image", data, filename="a.png")
+    async with client.post(f"{server.url}/trick", data=form) as response:
+        await response.read()
+        return response.status, dict(response.headers)
+
+
+async def until_not_ready(client: ClientSession, server: Server) -> None:
+    """Returns once readiness is down: the server has seen the signal."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            async with client.get(f"{server.url}/readyz") as response:
+                if response.status == 503:
+                    return
+            await asyncio.sleep(0.01)
+
+
+async def until_ended(processes: list[int]) -> None:
+    """Returns once none of them runs."""
+    async with asyncio.timeout(PATIENCE_S):
+        while any(_runs(pid) for pid in processes):  # noqa: ASYNC110  # they are not our children
+            await asyncio.sleep(0.01)
+
+
+async def test_with_two_workers_and_four_slots_forty_uploads_give_four_answers(
+    start: StartServer, gate: Gate, png: bytes, tmp_path: Path, client: ClientSession
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    server = start(f"[inference]\nworkers = 2\nlimit = 4\n[upload]\ndir = '{spool}'\n{TRICK}gate = '{gate.folder}'\n")
+    before = sorted(server.open_files())
+    storm = [asyncio.create_task(post(client, server, png)) for _ in range(40)]
+    await asyncio.to_thread(gate.wait_for, 2)
+    async with asyncio.timeout(PATIENCE_S):
+        while sum(task.done() for task in storm) < 36:  # noqa: ASYNC110  # the four are held
+            await asyncio.sleep(0.01)
+    refused = [task.result() for task in storm if task.done()]
+    assert [status for status, _ in refused] == [503] * 36
+    assert all(int(headers["Retry-After"]) >= 1 for _, headers in refused)
+    assert list(spool.iterdir()) == []
+    gate.open()
+    assert sorted(status for status, _ in await asyncio.gather(*storm)) == [200] * 4 + [503] * 36
+    assert sorted(server.open_files()) == before
+    again = await asyncio.gather(*(post(client, server, png) for _ in range(4)))
+    assert [status for status, _ in again] == [200] * 4
+
+
+async def test_sigterm_lets_accepted_work_end_and_leaves_no_process(
+    start: StartServer, gate: Gate, png: bytes, client: ClientSession
+) -> None:
+    server = start(f"[inference]\nworkers = 2\n{TRICK}gate = '{gate.folder}'\n")
+    started = server.descendants()
+    held = [asyncio.create_task(post(client, server, png)) for _ in range(3)]
+    await asyncio.to_thread(gate.wait_for, 2)
+    os.kill(server.pid, signal.SIGTERM)
+    await until_not_ready(client, server)
+    gate.open()
+    assert [status for status, _ in await asyncio.gather(*held)] == [200] * 3
+    assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
+    await until_ended(started)
+
+
+async def test_sigint_to_the_whole_group_ends_it_as_well(start: StartServer, png: bytes, client: ClientSession) -> None:
+    server = start(TRICK)
+    assert (await post(client, server, png))[0] == 200
+    for pid in [*server.descendants(), server.pid]:
+        os.kill(pid, signal.SIGINT)
+    assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
+
+
+async def test_a_second_signal_ends_it_at_once(start: StartServer, gate: Gate, png: bytes, client: ClientSession) -> None:
+    server = start(f"{TRICK}gate = '{gate.folder}'\n")
+    held = asyncio.create_task(post(client, server, png))
+    await asyncio.to_thread(gate.wait_for, 1)
+    os.kill(server.pid, signal.SIGTERM)
+    await until_not_ready(client, server)
+    os.kill(server.pid, signal.SIGTERM)
+    assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 1
+    await asyncio.gather(held, return_exceptions=True)
+
+
+async def test_after_sigkill_no_worker_and_no_file_is_left(
+    start: StartServer, gate: Gate, png: bytes, client: ClientSession, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    server = start(f"[upload]\ndir = '{spool}'\n{TRICK}gate = '{gate.folder}'\n")
+    started = server.descendants()
+    held = asyncio.create_task(post(client, server, png))
+    await asyncio.to_thread(gate.wait_for, 1)
+    server.kill()
+    await until_ended(started)
+    assert list(spool.iterdir()) == []
+    await asyncio.gather(held, return_exceptions=True)
+
+
+async def test_a_killed_worker_costs_its_request_and_the_next_is_served(
+    start: StartServer, png: bytes, client: ClientSession
+) -> None:
+    server = start(f"[inference]\nworkers = 1\n{TRICK}")
+    async with client.post(f"{server.url}/trick?do=die", data=png, headers=RAW) as response:
+        assert response.status == 500
+    assert (await post(client, server, png))[0] == 200
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def run(folder: Path, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "faceattr_aio", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=folder, env=environment(**more), timeout=PATIENCE_S
+    )
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run(tmp_path, "serve", "--port", str(port))
+    assert ended.returncode == 2
+    assert ended.stderr == f"faceattr-aio: Port {port} on 127.0.0.1 is in use: end what listens there, or choose another.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "said"),
+    [
+        (["--host", "no.such.host.invalid"], {}, "host no.such.host.invalid is not known"),
+        (["--workers", "0"], {}, "inference.workers = '0', from flag"),
+        (["--config", "nowhere.toml"], {}, "nowhere.toml does not exist"),
+        ([], {"FACEATTR_MODELS__DIR": "/nowhere"}, "is missing: run 'faceattr-aio models pull'"),
+        ([], {"FACEATTR_UPLOAD__DIR": "/nowhere"}, "Uploads cannot be stored in /nowhere"),
+    ],
+)
+def test_what_stops_the_start_is_one_sentence(
+    arguments: list[str], more: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    ended = run(tmp_path, "serve", "--port", "0", *arguments, **more)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_damaged_model_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "face_detection_full_range.tflite").write_bytes(b"damaged")
+    ended = run(tmp_path, "serve", "--port", "0", FACEATTR_MODELS__DIR=str(tmp_path))
+    assert ended.returncode == 2
+    assert "is damaged" in ended.stderr
+    assert "run 'faceattr-aio models pull'" in ended.stderr

@@ -1,0 +1,45 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+
+from faceattr_aio.config import Config
+from faceattr_aio.faces import FaceSettings
+from faceattr_aio.faces.network import WITHOUT_CAFFE
+from faceattr_aio.faces.predict import FacePipeline
+from faceattr_aio.model_store import ModelStore
+from faceattr_aio.pipeline import ModelFile, Plan
+
+LoadFaces = Callable[..., FacePipeline]
+
+
+@pytest.fixture
+def load_faces(store: ModelStore, test_data: Path | None) -> LoadFaces:
+    """Loads the pipeline with any settings; skips where a detector cannot be had."""
+
+    def load(detector: str = "blazeface", working_side: int = 1024, **settings: object) -> FacePipeline:
+        chosen = FaceSettings.model_validate({"detector": detector, **settings})
+        if detector == "ssd" and WITHOUT_CAFFE:
+            pytest.skip("OpenCV 5 has no Caffe reader")
+        names = Config().pipelines["faces"].declaration.models(chosen)
+        files = {name: store.verify(name) for name in names if name != "yunet"}
+        if detector == "yunet":
+            files["yunet"] = yunet_file(test_data)
+        return FacePipeline(Plan("", chosen, files, working_side))
+
+    return load
+
+
+def yunet_file(test_data: Path | None) -> ModelFile:
+    if test_data is None:
+        pytest.skip("YuNet: FACEATTR_TEST_DATA is not set")
+    return ModelFile(test_data / "models" / "face_detection_yunet_2026may.onnx", "")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _expected_opencv(request: pytest.FixtureRequest) -> None:  # noqa: ARG001  # runs once
+    """`make test-opencv4` and `make test-opencv5` run on what they say."""
+    expected = os.environ.get("FACEATTR_TEST_OPENCV")
+    assert expected in (None, cv2.__version__.split(".")[0])

@@ -1,0 +1,46 @@
+"""Choosing detectors and classifiers; the Caffe nets of a user's own are tiny ones made here."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from faceattr_aio.errors import StartError
+from faceattr_aio.faces import FaceAttributes, FaceSettings
+from faceattr_aio.faces.loading import load_attributes, load_detector
+from faceattr_aio.faces.network import WITHOUT_CAFFE
+from faceattr_aio.pipeline import ModelFile
+
+pytestmark = pytest.mark.pixels
+
+NOTHING = Path("/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("settings", "models"),
+    [
+        ({}, ("blazeface-full-range", "dlib-age-v1", "dlib-gender-v1")),
+        ({"detector": "yunet"}, ("yunet", "dlib-age-v1", "dlib-gender-v1")),
+        ({"detector": "ssd"}, ("res10-ssd", "res10-ssd-layers", "dlib-age-v1", "dlib-gender-v1")),
+    ],
+)
+def test_only_the_models_of_the_settings_are_needed(settings: dict[str, str], models: tuple[str, ...]) -> None:
+    assert FaceAttributes.models(FaceSettings.model_validate(settings)) == models
+
+
+def test_caffe_classifiers_need_four_files() -> None:
+    with pytest.raises(ValidationError, match="four files of your own"):
+        FaceSettings.model_validate({"classifier": "caffe", "age_weights": NOTHING})
+    named = dict.fromkeys(("age_weights", "age_prototxt", "gender_weights", "gender_prototxt"), NOTHING)
+    settings = FaceSettings.model_validate({"classifier": "caffe", **named})
+    assert FaceAttributes.models(settings) == ("blazeface-full-range",)
+
+
+def test_caffe_nets_that_cannot_be_read_stop_the_start_with_the_reason() -> None:
+    files = {name: ModelFile(NOTHING, "") for name in ("res10-ssd", "res10-ssd-layers")}
+    reason = "OpenCV 5 cannot read Caffe nets" if WITHOUT_CAFFE else "cannot be read as a Caffe net"
+    with pytest.raises(StartError, match=reason):
+        load_detector(FaceSettings(detector="ssd"), files)
+    named = dict.fromkeys(("age_weights", "age_prototxt", "gender_weights", "gender_prototxt"), NOTHING)
+    with pytest.raises(StartError, match=reason):
+        load_attributes(FaceSettings.model_validate({"classifier": "caffe", **named}), {})

@@ -1,0 +1,54 @@
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from faceattr_aio.config import Config, Inference
+from faceattr_aio.sources import leaves
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    config = Config()
+    assert (config.server.host, config.server.port, config.server.drain_s) == ("127.0.0.1", 5000, 20)
+    assert config.upload.max_bytes == 20 * 1024 * 1024
+    assert config.image.formats == ("jpeg", "png", "webp")
+    assert config.pipelines["faces"].path == "/analyze"
+
+
+def test_one_worker_for_each_core_and_four_slots_for_each_worker() -> None:
+    assert Inference().worker_count == len(os.sched_getaffinity(0))
+    assert Inference(workers=3).limit_count == 12
+    assert Inference(workers=3, limit=5).limit_count == 5
+
+
+def test_a_config_made_in_code_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEATTR_SERVER__PORT", "1234")
+    assert Config().server.port == 5000
+
+
+def test_a_built_in_pipeline_keeps_its_factory_when_its_own_keys_are_set() -> None:
+    config = Config(pipelines={"faces": {"detector": "yunet"}})  # type: ignore[dict-item]  # completed and validated
+    assert config.pipelines["faces"].path == "/analyze"
+    assert config.pipelines["faces"].settings.model_dump()["detector"] == "yunet"
+
+
+def test_a_pipeline_of_somebody_else_needs_its_factory() -> None:
+    with pytest.raises(ValidationError, match="factory"):
+        Config(pipelines={"mine": {"path": "/mine"}})  # type: ignore[dict-item]  # validated
+
+
+def test_the_file_that_ships_says_every_key_with_its_default() -> None:
+    text = (ROOT / "conf" / "faceattr.toml").read_text()
+    config = Config()
+    defaults = config.model_dump(mode="json")
+    for name, entry in config.pipelines.items():
+        defaults["pipelines"][name] |= entry.settings.model_dump(mode="json")
+    written = {key: value for key, value in leaves(tomllib.loads(text)) if value != {}}
+    expected = dict(leaves(defaults))
+    assert {key: value for key, value in expected.items() if value is not None} == written
+    for key in (key for key, value in expected.items() if value is None):
+        assert f"\n# {key.rpartition('.')[2]} = " in text

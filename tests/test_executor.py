@@ -1,0 +1,238 @@
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faceattr_aio.config import Config
+from faceattr_aio.errors import (
+    ClientGone,
+    DeadlineExceeded,
+    Draining,
+    FaceattrError,
+    InternalError,
+    NoImage,
+    Overloaded,
+    UnreadableImage,
+    UnsupportedMedia,
+)
+from faceattr_aio.executor import Executor
+from faceattr_aio.pipeline import Reply, Task
+from tests.gate import Gate
+from tests.pipelines import TrickOptions
+
+Make = Callable[..., Awaitable[Executor]]
+
+
+def config(trick: dict[str, Any] | None = None, **inference: object) -> Config:
+    entry = {"factory": "tests.pipelines:Trick", "path": "/trick", **(trick or {})}
+    return Config.model_validate({"inference": {"workers": 2, "limit": 4, **inference}, "pipelines": {"trick": entry}})
+
+
+@pytest.fixture(params=["processes", "threads"])
+async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
+    """Starts executors of both kinds."""
+    executors: list[Executor] = []
+
+    async def start(trick: dict[str, Any] | None = None, **inference: object) -> Executor:
+        executor = Executor(config(trick, **inference), processes=request.param == "processes")
+        executors.append(executor)
+        await executor.start()
+        return executor
+
+    yield start
+    for executor in executors:
+        await executor.close()
+
+
+async def idle(executor: Executor) -> None:
+    """Returns once every slot is back, which is when the workers are done and not before."""
+    async with asyncio.timeout(30):
+        while executor.limiter.in_flight:  # noqa: ASYNC110  # counted in threads
+            await asyncio.sleep(0.005)
+
+
+def hold(executor: Executor, gate: Gate, file: Path, tasks: int) -> list[asyncio.Task[Reply]]:
+    return [asyncio.create_task(executor.run("trick", Task(file))) for _ in range(tasks)]
+
+
+async def test_a_task_comes_back_as_a_reply(make: Make, png_file: Path) -> None:
+    executor = await make()
+    reply = await executor.run("trick", Task(png_file))
+    assert reply.result["bytes"] == png_file.stat().st_size
+    assert list(reply.laps) == ["queue", "decode", "trick"]
+    assert executor.models == {"trick": "0" * 64}
+    await idle(executor)
+
+
+async def test_a_body_comes_back_when_a_media_type_is_wanted(make: Make, png_file: Path) -> None:
+    reply = await (await make()).run("trick", Task(png_file, media_type="image/png"))
+    assert reply.body is not None
+    assert reply.body.startswith(b"image/png")
+
+
+async def test_a_failure_is_raised_and_gives_its_slot_back(make: Make, png_file: Path) -> None:
+    executor = await make()
+    for do, failure in {"refuse": UnreadableImage, "raise": InternalError}.items():
+        with pytest.raises(failure):
+            await executor.run("trick", Task(png_file, TrickOptions.model_validate({"do": do})))
+    await idle(executor)
+
+
+async def test_what_is_no_picture_never_takes_a_slot(make: Make, tmp_path: Path) -> None:
+    executor = await make()
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(UnsupportedMedia):
+        await executor.run("trick", Task(tmp_path / "text"))
+    with pytest.raises(NoImage, match="No such file"):
+        await executor.run("trick", Task(tmp_path / "nothing"))
+    assert executor.limiter.wait_s == 0
+
+
+async def test_pictures_of_one_request_share_a_slot_and_fail_alone(make: Make, png_file: Path, tmp_path: Path) -> None:
+    executor = await make(limit=1)
+    (tmp_path / "text").write_text("hello")
+    tasks = [Task(png_file), Task(tmp_path / "text"), Task(png_file, TrickOptions(do="refuse")), Task(png_file)]
+    outcomes = await executor.run_all("trick", tasks)
+    assert [type(outcome) for outcome in outcomes] == [Reply, UnsupportedMedia, UnreadableImage, Reply]
+    await idle(executor)
+
+
+async def test_past_the_limit_all_are_refused_at_once(make: Make, gate: Gate, png_file: Path) -> None:
+    executor = await make({"gate": str(gate.folder)})
+    held = hold(executor, gate, png_file, 4)
+    await asyncio.to_thread(gate.wait_for, 2)
+    refused = await asyncio.gather(*hold(executor, gate, png_file, 20), return_exceptions=True)
+    assert [type(one) for one in refused] == [Overloaded] * 20
+    gate.open()
+    assert len(await asyncio.gather(*held)) == 4
+    await idle(executor)
+
+
+async def test_a_slot_stays_taken_while_the_worker_works_for_a_caller_who_left(
+    make: Make, gate: Gate, png_file: Path
+) -> None:
+    executor = await make({"gate": str(gate.folder)})
+    running, waiting = hold(executor, gate, png_file, 2), hold(executor, gate, png_file, 2)
+    await asyncio.to_thread(gate.wait_for, 2)
+    for task in [*running, *waiting]:
+        task.cancel()
+    await asyncio.gather(*running, *waiting, return_exceptions=True)
+    assert executor.limiter.in_flight == 2  # what ran goes on, what waited is gone
+    gate.open()
+    await idle(executor)
+
+
+async def test_files_are_closed_when_the_worker_is_done_and_not_when_the_caller_leaves(
+    make: Make, gate: Gate, png_file: Path
+) -> None:
+    executor, closed = await make({"gate": str(gate.folder)}, workers=1), list[str]()
+    with ExitStack() as files:
+        files.callback(closed.append, "closed")
+        task = asyncio.create_task(executor.run_all("trick", [Task(png_file)], files))
+        await asyncio.to_thread(gate.wait_for, 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert closed == []
+    gate.open()
+    await idle(executor)
+    assert closed == ["closed"]
+
+
+async def test_files_stay_the_callers_when_the_work_is_refused(make: Make, png_file: Path) -> None:
+    executor, closed = await make(limit=1), list[str]()
+    release = executor.limiter.acquire()
+    with ExitStack() as files:
+        files.callback(closed.append, "closed")
+        with pytest.raises(Overloaded):
+            await executor.run_all("trick", [Task(png_file)], files)
+        assert closed == []
+    assert closed == ["closed"]
+    release()
+
+
+async def test_queued_work_that_nobody_wants_is_dropped(make: Make, gate: Gate, png_file: Path) -> None:
+    executor = await make({"gate": str(gate.folder)}, workers=1)
+    (held,) = hold(executor, gate, png_file, 1)
+    await asyncio.to_thread(gate.wait_for, 1)
+    unwanted = asyncio.create_task(executor.run_all("trick", [Task(png_file)], wanted=lambda: False))
+    while executor.limiter.in_flight < 2:
+        await asyncio.sleep(0.005)
+    gate.open()
+    await held
+    with pytest.raises(ClientGone):
+        await unwanted
+    await idle(executor)
+
+
+async def test_a_task_that_takes_too_long_is_given_up(make: Make, gate: Gate, png_file: Path) -> None:
+    executor = await make({"gate": str(gate.folder)}, workers=1, timeout_s=0.3)
+    with pytest.raises(DeadlineExceeded):
+        await executor.run("trick", Task(png_file))
+    gate.open()
+    await idle(executor)
+
+
+async def test_work_that_waits_when_the_executor_closes_is_dropped(make: Make, gate: Gate, png_file: Path) -> None:
+    executor = await make({"gate": str(gate.folder)}, workers=1, timeout_s=1)
+    held = hold(executor, gate, png_file, 3)
+    await asyncio.to_thread(gate.wait_for, 1)
+    await executor.close()
+    gate.open()
+    ended = await asyncio.gather(*held, return_exceptions=True)
+    assert all(isinstance(one, (FaceattrError, Reply)) for one in ended)
+    assert sum(isinstance(one, Draining) for one in ended) == 2
+    await idle(executor)
+    with pytest.raises(Draining):
+        await executor.run("trick", Task(png_file))
+
+
+async def test_a_killed_worker_costs_one_request(png_file: Path) -> None:
+    executor = Executor(config(), processes=True)
+    await executor.start()
+    die = Task(png_file, TrickOptions(do="die"))
+    outcomes = await executor.run_all("trick", [Task(png_file), die, Task(png_file)])
+    assert [type(outcome) for outcome in outcomes] == [Reply, InternalError, Reply]
+    await idle(executor)
+    await executor.close()
+
+
+async def test_a_hung_process_is_replaced(png_file: Path) -> None:
+    executor = Executor(config(workers=1, timeout_s=0.5), processes=True)
+    await executor.start()
+    before = (await executor.run("trick", Task(png_file))).result["pid"]
+    with pytest.raises(DeadlineExceeded):
+        await executor.run("trick", Task(png_file, TrickOptions(do="hang")))
+    await idle(executor)
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                after = (await executor.run("trick", Task(png_file))).result["pid"]
+                break
+            except DeadlineExceeded:  # while the new one loads
+                continue
+    assert after != before
+    await executor.close()
+
+
+async def test_two_executors_do_not_know_of_each_other(make: Make, png_file: Path) -> None:
+    one, other = await make(limit=1), await make(limit=1)
+    release = one.limiter.acquire()
+    assert (await other.run("trick", Task(png_file))).result["bytes"]
+    release()
+
+
+async def test_closing_leaves_no_descriptor_and_no_process(png_file: Path) -> None:
+    warm = Executor(config(), processes=True)  # starts what a process has once: the fork server
+    await warm.start()
+    await warm.close()
+    before = len(os.listdir("/proc/self/fd"))
+    executor = Executor(config(), processes=True)
+    await executor.start()
+    await executor.run("trick", Task(png_file))
+    await executor.close()
+    assert len(os.listdir("/proc/self/fd")) == before

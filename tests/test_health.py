@@ -1,0 +1,55 @@
+import asyncio
+
+from aiohttp import ClientSession, web
+
+from faceattr_aio.config import Config
+from faceattr_aio.web import EXECUTOR, drain, make_app
+from tests.conftest import Serve
+from tests.gate import Gate
+
+ENTRY = {"factory": "tests.pipelines:Trick", "path": "/trick"}
+
+
+def app(**trick: str) -> web.Application:
+    return make_app(Config.model_validate({"inference": {"workers": 1, "limit": 1}, "pipelines": {"trick": ENTRY | trick}}))
+
+
+async def test_a_started_server_is_alive_and_ready(serve: Serve, client: ClientSession) -> None:
+    url = await serve(app())
+    for path in ("/livez", "/healthz", "/readyz"):
+        async with client.get(url + path) as response:
+            assert (response.status, await response.json()) == (200, {"status": "ok"})
+    async with client.get(f"{url}/readyz?verbose") as response:
+        assert (await response.json())["checks"] == {"models": "ok", "workers": "ok", "accepting": "ok"}
+
+
+async def test_a_full_server_is_alive_and_ready(serve: Serve, client: ClientSession, gate: Gate, png: bytes) -> None:
+    url = await serve(app(gate=str(gate.folder)))
+    held = asyncio.create_task(client.post(f"{url}/trick", data=png, headers={"Content-Type": "image/png"}))
+    await asyncio.to_thread(gate.wait_for, 1)
+    for path in ("/livez", "/readyz"):
+        async with client.get(url + path) as response:
+            assert response.status == 200
+    gate.open()
+    assert (await held).status == 200
+
+
+async def test_a_draining_server_is_alive_and_not_ready_and_refuses(
+    serve: Serve, client: ClientSession, png: bytes
+) -> None:
+    served = app()
+    url = await serve(served)
+    drain(served)
+    async with client.get(f"{url}/livez") as response:
+        assert response.status == 200
+    async with client.get(f"{url}/readyz?verbose") as response:
+        assert response.status == 503
+        assert await response.json() == {
+            "status": "accepting",
+            "checks": {"models": "ok", "workers": "ok", "accepting": "draining"},
+        }
+    async with client.post(f"{url}/trick", data=png, headers={"Content-Type": "image/png"}) as response:
+        assert response.status == 503
+        assert (await response.json(content_type=None))["type"] == "urn:faceattr:draining"
+        assert response.headers["Retry-After"] == "1"
+    assert served[EXECUTOR].limiter.in_flight == 0

@@ -1,0 +1,107 @@
+"""A wheel of ours in an empty folder: it pulls its models, serves, and can be embedded."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.process import PATIENCE_S, ROOT
+
+EMBEDDED = """
+import asyncio, sys
+from aiohttp import web
+import faceattr_aio
+from pathlib import Path
+
+async def main():
+    app = web.Application()
+    executor = faceattr_aio.setup(app)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    reply = await executor.run("faces", faceattr_aio.Task(Path(sys.argv[1])))
+    print(len(reply.result["faces"]), Path(faceattr_aio.__file__).is_relative_to(sys.prefix))
+    await runner.cleanup()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` of an environment with our wheel and what it says it needs, and nothing else."""
+    folder = tmp_path_factory.mktemp("installed")
+    built = folder / "dist"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", built, ROOT], check=True)
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    (wheel,) = built.glob("*.whl")
+    subprocess.run([folder / "venv" / "bin" / "python", *pip[1:], "install", wheel], check=True)
+    return folder / "venv" / "bin"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, installed: Path) -> Path:
+    """A user's home, with the models pulled into it."""
+    home = tmp_path_factory.mktemp("home")
+    pulled = run(home, installed / "faceattr-aio", "models", "pull")
+    assert pulled.returncode == 0, pulled.stderr
+    return home
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FACEATTR_", "XDG_", "PYTHON"))}
+    return kept | {"HOME": str(home)}
+
+
+def run(home: Path, *command: str | Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=home,
+        env=environment(home),
+        timeout=PATIENCE_S,
+    )
+
+
+def test_models_go_to_the_users_data_folder(home: Path) -> None:
+    folder = home / ".local" / "share" / "faceattr_aio" / "models"
+    assert sorted(path.suffix for path in folder.iterdir()) == [".onnx", ".onnx", ".tflite"]
+
+
+@pytest.fixture
+def url(home: Path, installed: Path) -> Iterator[str]:
+    """A server from the installed program."""
+    command = [str(installed / "faceattr-aio"), "serve", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=home, env=environment(home))
+    assert process.stdout is not None
+    found = re.search(r"http://\S+", process.stdout.readline())
+    assert found
+    yield found[0]
+    process.terminate()
+    assert process.wait(PATIENCE_S) == 0
+    process.stdout.close()
+
+
+def test_it_serves(url: str, png: bytes) -> None:
+    request = urllib.request.Request(f"{url}/analyze", png, {"Content-Type": "image/png"})
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
+        assert len(json.loads(response.read())["faces"]) == 1
+
+
+def test_it_can_be_embedded(home: Path, installed: Path, png_file: Path) -> None:
+    ended = run(home, installed / "python", "-c", EMBEDDED, png_file)
+    assert ended.stdout.split() == ["1", "True"], ended.stderr
+
+
+def test_without_its_models_it_says_what_to_run(tmp_path: Path, installed: Path) -> None:
+    ended = run(tmp_path, installed / "faceattr-aio", "serve", "--port", "0")
+    assert ended.returncode == 2
+    assert "run 'faceattr-aio models pull'" in ended.stderr

@@ -1,0 +1,102 @@
+import threading
+
+import pytest
+
+from faceattr_aio.errors import Draining, Overloaded
+from faceattr_aio.limiter import Limiter
+
+
+def test_as_many_come_in_as_there_are_slots() -> None:
+    limiter = Limiter(limit=3, workers=1)
+    for _ in range(3):
+        limiter.acquire()
+    with pytest.raises(Overloaded):
+        limiter.acquire()
+    assert limiter.in_flight == 3
+
+
+def test_a_released_slot_is_free_again() -> None:
+    limiter = Limiter(limit=1, workers=1)
+    for _ in range(3):
+        limiter.acquire()()
+    assert limiter.in_flight == 0
+
+
+def test_a_slot_released_twice_is_a_bug_that_shows() -> None:
+    limiter = Limiter(limit=2, workers=1)
+    limiter.acquire()
+    release = limiter.acquire()
+    release()
+    with pytest.raises(KeyError):
+        release()
+    assert limiter.in_flight == 1
+
+
+def test_checking_takes_no_slot() -> None:
+    limiter = Limiter(limit=1, workers=1)
+    for _ in range(5):
+        limiter.check()
+    limiter.acquire()
+    with pytest.raises(Overloaded):
+        limiter.check()
+
+
+def test_a_refusal_says_how_full_it_is_and_when_to_come_back() -> None:
+    limiter = Limiter(limit=8, workers=2, what="requests")
+    for _ in range(50):
+        limiter.observe(1.5)
+    for _ in range(8):
+        limiter.acquire()
+    with pytest.raises(Overloaded) as refused:
+        limiter.acquire()
+    assert refused.value.retry_after_s == pytest.approx(8 / 2 * 1.5)
+    assert refused.value.members["limit"] == 8
+    assert refused.value.members["in_flight"] == 8
+    retry_after_ms = refused.value.members["retry_after_ms"]
+    assert isinstance(retry_after_ms, int)
+    assert 0.8 * 6000 <= retry_after_ms <= 1.2 * 6000
+
+
+def test_the_service_time_follows_what_is_observed() -> None:
+    limiter = Limiter(limit=1, workers=1)
+    limiter.acquire()
+    limiter.observe(1.0)
+    assert limiter.wait_s == pytest.approx(1.0)
+    for _ in range(100):
+        limiter.observe(3.0)
+    assert limiter.wait_s == pytest.approx(3.0, rel=0.01)
+
+
+def test_a_draining_limiter_refuses_but_lets_work_end() -> None:
+    limiter = Limiter(limit=2, workers=1)
+    release = limiter.acquire()
+    limiter.drain()
+    with pytest.raises(Draining):
+        limiter.check()
+    with pytest.raises(Draining):
+        limiter.acquire()
+    release()
+    assert limiter.in_flight == 0
+
+
+def test_a_burst_from_many_threads_never_gets_more_than_the_limit() -> None:
+    limiter, most, started = Limiter(limit=5, workers=1), [], threading.Barrier(16)
+
+    def rush() -> None:
+        started.wait()
+        for _ in range(300):
+            try:
+                release = limiter.acquire()
+            except Overloaded:
+                continue
+            most.append(limiter.in_flight)
+            release()
+
+    threads = [threading.Thread(target=rush) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) <= 5
+    assert limiter.in_flight == 0
+    assert [limiter.acquire() for _ in range(5)]

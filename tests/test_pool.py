@@ -1,0 +1,119 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faceattr_aio.errors import DeadlineExceeded, InternalError, StartError
+from faceattr_aio.pipeline import Task
+from faceattr_aio.pool import Pool
+from faceattr_aio.workers import Lendable, process_starter, thread_starter
+from tests.gate import PATIENCE_S
+from tests.pipelines import TrickOptions
+from tests.test_worker import plan
+from tests.test_workers import LIMITS
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    """Two processes, which cannot be started while the file `broken` exists."""
+    pool = Pool(process_starter(lambda: plan(broken_while=tmp_path / "broken"), LIMITS), 2)
+    pool.start()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "file").write_bytes(b"12345")
+    return tmp_path / "file"
+
+
+def die(pool: Pool, file: Path) -> None:
+    with pytest.raises(InternalError), pool.lend(PATIENCE_S) as worker:
+        worker.call("trick", Task(file, TrickOptions(do="die")), PATIENCE_S)
+
+
+def all_workers(pool: Pool) -> set[int]:
+    """Waits until every worker is idle, and gives the ids of their processes."""
+    with pool.lend(PATIENCE_S) as one, pool.lend(PATIENCE_S) as other:
+        return {one.pid, other.pid}  # type: ignore[attr-defined]  # they are processes
+
+
+def test_a_lent_worker_is_nobody_elses(pool: Pool) -> None:
+    with pool.lend(1) as one, pool.lend(1) as other:
+        assert one is not other
+        with pytest.raises(DeadlineExceeded), pool.lend(0.05):
+            pass
+    assert len(all_workers(pool)) == 2
+
+
+def test_a_dead_worker_is_replaced_and_the_other_stays(pool: Pool, file: Path) -> None:
+    before = all_workers(pool)
+    die(pool, file)
+    after = all_workers(pool)
+    assert len(before & after) == 1
+    assert len(after) == 2
+
+
+def test_all_workers_can_die_and_all_come_back(pool: Pool, file: Path) -> None:
+    before = all_workers(pool)
+    die(pool, file)
+    die(pool, file)
+    assert len(all_workers(pool) - before) == 2
+
+
+def test_a_worker_that_cannot_be_replaced_is_a_fault_until_it_can(
+    pool: Pool, file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried = threading.Event()
+    real = pool._start_worker  # noqa: SLF001  # to know when it was tried
+
+    def start() -> Lendable:
+        worker = real()
+        if (tmp_path / "broken").exists():
+            tried.set()
+        return worker
+
+    pool._start_worker = start  # noqa: SLF001
+    (tmp_path / "broken").touch()
+    die(pool, file)
+    assert tried.wait(PATIENCE_S)
+    while pool.fault is None:
+        tried.wait(0.01)
+    assert pool.fault == "The trick is broken: mend it."
+    (tmp_path / "broken").unlink()
+    assert len(all_workers(pool)) == 2
+    assert pool.fault is None
+    assert "mend it" in caplog.text
+
+
+def test_a_pool_that_cannot_start_leaves_no_worker(tmp_path: Path) -> None:
+    started: list[Lendable] = []
+    start = process_starter(lambda: plan(broken_while=tmp_path), LIMITS)
+
+    def remember() -> Lendable:
+        started.append(start())
+        return started[-1]
+
+    with pytest.raises(StartError, match="mend it"):
+        Pool(remember, 2).start()
+    assert [worker.alive for worker in started] == [False, False]
+
+
+def test_closing_ends_idle_and_lent_workers(pool: Pool, file: Path) -> None:
+    with pytest.raises(InternalError), pool.lend(1) as worker:
+        pool.close()
+        worker.call("trick", Task(file, TrickOptions()), PATIENCE_S)
+    assert not worker.alive
+    with pytest.raises(DeadlineExceeded), pool.lend(0.05):
+        pass
+
+
+def test_threads_are_lent_in_the_same_way(file: Path) -> None:
+    pool = Pool(thread_starter(plan), 1)
+    pool.start()
+    assert pool.models == {"trick": "0" * 64}
+    with pool.lend(1) as worker:
+        assert worker.call("trick", Task(file, TrickOptions()), 1).result["bytes"] == 5
+    pool.close()

@@ -1,0 +1,117 @@
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faceattr_aio.errors import DeadlineExceeded, InternalError, StartError, UnreadableImage
+from faceattr_aio.pipeline import Task
+from faceattr_aio.worker import ProcessLimits
+from faceattr_aio.workers import Lendable, ProcessWorker, process_starter, thread_starter
+from tests.gate import PATIENCE_S
+from tests.pipelines import TrickOptions
+from tests.test_worker import plan
+
+LIMITS = ProcessLimits(nice=5, memory=1 << 30)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "file").write_bytes(b"12345")
+    return tmp_path / "file"
+
+
+@pytest.fixture
+def process() -> Iterator[ProcessWorker]:
+    worker = process_starter(plan, LIMITS)()
+    assert isinstance(worker, ProcessWorker)
+    worker.hello()
+    yield worker
+    if worker.alive:
+        worker.close()
+
+
+def ask(worker: Lendable, file: Path, timeout_s: float = PATIENCE_S, **options: str) -> int:
+    """The process that answered."""
+    reply = worker.call("trick", Task(file, TrickOptions.model_validate(options)), timeout_s)
+    return int(reply.result["pid"])
+
+
+def test_a_process_works_apart_and_niced(process: ProcessWorker, file: Path) -> None:
+    assert ask(process, file) == process.pid != os.getpid()
+    assert process.pid is not None
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 5
+
+
+def test_a_thread_works_in_the_caller(file: Path) -> None:
+    worker = thread_starter(plan)()
+    assert worker.hello() == {"trick": "0" * 64}
+    assert ask(worker, file) == os.getpid()
+
+
+def test_failures_come_back_and_the_process_goes_on(process: ProcessWorker, file: Path) -> None:
+    with pytest.raises(UnreadableImage):
+        ask(process, file, do="refuse")
+    with pytest.raises(InternalError) as failed:
+        ask(process, file, do="raise")
+    assert "ZeroDivisionError" in failed.value.log
+    assert ask(process, file) == process.pid
+
+
+def test_a_killed_process_fails_its_task_and_is_dead(process: ProcessWorker, file: Path) -> None:
+    with pytest.raises(InternalError) as failed:
+        ask(process, file, do="die")
+    assert f"{process.pid} died" in failed.value.log
+    assert not process.alive
+
+
+def test_a_process_killed_while_idle_fails_the_next_task(process: ProcessWorker, file: Path) -> None:
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(InternalError):
+        ask(process, file)
+    assert not process.alive
+
+
+def test_a_process_that_does_not_answer_in_time_is_ended(process: ProcessWorker, file: Path) -> None:
+    with pytest.raises(DeadlineExceeded):
+        ask(process, file, timeout_s=0.2, do="hang")
+    assert not process.alive
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_group_does_not_end_a_worker(number: signal.Signals, process: ProcessWorker, file: Path) -> None:
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    assert ask(process, file) == process.pid
+
+
+def test_a_process_that_cannot_load_says_why(tmp_path: Path) -> None:
+    worker = process_starter(lambda: plan(broken_while=tmp_path), LIMITS)()
+    with pytest.raises(StartError, match="mend it"):
+        worker.hello()
+    assert not worker.alive
+
+
+def test_a_decoder_may_take_its_budget_of_memory_and_no_more(tmp_path: Path) -> None:
+    worker = process_starter(plan, ProcessLimits(nice=0, memory=64 << 20))()
+    worker.hello()
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(256 << 20)
+    with pytest.raises(InternalError) as failed:
+        ask(worker, large)
+    assert "MemoryError" in failed.value.log
+    with large.open("wb") as file:
+        file.truncate(16 << 20)
+    assert ask(worker, large)
+    worker.close()
+
+
+def test_a_closed_worker_leaves_no_process(process: ProcessWorker) -> None:
+    pid = process.pid
+    process.close()
+    assert not Path(f"/proc/{pid}").exists()
+    assert not [child for child in multiprocessing.active_children() if child.pid == pid]
