@@ -6,14 +6,17 @@ python -m bench.accuracy FOLDER [--detector blazeface|yunet|ssd]
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.calibrate import bracket_of, fit
 from bench.labelled import Estimates, Truth, estimate, read_labels
 from faceattr_aio.faces.age import bracket_masses
 from faceattr_aio.faces.calibration import load_calibration
-from faceattr_aio.faces.detector import Floats
+
+Numbers = npt.NDArray[np.integer[Any]]
 
 GROUPS = ((0, 5), (5, 15), (15, 25), (25, 35), (35, 45), (45, 60), (60, 81))
 ADULT = 15
@@ -34,7 +37,8 @@ def gender_right(estimates: Estimates, from_age: float = 0) -> float:
 
 def intervals(estimates: Estimates) -> tuple[float, float]:
     """Share of true ages within their interval, and its mean width in years, cross-validated: each face is judged by
-    constants that were fitted without it."""
+    constants that were fitted without it.
+    """
     held, widths = zip(*_cross_validated(estimates), strict=True)
     return float(np.mean(held)), float(np.mean(widths))
 
@@ -52,7 +56,7 @@ def _cross_validated(estimates: Estimates) -> Iterator[tuple[bool, int]]:
                 yield bool(low <= age <= high), high - low
 
 
-def _part(estimates: Estimates, chosen: Floats) -> Estimates:
+def _part(estimates: Estimates, chosen: Numbers) -> Estimates:
     return Estimates([estimates.truths[i] for i in chosen], estimates.ages[chosen], estimates.female[chosen])
 
 
@@ -60,7 +64,9 @@ def brackets(estimates: Estimates) -> tuple[float, float]:
     """Share of faces whose bracket is right, among those whose age lies in one, and the mean probability given."""
     masses = [bracket_masses(soft) for soft in load_calibration("age-v1").soften(estimates.ages)]
     judged = [
-        (one, bracket) for one, age in zip(masses, estimates.true_ages, strict=True) if (bracket := bracket_of(age)) is not None
+        (one, bracket)
+        for one, age in zip(masses, estimates.true_ages, strict=True)
+        if (bracket := bracket_of(age)) is not None
     ]
     right = [one.argmax() == bracket for one, bracket in judged]
     return float(np.mean(right)), float(np.mean([one.max() for one, _ in judged]))

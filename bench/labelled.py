@@ -18,7 +18,7 @@ from faceattr_aio.faces.attributes import cut_chip
 from faceattr_aio.faces.calibration import AGES, OLDEST
 from faceattr_aio.faces.detector import Floats
 from faceattr_aio.faces.loading import DLIB_CHIP, dlib_age_net, dlib_gender_net, load_detector
-from faceattr_aio.imaging import Pixels, limit_threads
+from faceattr_aio.imaging import Pixels, decode, limit_threads
 from faceattr_aio.model_store import ModelStore
 
 PADDING = 60
@@ -62,8 +62,9 @@ def read_labels(folder: Path) -> list[Truth]:
 
 def read_padded(path: Path) -> Pixels:
     """The face with its border repeated on each side."""
-    pixels = cv2.imread(str(path))
-    return np.asarray(cv2.copyMakeBorder(pixels, *[PADDING] * 4, cv2.BORDER_REPLICATE), np.uint8)
+    pixels = decode(np.fromfile(path, np.uint8))
+    padded = cv2.copyMakeBorder(pixels, PADDING, PADDING, PADDING, PADDING, cv2.BORDER_REPLICATE)
+    return np.asarray(padded, np.uint8)
 
 
 def estimate(truths: list[Truth], detector: str = "blazeface", models: Path | None = None) -> Estimates:

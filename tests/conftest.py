@@ -24,7 +24,7 @@ StartServer = Callable[..., Server]
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Iterator[None]:
     """In CI a skip that is not on the list is a failure."""
-    report: pytest.TestReport = yield  # type: ignore[misc, assignment]  # a wrapper is sent the result
+    report: pytest.TestReport = yield  # type: ignore[assignment]  # a wrapper is sent the result
     if report.skipped and os.environ.get("CI") and isinstance(report.longrepr, tuple):
         reason = report.longrepr[2].removeprefix("Skipped: ")
         allowed = [line for line in ALLOWED_SKIPS.read_text().splitlines() if line and not line.startswith("#")]
@@ -37,7 +37,7 @@ def pytest_runtest_makereport() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def astronaut() -> Pixels:
     """Eileen Collins, NASA, public domain: 512 x 512 with one face at x 173, y 68, 106 x 106."""
-    return np.ascontiguousarray(skimage.data.astronaut()[..., ::-1])
+    return np.ascontiguousarray(skimage.data.astronaut()[..., ::-1])  # type: ignore[no-untyped-call]  # it is what it is
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,8 @@ class Server:
     def open_files(self) -> list[str]:
         """What its descriptors of regular files stand for."""
         folder = Path(f"/proc/{self.pid}/fd")
-        return [target for fd in folder.iterdir() if (target := os.readlink(fd)).startswith("/") and "/dev/" not in target]
+        targets = [str(descriptor.readlink()) for descriptor in folder.iterdir()]
+        return [target for target in targets if target.startswith("/") and "/dev/" not in target]
 
     def descendants(self) -> list[int]:
         """The ids of all processes that it started, directly or not."""

@@ -31,14 +31,14 @@ def test_a_config_made_in_code_reads_no_environment(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_built_in_pipeline_keeps_its_factory_when_its_own_keys_are_set() -> None:
-    config = Config(pipelines={"faces": {"detector": "yunet"}})  # type: ignore[dict-item]  # completed and validated
+    config = Config(pipelines={"faces": {"detector": "yunet"}})
     assert config.pipelines["faces"].path == "/analyze"
     assert config.pipelines["faces"].settings.model_dump()["detector"] == "yunet"
 
 
 def test_a_pipeline_of_somebody_else_needs_its_factory() -> None:
     with pytest.raises(ValidationError, match="factory"):
-        Config(pipelines={"mine": {"path": "/mine"}})  # type: ignore[dict-item]  # validated
+        Config(pipelines={"mine": {"path": "/mine"}})
 
 
 def test_the_file_that_ships_says_every_key_with_its_default() -> None:

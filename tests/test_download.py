@@ -49,7 +49,7 @@ def test_a_wheel_for_another_python_and_platform_can_be_named(index: Path, tmp_p
 
 def test_a_package_that_is_not_there_is_one_sentence(index: Path, tmp_path: Path) -> None:
     assert not list(index.iterdir())
-    with pytest.raises(StartError, match="pip could not download carrier==1.0") as refused:
+    with pytest.raises(StartError, match=r"pip could not download carrier==1\.0") as refused:
         from_wheel(Wheel(package="carrier", version="1.0", member="x"), tmp_path / "net", lambda _: None)
     assert "\n" not in str(refused.value)
 

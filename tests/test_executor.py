@@ -51,11 +51,11 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
 async def idle(executor: Executor) -> None:
     """Returns once every slot is back, which is when the workers are done and not before."""
     async with asyncio.timeout(30):
-        while executor.limiter.in_flight:  # noqa: ASYNC110  # counted in threads
+        while executor.limiter.in_flight:  # counted in threads
             await asyncio.sleep(0.005)
 
 
-def hold(executor: Executor, gate: Gate, file: Path, tasks: int) -> list[asyncio.Task[Reply]]:
+def hold(executor: Executor, file: Path, tasks: int) -> list[asyncio.Task[Reply]]:
     return [asyncio.create_task(executor.run("trick", Task(file))) for _ in range(tasks)]
 
 
@@ -103,9 +103,9 @@ async def test_pictures_of_one_request_share_a_slot_and_fail_alone(make: Make, p
 
 async def test_past_the_limit_all_are_refused_at_once(make: Make, gate: Gate, png_file: Path) -> None:
     executor = await make({"gate": str(gate.folder)})
-    held = hold(executor, gate, png_file, 4)
+    held = hold(executor, png_file, 4)
     await asyncio.to_thread(gate.wait_for, 2)
-    refused = await asyncio.gather(*hold(executor, gate, png_file, 20), return_exceptions=True)
+    refused = await asyncio.gather(*hold(executor, png_file, 20), return_exceptions=True)
     assert [type(one) for one in refused] == [Overloaded] * 20
     gate.open()
     assert len(await asyncio.gather(*held)) == 4
@@ -116,7 +116,7 @@ async def test_a_slot_stays_taken_while_the_worker_works_for_a_caller_who_left(
     make: Make, gate: Gate, png_file: Path
 ) -> None:
     executor = await make({"gate": str(gate.folder)})
-    running, waiting = hold(executor, gate, png_file, 2), hold(executor, gate, png_file, 2)
+    running, waiting = hold(executor, png_file, 2), hold(executor, png_file, 2)
     await asyncio.to_thread(gate.wait_for, 2)
     for task in [*running, *waiting]:
         task.cancel()
@@ -157,7 +157,7 @@ async def test_files_stay_the_callers_when_the_work_is_refused(make: Make, png_f
 
 async def test_queued_work_that_nobody_wants_is_dropped(make: Make, gate: Gate, png_file: Path) -> None:
     executor = await make({"gate": str(gate.folder)}, workers=1)
-    (held,) = hold(executor, gate, png_file, 1)
+    (held,) = hold(executor, png_file, 1)
     await asyncio.to_thread(gate.wait_for, 1)
     unwanted = asyncio.create_task(executor.run_all("trick", [Task(png_file)], wanted=lambda: False))
     while executor.limiter.in_flight < 2:
@@ -179,7 +179,7 @@ async def test_a_task_that_takes_too_long_is_given_up(make: Make, gate: Gate, pn
 
 async def test_work_that_waits_when_the_executor_closes_is_dropped(make: Make, gate: Gate, png_file: Path) -> None:
     executor = await make({"gate": str(gate.folder)}, workers=1, timeout_s=1)
-    held = hold(executor, gate, png_file, 3)
+    held = hold(executor, png_file, 3)
     await asyncio.to_thread(gate.wait_for, 1)
     await executor.close()
     gate.open()

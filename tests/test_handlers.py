@@ -28,7 +28,7 @@ async def apps() -> AsyncIterator[list[web.Application]]:
     yield apps
     for app in apps:
         async with asyncio.timeout(30):
-            while app[EXECUTOR].limiter.in_flight or app[UPLOADS].limiter.in_flight:  # noqa: ASYNC110  # in threads
+            while app[EXECUTOR].limiter.in_flight or app[UPLOADS].limiter.in_flight:  # in threads
                 await asyncio.sleep(0.005)
         assert app[UPLOADS].spool.used == 0
 
@@ -114,7 +114,14 @@ async def test_in_a_batch_one_bad_picture_does_not_spoil_the_others(
     ],
 )
 async def test_what_is_wrong_with_a_request_is_said(
-    query: str, headers: dict[str, str], pictures: int, status: int, kind: str, make: Make, png: bytes, client: ClientSession
+    query: str,
+    headers: dict[str, str],
+    pictures: int,
+    status: int,
+    kind: str,
+    make: Make,
+    png: bytes,
+    client: ClientSession,
 ) -> None:
     data = form(*[png] * pictures) if pictures else form(b"x", field="other")
     async with client.post(await make(upload={"max_batch": 2}) + query, data=data, headers=headers) as response:
@@ -177,7 +184,7 @@ async def hold(url: str, gate: Gate, png: bytes, client: ClientSession, requests
 
 async def until_in_flight(app: web.Application, requests: int) -> None:
     async with asyncio.timeout(30):
-        while app[EXECUTOR].limiter.in_flight != requests:  # noqa: ASYNC110  # counted in threads
+        while app[EXECUTOR].limiter.in_flight != requests:  # counted in threads
             await asyncio.sleep(0.005)
 
 
@@ -252,7 +259,9 @@ async def test_a_client_that_leaves_during_its_upload_leaves_nothing(
     host, port = url.split("/")[2].split(":")
     for _ in range(20):
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(f"POST /trick HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(png)}\r\n\r\n".encode())
+        writer.write(
+            f"POST /trick HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(png)}\r\n\r\n".encode()
+        )
         writer.write(png[:sent])
         await writer.drain()
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -280,9 +289,12 @@ async def test_a_client_that_leaves_while_queued_costs_no_work(
     await until_in_flight(apps[0], 0)
 
 
-async def test_every_slot_is_back_after_a_storm(make: Make, apps: list[web.Application], gate: Gate, png: bytes) -> None:
+async def test_every_slot_is_back_after_a_storm(
+    make: Make, apps: list[web.Application], gate: Gate, png: bytes
+) -> None:
     url = await make({"gate": str(gate.folder)}, inference={"workers": 2, "limit": 4})
     async with ClientSession() as client:
+
         async def ask() -> int:
             async with client.post(url, data=form(png)) as response:
                 if response.status == 503:

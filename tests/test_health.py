@@ -11,7 +11,9 @@ ENTRY = {"factory": "tests.pipelines:Trick", "path": "/trick"}
 
 
 def app(**trick: str) -> web.Application:
-    return make_app(Config.model_validate({"inference": {"workers": 1, "limit": 1}, "pipelines": {"trick": ENTRY | trick}}))
+    return make_app(
+        Config.model_validate({"inference": {"workers": 1, "limit": 1}, "pipelines": {"trick": ENTRY | trick}})
+    )
 
 
 async def test_a_started_server_is_alive_and_ready(serve: Serve, client: ClientSession) -> None:

@@ -48,7 +48,9 @@ def test_nothing_at_all_is_unreadable() -> None:
         imaging.decode(np.zeros(0, np.uint8))
 
 
-@pytest.mark.parametrize("pixels", [np.zeros((8, 9), np.uint8), np.zeros((8, 9, 4), np.uint8), np.zeros((8, 9, 3), np.uint16)])
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((8, 9), np.uint8), np.zeros((8, 9, 4), np.uint8), np.zeros((8, 9, 3), np.uint16)]
+)
 def test_every_kind_of_png_has_three_channels_of_bytes(pixels: Pixels) -> None:
     decoded = imaging.decode(cv2.imencode(".png", pixels)[1])
     assert decoded.shape == (8, 9, 3)
@@ -56,6 +58,8 @@ def test_every_kind_of_png_has_three_channels_of_bytes(pixels: Pixels) -> None:
 
 
 @pytest.mark.parametrize(("media_type", "name"), [("image/jpeg", "jpeg"), ("image/png", "png"), ("image/webp", "webp")])
-def test_pixels_become_a_file_of_the_type_asked_for(media_type: str, name: str, astronaut: Pixels, tmp_path: Path) -> None:
+def test_pixels_become_a_file_of_the_type_asked_for(
+    media_type: str, name: str, astronaut: Pixels, tmp_path: Path
+) -> None:
     (tmp_path / "out").write_bytes(imaging.encode(astronaut, media_type))
     assert imaging.read(tmp_path / "out", 1024).format == name

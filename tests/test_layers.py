@@ -37,7 +37,12 @@ SEALED = {"imaging", "faces"}
 """Reached by dotted name in a worker only: nothing above imports them."""
 
 OUTSIDE = {"aiohttp": {"handlers", "health", "negotiation", "problems", "web", "cli"}, "cv2": SEALED, "numpy": SEALED}
-OUTSIDE |= {"asyncio": {"executor", "upload", "cli"}, "aiofiles": {"spool"}, "uvloop": {"cli"}, "multidict": {"negotiation"}}
+OUTSIDE |= {
+    "asyncio": {"executor", "upload", "cli"},
+    "aiofiles": {"spool"},
+    "uvloop": {"cli"},
+    "multidict": {"negotiation"},
+}
 """Which modules may know what."""
 
 
@@ -69,7 +74,10 @@ def imported(path: Path) -> set[str]:
 def own_imports(path: Path) -> set[str]:
     """Our modules among them, as the layers name them."""
     parts = [name.split(".") for name in imported(path) if name.split(".")[0] == "faceattr_aio"]
-    return {part[1] if (PACKAGE / part[1]).is_dir() or (PACKAGE / f"{part[1]}.py").exists() else "__init__" for part in parts}
+    return {
+        part[1] if (PACKAGE / part[1]).is_dir() or (PACKAGE / f"{part[1]}.py").exists() else "__init__"
+        for part in parts
+    }
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -104,6 +112,8 @@ def test_a_module_opens_with_what_it_is_for(path: Path) -> None:
 
 
 def test_importing_the_package_loads_no_vision_library_and_starts_nothing() -> None:
-    code = "import sys, threading, faceattr_aio; faceattr_aio.make_app(); print('cv2' in sys.modules, threading.active_count())"
+    code = (
+        "import sys, threading, faceattr_aio as f; f.make_app(); print('cv2' in sys.modules, threading.active_count())"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "1"]

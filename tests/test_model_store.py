@@ -133,7 +133,9 @@ def test_an_unknown_name_is_refused_with_those_that_are_known(make: Callable[...
 
 
 @pytest.mark.parametrize("wrong", [{"file": "../m"}, {"sha256": "abc"}, {"size": 0}, {"url": None}, {"colour": 1}])
-def test_a_manifest_entry_that_makes_no_sense_is_refused(wrong: dict[str, object], make: Callable[..., ModelStore]) -> None:
+def test_a_manifest_entry_that_makes_no_sense_is_refused(
+    wrong: dict[str, object], make: Callable[..., ModelStore]
+) -> None:
     with pytest.raises(ValidationError):
         make(**wrong)
 

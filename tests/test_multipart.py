@@ -82,7 +82,12 @@ def test_a_malformed_body_is_refused(data: bytes, step: int) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["multipart/form-data", "multipart/form-data; boundary=", f"multipart/form-data; boundary={'x' * 71}", "multipart/form-data; boundary=é"],
+    [
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        f"multipart/form-data; boundary={'x' * 71}",
+        "multipart/form-data; boundary=é",
+    ],
 )
 def test_an_unusable_boundary_is_refused(content_type: str) -> None:
     with pytest.raises(MalformedUpload):
@@ -98,7 +103,13 @@ def test_too_many_parts_and_too_many_pictures_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [part("x", b"") * 20_000, b"\r\n" * 2_500_000, b"x" * 5_000_000, b"--XyZ\r\n" + b"\r" * 5_000_000, b"-" * 5_000_000],
+    [
+        part("x", b"") * 20_000,
+        b"\r\n" * 2_500_000,
+        b"x" * 5_000_000,
+        b"--XyZ\r\n" + b"\r" * 5_000_000,
+        b"-" * 5_000_000,
+    ],
     ids=["parts", "newlines", "junk", "carriage returns", "hyphens"],
 )
 def test_no_body_holds_the_loop(data: bytes) -> None:

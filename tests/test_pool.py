@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def die(pool: Pool, file: Path) -> None:
         worker.call("trick", Task(file, TrickOptions(do="die")), PATIENCE_S)
 
 
+def fault_of(pool: Pool) -> str:
+    """Waits until there is one."""
+    while pool.fault is None:
+        time.sleep(0.01)
+    return pool.fault
+
+
 def all_workers(pool: Pool) -> set[int]:
     """Waits until every worker is idle, and gives the ids of their processes."""
     with pool.lend(PATIENCE_S) as one, pool.lend(PATIENCE_S) as other:
@@ -67,7 +75,7 @@ def test_a_worker_that_cannot_be_replaced_is_a_fault_until_it_can(
     pool: Pool, file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tried = threading.Event()
-    real = pool._start_worker  # noqa: SLF001  # to know when it was tried
+    real = pool._start_worker  # to know when it was tried
 
     def start() -> Lendable:
         worker = real()
@@ -75,16 +83,14 @@ def test_a_worker_that_cannot_be_replaced_is_a_fault_until_it_can(
             tried.set()
         return worker
 
-    pool._start_worker = start  # noqa: SLF001
+    pool._start_worker = start
     (tmp_path / "broken").touch()
     die(pool, file)
     assert tried.wait(PATIENCE_S)
-    while pool.fault is None:
-        tried.wait(0.01)
-    assert pool.fault == "The trick is broken: mend it."
+    assert fault_of(pool) == "The trick is broken: mend it."
     (tmp_path / "broken").unlink()
     assert len(all_workers(pool)) == 2
-    assert pool.fault is None
+    assert not pool.fault
     assert "mend it" in caplog.text
 
 
@@ -102,9 +108,10 @@ def test_a_pool_that_cannot_start_leaves_no_worker(tmp_path: Path) -> None:
 
 
 def test_closing_ends_idle_and_lent_workers(pool: Pool, file: Path) -> None:
-    with pytest.raises(InternalError), pool.lend(1) as worker:
+    with pool.lend(1) as worker:
         pool.close()
-        worker.call("trick", Task(file, TrickOptions()), PATIENCE_S)
+        with pytest.raises(InternalError):
+            worker.call("trick", Task(file, TrickOptions()), PATIENCE_S)
     assert not worker.alive
     with pytest.raises(DeadlineExceeded), pool.lend(0.05):
         pass

@@ -61,7 +61,16 @@ def test_markers_within_a_segment_do_not_count(wide: Pixels) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"<html></html>", b"%PDF-1.7", b"PK\x03\x04", b"<svg/>", b"GIF89a" + b"\0" * 20, b"BM" + b"\0" * 40, b"\0" * 100, b"x"],
+    [
+        b"<html></html>",
+        b"%PDF-1.7",
+        b"PK\x03\x04",
+        b"<svg/>",
+        b"GIF89a" + b"\0" * 20,
+        b"BM" + b"\0" * 40,
+        b"\0" * 100,
+        b"x",
+    ],
     ids=["html", "pdf", "zip", "svg", "gif", "bmp", "zeros", "one byte"],
 )
 def test_what_is_not_an_accepted_picture_is_unsupported(data: bytes) -> None:

@@ -77,7 +77,10 @@ async def test_a_fault_is_told_to_the_log_under_the_request_id_and_not_to_the_cl
     assert "/a/secret/path" in caplog.text
 
 
-@pytest.mark.parametrize(("path", "method", "status", "kind"), [("/no", "GET", 404, "not-found"), ("/fine", "POST", 405, "method-not-allowed")])
+@pytest.mark.parametrize(
+    ("path", "method", "status", "kind"),
+    [("/no", "GET", 404, "not-found"), ("/fine", "POST", 405, "method-not-allowed")],
+)
 async def test_what_aiohttp_refuses_has_the_same_form(
     path: str, method: str, status: int, kind: str, url: str, client: ClientSession
 ) -> None:
@@ -92,8 +95,12 @@ async def test_a_redirect_is_no_failure(url: str, client: ClientSession) -> None
         assert (response.status, response.headers["Location"]) == (302, "/elsewhere")
 
 
-@pytest.mark.parametrize(("sent", "kept"), [("abc-123", True), ("x" * 129, False), ("a b", False), ("<script>", False), ("", False)])
-async def test_a_sane_request_id_is_taken_over(sent: str, kept: bool, url: str, client: ClientSession) -> None:  # noqa: FBT001  # a table
+@pytest.mark.parametrize(
+    ("sent", "kept"), [("abc-123", True), ("x" * 129, False), ("a b", False), ("<script>", False), ("", False)]
+)
+async def test_a_sane_request_id_is_taken_over(
+    sent: str, kept: bool, url: str, client: ClientSession
+) -> None:  # a table
     async with client.get(f"{url}/fine", headers={"X-Request-ID": sent}) as response:
         given = response.headers["X-Request-ID"]
     assert (given == sent) is kept

@@ -33,7 +33,9 @@ def is_the_astronaut(answer: dict[str, Any]) -> bool:
 
 
 def curl(*arguments: str) -> bytes:
-    return subprocess.run(["curl", "-sS", "--fail-with-body", *arguments], capture_output=True, check=True, timeout=PATIENCE_S).stdout
+    return subprocess.run(
+        ["curl", "-sS", "--fail-with-body", *arguments], capture_output=True, check=True, timeout=PATIENCE_S
+    ).stdout
 
 
 def test_the_astronaut_is_found_in_a_multipart_upload(server: Server, png_file: Path) -> None:
@@ -46,7 +48,14 @@ def test_the_astronaut_is_found_in_a_raw_body(server: Server, png_file: Path) ->
 
 
 def test_the_astronaut_is_found_in_a_chunked_body_of_unknown_length(server: Server, png_file: Path) -> None:
-    arguments = ["-H", "Content-Type: application/octet-stream", "-H", "Transfer-Encoding: chunked", "-T", str(png_file)]
+    arguments = [
+        "-H",
+        "Content-Type: application/octet-stream",
+        "-H",
+        "Transfer-Encoding: chunked",
+        "-T",
+        str(png_file),
+    ]
     assert is_the_astronaut(json.loads(curl("-X", "POST", *arguments, f"{server.url}/analyze")))
 
 
@@ -69,7 +78,9 @@ def test_a_batch_is_answered_in_its_order(server: Server, png: bytes, jpeg: byte
 
 
 def test_high_detail_finds_the_same_face_once(server: Server, png: bytes) -> None:
-    response = httpx.post(f"{server.url}/analyze", params={"detail": "high"}, content=png, headers={"Content-Type": "image/png"})
+    response = httpx.post(
+        f"{server.url}/analyze", params={"detail": "high"}, content=png, headers={"Content-Type": "image/png"}
+    )
     assert is_the_astronaut(response.json())
 
 

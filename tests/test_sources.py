@@ -59,7 +59,10 @@ def test_keys_of_a_pipeline_come_from_the_environment_too(monkeypatch: pytest.Mo
         ("[server]\nport = 70000", "server.port = 70000, from FILE: Input should be less than or equal to 65535"),
         ("[server]\nprot = 1", "server.prot = 1, from FILE: there is no such key"),
         ("[sevrer]\nport = 1", "sevrer, from FILE: there is no such key"),
-        ("[inference]\npool = 'fork'", "inference.pool = 'fork', from FILE: Input should be 'auto', 'process' or 'thread'"),
+        (
+            "[inference]\npool = 'fork'",
+            "inference.pool = 'fork', from FILE: Input should be 'auto', 'process' or 'thread'",
+        ),
         ("[pipelines.faces]\ndetector = 'x'", "pipelines.faces.detector = 'x', from FILE: Input should be 'blazeface'"),
         ("[pipelines.faces]\ncolour = 1", "pipelines.faces.colour = 1, from FILE: there is no such key"),
         ("[pipelines.faces]\nclassifier = 'caffe'", "needs age_weights, age_prototxt"),
@@ -94,7 +97,9 @@ def test_a_misspelt_key_in_the_environment_is_refused(monkeypatch: pytest.Monkey
 
 
 def test_a_flag_out_of_range_is_refused() -> None:
-    with pytest.raises(StartError, match=r"inference\.workers = '0', from flag: Input should be greater than or equal to 1"):
+    with pytest.raises(
+        StartError, match=r"inference\.workers = '0', from flag: Input should be greater than or equal to 1"
+    ):
         load({"inference": {"workers": "0"}})
 
 

@@ -89,8 +89,13 @@ def test_a_folder_that_is_not_there_stops_the_start(tmp_path: Path, threads: Thr
 async def test_closing_waits_for_a_write_under_way(spool: Spool, threads: ThreadPoolExecutor) -> None:
     """Else the descriptor could be another file's by the time the thread writes to it."""
     busy, go = Event(), Event()
+
+    def occupy() -> None:
+        busy.set()
+        go.wait(10)
+
     for _ in range(2):
-        threads.submit(lambda: (busy.set(), go.wait(10)))
+        threads.submit(occupy)
     await asyncio.to_thread(busy.wait, 10)
     file = spool.open()
     writing = asyncio.create_task(file.write(b"secret" * 100))

@@ -77,14 +77,16 @@ async def test_mounted_it_speaks_problems_and_the_host_does_not(serve: Serve, cl
         assert (response.status, response.content_type) == (404, "text/plain")
 
 
-async def test_mounted_it_takes_more_than_the_hosts_client_max_size(serve: Serve, client: ClientSession, png: bytes) -> None:
+async def test_mounted_it_takes_more_than_the_hosts_client_max_size(
+    serve: Serve, client: ClientSession, png: bytes
+) -> None:
     app = host()
     app.add_subapp("/vision", faceattr_aio.make_app(config()))
     url = await serve(app)
     large = png + b"\0" * 3 * MIB
     async with client.post(f"{url}/vision/trick", data=io.BytesIO(large), headers=RAW | TOKEN) as response:
         assert (response.status, (await response.json())["bytes"]) == (200, len(large))
-    assert app._client_max_size == MIB  # noqa: SLF001  # aiohttp's default, untouched
+    assert app._client_max_size == MIB  # aiohttp's default, untouched
 
 
 async def describe(request: web.Request) -> web.Response:
@@ -118,7 +120,9 @@ async def test_the_machinery_alone_serves_a_handler_of_the_hosts(
         assert response.status == 404  # no route was added
 
 
-async def test_the_executor_is_found_from_an_app_within_the_app(serve: Serve, client: ClientSession, png: bytes, tmp_path: Path) -> None:
+async def test_the_executor_is_found_from_an_app_within_the_app(
+    serve: Serve, client: ClientSession, png: bytes, tmp_path: Path
+) -> None:
     app, inner = host(), web.Application()
     faceattr_aio.setup(app, config())
     inner[FOLDER] = tmp_path
@@ -156,7 +160,9 @@ async def test_two_services_in_one_host_have_limits_of_their_own(
     serve: Serve, client: ClientSession, png: bytes, gate: Gate
 ) -> None:
     app = web.Application()
-    app.add_subapp("/a", faceattr_aio.make_app(config(inference={"workers": 1, "limit": 1}, trick={"gate": str(gate.folder)})))
+    app.add_subapp(
+        "/a", faceattr_aio.make_app(config(inference={"workers": 1, "limit": 1}, trick={"gate": str(gate.folder)}))
+    )
     app.add_subapp("/b", faceattr_aio.make_app(config(inference={"workers": 1, "limit": 1})))
     url = await serve(app)
     held = asyncio.create_task(client.post(f"{url}/a/trick", data=png, headers=RAW))
@@ -184,7 +190,7 @@ async def test_a_host_that_stops_ends_uploads_in_progress_with_503(client: Clien
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/vision/trick"
     slow = asyncio.create_task(client.post(url, data=stalled(), headers=RAW))
     async with asyncio.timeout(20):
-        while not vision[UPLOADS].limiter.in_flight:  # noqa: ASYNC110  # there is no event for it
+        while not vision[UPLOADS].limiter.in_flight:  # there is no event for it
             await asyncio.sleep(0.005)
     async with asyncio.timeout(4):
         await runner.cleanup()

@@ -48,7 +48,7 @@ def test_a_fault_is_internal_and_only_the_log_knows_more(file: Path) -> None:
 
 
 def test_a_pipeline_that_cannot_be_loaded_stops_the_start(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="'gone' .* cannot be loaded"):
+    with pytest.raises(StartError, match=r"'gone' .* cannot be loaded"):
         Worker({"gone": Plan("tests.pipelines:Nothing", TrickSettings(), {}, 1024)})
     with pytest.raises(StartError, match="mend it"):
         Worker(plan(broken_while=tmp_path))

@@ -82,7 +82,9 @@ def test_a_process_that_does_not_answer_in_time_is_ended(process: ProcessWorker,
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_the_group_does_not_end_a_worker(number: signal.Signals, process: ProcessWorker, file: Path) -> None:
+def test_a_signal_to_the_group_does_not_end_a_worker(
+    number: signal.Signals, process: ProcessWorker, file: Path
+) -> None:
     assert process.pid is not None
     os.kill(process.pid, number)
     assert ask(process, file) == process.pid

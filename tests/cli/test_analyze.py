@@ -28,7 +28,9 @@ def test_one_picture_gives_its_faces(png_file: Path, capsys: pytest.CaptureFixtu
     assert err == ""
 
 
-def test_one_bad_file_does_not_stop_the_rest(png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_bad_file_does_not_stop_the_rest(
+    png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     status, out, err = analyze(capsys, tmp_path / "text.jpg", tmp_path / "nothing.jpg", png_file, "--json")
     assert status == 1
@@ -39,7 +41,9 @@ def test_one_bad_file_does_not_stop_the_rest(png_file: Path, tmp_path: Path, cap
     assert "3/3" in err  # the progress bar
 
 
-def test_a_picture_can_be_drawn_on(png_file: Path, tmp_path: Path, astronaut: Pixels, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_picture_can_be_drawn_on(
+    png_file: Path, tmp_path: Path, astronaut: Pixels, capsys: pytest.CaptureFixture[str]
+) -> None:
     status, _, _ = analyze(capsys, png_file, "--annotate", tmp_path / "out.png")
     assert status == 0
     drawn = cv2.imread(str(tmp_path / "out.png"))
@@ -55,10 +59,15 @@ def test_several_are_drawn_into_a_folder(png_file: Path, tmp_path: Path, capsys:
     second.write_bytes(png_file.read_bytes())
     status, _, _ = analyze(capsys, png_file, second, "--annotate", tmp_path / "out")
     assert status == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["astronaut.annotated.jpg", "second.annotated.jpg"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "astronaut.annotated.jpg",
+        "second.annotated.jpg",
+    ]
 
 
-def test_a_target_that_is_no_picture_type_is_refused(png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_target_that_is_no_picture_type_is_refused(
+    png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     status, _, err = analyze(capsys, png_file, "--annotate", tmp_path / "out.gif")
     assert status == 2
     assert "end it in .jpg or .png" in err

@@ -40,7 +40,7 @@ async def until_not_ready(client: ClientSession, server: Server) -> None:
 async def until_ended(processes: list[int]) -> None:
     """Returns once none of them runs."""
     async with asyncio.timeout(PATIENCE_S):
-        while any(_runs(pid) for pid in processes):  # noqa: ASYNC110  # they are not our children
+        while any(_runs(pid) for pid in processes):  # they are not our children
             await asyncio.sleep(0.01)
 
 
@@ -54,7 +54,7 @@ async def test_with_two_workers_and_four_slots_forty_uploads_give_four_answers(
     storm = [asyncio.create_task(post(client, server, png)) for _ in range(40)]
     await asyncio.to_thread(gate.wait_for, 2)
     async with asyncio.timeout(PATIENCE_S):
-        while sum(task.done() for task in storm) < 36:  # noqa: ASYNC110  # the four are held
+        while sum(task.done() for task in storm) < 36:  # the four are held
             await asyncio.sleep(0.01)
     refused = [task.result() for task in storm if task.done()]
     assert [status for status, _ in refused] == [503] * 36
@@ -90,7 +90,9 @@ async def test_sigint_to_the_whole_group_ends_it_as_well(start: StartServer, png
     assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
 
 
-async def test_a_second_signal_ends_it_at_once(start: StartServer, gate: Gate, png: bytes, client: ClientSession) -> None:
+async def test_a_second_signal_ends_it_at_once(
+    start: StartServer, gate: Gate, png: bytes, client: ClientSession
+) -> None:
     server = start(f"{TRICK}gate = '{gate.folder}'\n")
     held = asyncio.create_task(post(client, server, png))
     await asyncio.to_thread(gate.wait_for, 1)
@@ -145,7 +147,10 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         ended = run(tmp_path, "serve", "--port", str(port))
     assert ended.returncode == 2
-    assert ended.stderr == f"faceattr-aio: Port {port} on 127.0.0.1 is in use: end what listens there, or choose another.\n"
+    assert (
+        ended.stderr
+        == f"faceattr-aio: Port {port} on 127.0.0.1 is in use: end what listens there, or choose another.\n"
+    )
 
 
 @pytest.mark.parametrize(

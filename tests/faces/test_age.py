@@ -25,7 +25,9 @@ def certain(age: int) -> Floats:
     return np.asarray((AGES.round() == age).astype(float))
 
 
-@pytest.mark.parametrize(("age", "bracket"), [(0, 0), (2, 0), (5, 1), (10, 2), (20, 3), (30, 4), (40, 5), (50, 6), (80, 7)])
+@pytest.mark.parametrize(
+    ("age", "bracket"), [(0, 0), (2, 0), (5, 1), (10, 2), (20, 3), (30, 4), (40, 5), (50, 6), (80, 7)]
+)
 def test_a_certain_age_is_all_in_its_bracket(age: int, bracket: int) -> None:
     masses = bracket_masses(certain(age))
     assert masses.argmax() == bracket
@@ -66,7 +68,8 @@ def test_a_net_of_brackets_gives_middles_and_spans() -> None:
 
 
 @pytest.mark.parametrize(
-    ("female", "label", "probability"), [(0.9, "female", 0.9), (0.1, "male", 0.9), (0.55, "unknown", 0.55), (0.4, "male", 0.6)]
+    ("female", "label", "probability"),
+    [(0.9, "female", 0.9), (0.1, "male", 0.9), (0.55, "unknown", 0.55), (0.4, "male", 0.6)],
 )
 def test_a_gender_that_is_not_sure_enough_is_unknown(female: float, label: str, probability: float) -> None:
     assert name_gender(female, 0.6) == {"label": label, "probability": pytest.approx(probability)}

@@ -27,7 +27,7 @@ def face(x: int = 50, y: int = 50, side: int = 40, **attributes: object) -> dict
         ({}, "97%"),
     ],
 )
-def test_a_label_says_what_is_known(attributes: dict[str, object], text: str) -> None:
+def test_a_label_says_what_is_known(attributes: dict[str, Any], text: str) -> None:
     assert label(face(**attributes)) == text
 
 
@@ -44,9 +44,13 @@ def test_boxes_are_drawn_where_the_face_is_shown(scale: int) -> None:
 def test_a_label_at_the_border_stays_in_the_picture(x: int, y: int) -> None:
     picture = Picture(np.zeros((200, 200, 3), np.uint8), 200, 200, "png")
     drawn = draw(picture, [face(x, y, 10, gender=GENDER, age=AGE)])
-    rows, columns = np.nonzero(drawn.any(axis=2))
+    _, columns = np.nonzero(drawn.any(axis=2))
     assert columns.max() - columns.min() > 60  # the whole label
 
 
 def test_a_picture_of_one_pixel_can_be_drawn_on() -> None:
-    assert draw(Picture(np.zeros((1, 1, 3), np.uint8), 1, 1, "png"), [face(0, 0, 1, gender=GENDER, age=AGE)]).shape == (1, 1, 3)
+    assert draw(Picture(np.zeros((1, 1, 3), np.uint8), 1, 1, "png"), [face(0, 0, 1, gender=GENDER, age=AGE)]).shape == (
+        1,
+        1,
+        3,
+    )

@@ -29,7 +29,9 @@ def brightest(chip: Pixels, half: slice) -> tuple[float, float]:
 @pytest.mark.parametrize("side", [96, 227])
 def test_the_eyes_come_to_their_place_however_the_head_is_held(angle: int, side: int) -> None:
     turn = np.deg2rad(angle)
-    eyes = np.array([(100 - 30 * np.cos(turn), 100 - 30 * np.sin(turn)), (100 + 30 * np.cos(turn), 100 + 30 * np.sin(turn))])
+    eyes = np.array(
+        [(100 - 30 * np.cos(turn), 100 - 30 * np.sin(turn)), (100 + 30 * np.cos(turn), 100 + 30 * np.sin(turn))]
+    )
     landmarks = np.vstack([eyes, [[100, 100], [100, 100]]])
     chip = cut_chip(dots(*map(tuple, eyes)), Detection(np.array([50, 50, 100, 100]), 1.0, landmarks), side)
     assert chip.shape == (side, side, 3)

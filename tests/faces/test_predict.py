@@ -60,7 +60,9 @@ def test_every_detector_finds_the_one_face(detector: str, load_faces: LoadFaces,
         assert face["landmarks"]["mouth"] == pytest.approx([222, 146], abs=10)
 
 
-def test_a_working_side_changes_neither_the_place_nor_the_answer(load_faces: LoadFaces, astronaut: Pixels, tmp_path: Path) -> None:
+def test_a_working_side_changes_neither_the_place_nor_the_answer(
+    load_faces: LoadFaces, astronaut: Pixels, tmp_path: Path
+) -> None:
     large = cv2.resize(astronaut, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(tmp_path / "large.jpg"), large)
     (face,) = predict(load_faces(), tmp_path / "large.jpg")["faces"]
@@ -69,7 +71,9 @@ def test_a_working_side_changes_neither_the_place_nor_the_answer(load_faces: Loa
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_taken_as_it_is_shown(orientation: int, load_faces: LoadFaces, astronaut: Pixels, tmp_path: Path) -> None:
+def test_a_picture_is_taken_as_it_is_shown(
+    orientation: int, load_faces: LoadFaces, astronaut: Pixels, tmp_path: Path
+) -> None:
     """The camera's rotation is undone: whatever is stored, the face is upright and its box is in that frame."""
     file = tmp_path / "turned.jpg"
     file.write_bytes(with_orientation(astronaut, orientation))
@@ -103,7 +107,9 @@ def test_no_face_is_an_empty_list(load_faces: LoadFaces, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (2, 2)])
 @pytest.mark.parametrize("detail", ["normal", "high"])
-def test_the_smallest_pictures_have_no_faces(shape: tuple[int, int], detail: str, load_faces: LoadFaces, tmp_path: Path) -> None:
+def test_the_smallest_pictures_have_no_faces(
+    shape: tuple[int, int], detail: str, load_faces: LoadFaces, tmp_path: Path
+) -> None:
     cv2.imwrite(str(tmp_path / "tiny.png"), np.zeros((*shape, 3), np.uint8))
     assert predict(load_faces(), tmp_path / "tiny.png", detail=detail)["faces"] == []
 
