@@ -38,7 +38,7 @@ def _draw_face(canvas: Pixels, face: dict[str, Any], scale: float) -> None:
     x, y = round(box["x"] * scale), round(box["y"] * scale)
     right, bottom = round((box["x"] + box["width"]) * scale), round((box["y"] + box["height"]) * scale)
     colour = _COLOURS.get(face.get("gender", {}).get("label", ""), _PLAIN)
-    stroke = max(1, round(max(canvas.shape) / 400))
+    stroke = max(1, round(max(canvas.shape) / 256))
     cv2.rectangle(canvas, (x, y), (right, bottom), colour, stroke, cv2.LINE_AA)
     _draw_label(canvas, label(face), x, y, colour)
 

@@ -39,13 +39,18 @@ def test_the_eyes_come_to_their_place_however_the_head_is_held(angle: int, side:
     assert brightest(chip, slice(side // 2, side)) == pytest.approx((RIGHT * side, HEIGHT * side), abs=side / 60)
 
 
-def test_without_landmarks_the_box_is_cut_with_its_padding() -> None:
+def test_without_landmarks_the_face_within_the_box_is_cut() -> None:
+    """A box of 80 pixels from hair to chin holds a face square of 51.2 pixels around its height 0.58."""
     pixels = np.zeros((200, 200, 3), np.uint8)
     pixels[60:140, 70:130] = 255
     chip = cut_chip(pixels, Detection(np.array([70.0, 60.0, 60.0, 80.0]), 1.0, None), 140)
+    scale = 140 / 1.4 / 51.2
     rows, columns = np.nonzero(chip[..., 0] > 128)
-    assert (rows.min(), rows.max()) == (pytest.approx(20, abs=2), pytest.approx(120, abs=2))
-    assert (columns.min(), columns.max()) == (pytest.approx(32.5, abs=2), pytest.approx(107.5, abs=2))
+    assert (rows.min(), rows.max()) == (0, pytest.approx(70 + (140 - 106.4) * scale, abs=2))
+    assert (columns.min(), columns.max()) == (
+        pytest.approx(70 - 30 * scale, abs=2),
+        pytest.approx(70 + 30 * scale, abs=2),
+    )
 
 
 @pytest.mark.parametrize("landmarks", [np.full((4, 2), 50.0), None])
