@@ -41,14 +41,13 @@ class Limiter:
 
     def check(self) -> None:
         """Refuses what `acquire` would refuse now, without taking a slot. Raises Overloaded or Draining."""
-        if self.draining:
-            raise Draining(GOING_DOWN)
+        self._refuse_when_draining()
         if self.in_flight >= self.limit:
             raise self._overloaded()
 
     def acquire(self) -> Callable[[], None]:
         """Takes a slot and returns its release. Never waits. Raises Overloaded or Draining."""
-        self.check()
+        self._refuse_when_draining()
         if not self._slots.acquire(blocking=False):
             raise self._overloaded()
         slot = object()
@@ -68,6 +67,10 @@ class Limiter:
     def drain(self) -> None:
         """Refuses everything from now on; what is in flight goes on to its end."""
         self.draining = True
+
+    def _refuse_when_draining(self) -> None:
+        if self.draining:
+            raise Draining(GOING_DOWN)
 
     def _overloaded(self) -> Overloaded:
         wait_s = self.wait_s

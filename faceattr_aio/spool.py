@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
+from collections.abc import Awaitable
 from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,7 @@ class SpoolFile:
     """One upload on disk. `path` can be opened by any process of the same user until `close`.
 
     Buffered, because closing then waits for a write that is under way in a thread: otherwise the descriptor could be
-    used again and the write end up in another client's file.
+    used again and the write end up in another client's file. The loop does not wait: a thread does.
     """
 
     def __init__(self, file: BinaryIO, path: Path, spool: "Spool") -> None:
@@ -34,26 +35,36 @@ class SpoolFile:
         self._file = file
         self._spool = spool
         self._async = wrap(file, executor=spool.threads)
+        self._writing = False
 
     async def write(self, data: bytes | bytearray) -> None:
         """Appends. Raises StorageUnavailable when the spool is full or the disk is."""
         self._spool.reserve(len(data))
         self.size += len(data)
-        try:
-            await self._async.write(data)
-        except OSError as error:
-            raise StorageUnavailable.because(error, "The upload could not be stored.") from error
+        await self._in_thread(self._async.write(data))
 
     async def flush(self) -> None:
         """Makes all that was written visible to readers of `path`. Raises StorageUnavailable."""
-        try:
-            await self._async.flush()
-        except OSError as error:
-            raise StorageUnavailable.because(error, "The upload could not be stored.") from error
+        await self._in_thread(self._async.flush())
 
     def close(self) -> None:
-        """Gives the bytes back. Call it once, when the work on the file is over."""
+        """Gives the bytes back. Call it once, when the work on the file is over, or the upload was given up."""
         self._spool.give_back(self.size)
+        if self._writing:
+            self._spool.threads.submit(self._close)
+        else:
+            self._close()
+
+    async def _in_thread(self, operation: Awaitable[object]) -> None:
+        """Remembers an operation whose caller was cancelled: its thread goes on."""
+        self._writing = True
+        try:
+            await operation
+        except OSError as error:
+            raise StorageUnavailable.because(error, "The upload could not be stored.") from error
+        self._writing = False
+
+    def _close(self) -> None:
         with suppress(OSError):
             self._file.close()
         self._spool.forget(self.path)

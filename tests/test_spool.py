@@ -1,5 +1,6 @@
 import asyncio
 import os
+import select
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -86,8 +87,32 @@ def test_a_folder_that_is_not_there_stops_the_start(tmp_path: Path, threads: Thr
         Spool(tmp_path / "nowhere", 1000, threads).start()
 
 
-async def test_closing_waits_for_a_write_under_way(spool: Spool, threads: ThreadPoolExecutor) -> None:
-    """Else the descriptor could be another file's by the time the thread writes to it."""
+async def test_closing_waits_for_a_write_under_way_and_the_loop_does_not(
+    tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    """Else the descriptor could be another file's while the thread still writes to it."""
+    spool = Spool(tmp_path, 1 << 30, threads)
+    spool.start()
+    file = spool.open()
+    descriptor = int(file.path.name)
+    reading, full = os.pipe()
+    os.dup2(full, descriptor)  # a disk that takes no more for now
+    os.close(full)
+    writing = asyncio.create_task(file.write(b"x" * 1_000_000))
+    await asyncio.to_thread(select.select, [reading], [], [], 10)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    file.close()
+    assert os.fstat(descriptor)
+    received = 0
+    while data := await asyncio.to_thread(os.read, reading, 1 << 16):
+        received += len(data)
+    assert received == 1_000_000  # all went to where it belonged, and then the descriptor was closed
+    os.close(reading)
+
+
+async def test_a_write_that_has_not_begun_goes_to_no_other_file(spool: Spool, threads: ThreadPoolExecutor) -> None:
     busy, go = Event(), Event()
 
     def occupy() -> None:

@@ -85,6 +85,14 @@ async def test_a_body_over_the_limit_is_refused_within_a_chunk_of_it(uploads: Up
     assert nothing_is_left(uploads)
 
 
+async def test_parts_that_are_skipped_count_as_well(spool: Spool) -> None:
+    uploads = Uploads(replace(LIMITS, max_bytes=5000), spool, Limiter(2, 2))
+    data = body(part("image", b"x"), part("note", b"n" * 6000))
+    with pytest.raises(UploadTooLarge, match="The request"):
+        await receive(uploads, chunks(data, 1000), TYPE)
+    assert nothing_is_left(uploads)
+
+
 async def test_a_body_of_just_the_limit_is_taken(uploads: Uploads) -> None:
     assert len((await receive(uploads, chunks(b"x" * LIMITS.max_bytes)))[0]) == LIMITS.max_bytes
 

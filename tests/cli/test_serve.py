@@ -76,6 +76,8 @@ async def test_sigterm_lets_accepted_work_end_and_leaves_no_process(
     await asyncio.to_thread(gate.wait_for, 2)
     os.kill(server.pid, signal.SIGTERM)
     await until_not_ready(client, server)
+    done, _ = await asyncio.wait(held, timeout=2.5)  # longer than aiohttp alone would wait for them
+    assert not done
     gate.open()
     assert [status for status, _ in await asyncio.gather(*held)] == [200] * 3
     assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
