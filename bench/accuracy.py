@@ -61,7 +61,9 @@ def _part(estimates: Estimates, chosen: Numbers) -> Estimates:
 
 
 def brackets(estimates: Estimates) -> tuple[float, float]:
-    """Share of faces whose bracket is right, among those whose age lies in one, and the mean probability given."""
+    """Share of faces whose bracket is right, among those whose age lies in one, and the mean probability given; by the
+    constants that ship, of which one number, the temperature, matters here.
+    """
     masses = [bracket_masses(soft) for soft in load_calibration("age-v1").soften(estimates.ages)]
     judged = [
         (one, bracket)

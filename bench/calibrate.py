@@ -14,7 +14,7 @@ import numpy as np
 from bench.labelled import Estimates, estimate, read_labels
 from faceattr_aio.faces.age import BRACKETS, bracket_masses
 from faceattr_aio.faces.calibration import Calibration
-from faceattr_aio.faces.detector import Floats
+from faceattr_aio.imaging import Floats
 
 KNOTS = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 75.0)
 TEMPERATURES = np.arange(1.0, 4.01, 0.25)
@@ -61,21 +61,22 @@ def fit(estimates: Estimates) -> Calibration:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fit the calibration of the age model.")
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--data", default="UTKFace, 200x200, padded by 60 pixels (research use only)", metavar="NAME")
     parser.add_argument("--write", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     estimates = estimate(read_labels(arguments.folder))
-    text = as_toml(fit(estimates), len(estimates.truths))
+    text = as_toml(fit(estimates), len(estimates.truths), arguments.data)
     if arguments.write:
         arguments.write.write_text(text)
     print(text, end="")
 
 
-def as_toml(calibration: Calibration, faces: int) -> str:
+def as_toml(calibration: Calibration, faces: int, data: str) -> str:
     """The file, which says where its numbers come from."""
     rows = {"ages": calibration.ages, "low": calibration.low, "high": calibration.high}
     return "\n".join(
         [
-            f"# Fitted on {faces} labelled faces of UTKFace (200x200, padded by 60 pixels; research use only) by",
+            f"# Fitted on {faces} labelled faces of {data} by",
             "#   python -m bench.calibrate FOLDER --write faceattr_aio/faces/age-v1.toml",
             "# At an estimate of ages[i] years, 80 % of the true ages lie between low[i] and high[i] years from it.",
             "",

@@ -13,12 +13,11 @@ import numpy as np
 from tqdm import tqdm
 
 from faceattr_aio.config import Config
-from faceattr_aio.faces import FaceSettings
+from faceattr_aio.faces import FaceAttributes, FaceSettings
 from faceattr_aio.faces.attributes import cut_chip
 from faceattr_aio.faces.calibration import AGES, OLDEST
-from faceattr_aio.faces.detector import Floats
 from faceattr_aio.faces.loading import DLIB_CHIP, dlib_age_net, dlib_gender_net, load_detector
-from faceattr_aio.imaging import Pixels, decode, limit_threads
+from faceattr_aio.imaging import Floats, Pixels, decode, limit_threads
 from faceattr_aio.model_store import ModelStore
 
 PADDING = 60
@@ -72,8 +71,7 @@ def estimate(truths: list[Truth], detector: str = "blazeface", models: Path | No
     limit_threads()
     settings = FaceSettings.model_validate({"detector": detector})
     store = ModelStore(models or Config().models.dir)
-    needed = Config().pipelines["faces"].declaration.models(settings)
-    files = {name: store.verify(name) for name in needed}
+    files = {name: store.verify(name) for name in FaceAttributes.models(settings)}
     find = load_detector(settings, files)
     age, gender = dlib_age_net(files["dlib-age-v1"].path), dlib_gender_net(files["dlib-gender-v1"].path)
 

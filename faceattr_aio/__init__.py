@@ -6,7 +6,7 @@ from faceattr_aio.config import Config
 from faceattr_aio.errors import FaceattrError, StartError
 from faceattr_aio.executor import Executor
 from faceattr_aio.pipeline import Reply, Task
-from faceattr_aio.sources import load
+from faceattr_aio.sources import load_config
 from faceattr_aio.web import drain, get_executor, make_app, setup
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "Task",
     "drain",
     "get_executor",
-    "load",
+    "load_config",
     "make_app",
     "setup",
 ]

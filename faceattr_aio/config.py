@@ -5,7 +5,7 @@ Reads nothing: `sources` does.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -21,12 +21,14 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
 Natural = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Folder = Path | None
-Format = Literal["jpeg", "png", "webp"]
 MIB = 1 << 20
 
 
 def _words(value: object) -> object:
     return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+Formats = Annotated[tuple[Literal["jpeg", "png", "webp"], ...], NoDecode, BeforeValidator(_words), Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -70,14 +72,22 @@ class Upload(Section):
 
 
 class Image(Section):
-    formats: Annotated[tuple[Format, ...], NoDecode, BeforeValidator(_words)] = ("jpeg", "png", "webp")
+    formats: Formats = ("jpeg", "png", "webp")
     max_pixels: Annotated[int, Field(ge=1, le=1 << 30)] = 50_000_000
     max_scans: Natural = 100
+    max_scan_megapixels: Natural = 600
     working_side: Annotated[int, Field(ge=64, le=16_384)] = 1024
 
 
 class Models(Section):
     dir: Folder = None
+
+
+def _declaration(name: str) -> Declaration:
+    found = resolve(name)
+    if not isinstance(found, Declaration):
+        raise ValueError("it is no pipeline declaration")  # noqa: TRY004  # a value, to those who configure
+    return found
 
 
 class PipelineEntry(BaseModel):
@@ -86,14 +96,14 @@ class PipelineEntry(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     factory: str
-    path: Annotated[str, Field(pattern="^/[^{}]*$")]
+    path: Annotated[str, Field(pattern=r"^/[\w./-]*$")]
     _declaration: Declaration = PrivateAttr()
     _settings: PipelineSettings = PrivateAttr()
 
     @model_validator(mode="after")
-    def _resolve(self) -> "PipelineEntry":
+    def _resolve(self) -> Self:
         try:
-            self._declaration = resolve(self.factory)
+            self._declaration = _declaration(self.factory)
         except (ImportError, AttributeError, ValueError) as error:
             raise ValueError(f"the factory {self.factory!r} cannot be imported: {error}") from error
         self._settings = self._declaration.settings.model_validate(self.model_extra)
@@ -109,7 +119,7 @@ class PipelineEntry(BaseModel):
 
 
 class Config(BaseSettings):
-    """All settings. Made in code it takes what it is given; `sources.load` reads file and environment too."""
+    """All settings. Made in code it takes what it is given; `sources.load_config` reads file and environment too."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=DELIMITER, extra="forbid", frozen=True)
 
@@ -118,17 +128,33 @@ class Config(BaseSettings):
     upload: Upload = Upload()
     image: Image = Image()
     models: Models = Models()
-    pipelines: dict[str, PipelineEntry] = Field(default_factory=lambda: {"faces": {}}, validate_default=True)
+    pipelines: dict[str, PipelineEntry] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
     def _complete_built_in(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Without any pipelines there is `faces`."""
         entries = values.get("pipelines", {"faces": {}})
+        if not isinstance(entries, dict):
+            return values  # and be refused
         complete = {
             name: {**BUILT_IN.get(name, {}), **entry} if isinstance(entry, dict) else entry
             for name, entry in entries.items()
         }
         return {**values, "pipelines": complete}
+
+    @model_validator(mode="after")
+    def _paths_differ(self) -> Self:
+        paths = [entry.path for entry in self.pipelines.values()]
+        if len(set(paths)) < len(paths):
+            raise ValueError(f"two pipelines have the same path: {', '.join(sorted(paths))}")
+        return self
+
+    def with_auto_pool(self, kind: Literal["process", "thread"]) -> "Config":
+        """The same settings, with `kind` where `inference.pool` is left open."""
+        if self.inference.pool != "auto":
+            return self
+        return self.model_copy(update={"inference": self.inference.model_copy(update={"pool": kind})})
 
     @classmethod
     def settings_customise_sources(

@@ -2,7 +2,7 @@
 Knows neither HTTP libraries nor pixels; an error crosses from a worker process as plain data.
 """
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 
 class StartError(Exception):
@@ -14,20 +14,20 @@ class ClientGone(Exception):
 
 
 class FaceattrError(Exception):
-    """A request fails with `status`; `detail` is public, `members` join the problem document, `log` never leaves us."""
+    """A request fails with `status`. `detail` is public, and `sentence` where there is no more to say; `members` join
+    the problem document; `log` never leaves us.
+    """
 
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "internal"
     title: ClassVar[str] = "Internal error"
+    sentence: ClassVar[str] = "Something failed."
 
-    def __init__(self, detail: str, *, log: str = "", **members: object) -> None:
+    def __init__(self, detail: str = "", *, log: str = "", **members: object) -> None:
         super().__init__(detail)
-        self.detail = detail
+        self.detail = detail or self.sentence
         self.log = log
         self.members = members
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _revive, (type(self), self.__dict__)
 
     @classmethod
     def because(cls, cause: BaseException, detail: str) -> Self:
@@ -35,14 +35,10 @@ class FaceattrError(Exception):
         return cls(detail, log=f"{type(cause).__name__}: {cause}")
 
 
-def _revive(kind: type[FaceattrError], state: dict[str, Any]) -> FaceattrError:
-    error = kind.__new__(kind, state["detail"])
-    error.__dict__.update(state)
-    return error
-
-
 class InternalError(FaceattrError):
     """A fault of ours, a killed worker included; never retried, because the picture may be what killed it."""
+
+    sentence = "The picture could not be processed, through a fault of ours; the log has more under this request's id."
 
 
 class MalformedUpload(FaceattrError):
@@ -102,7 +98,7 @@ class Unavailable(FaceattrError):
 
     status, kind, title = 503, "unavailable", "Not available at the moment"
 
-    def __init__(self, detail: str, *, log: str = "", retry_after_s: float = 1.0, **members: object) -> None:
+    def __init__(self, detail: str = "", *, log: str = "", retry_after_s: float = 1.0, **members: object) -> None:
         super().__init__(detail, log=log, **members)
         self.retry_after_s = retry_after_s
 
@@ -113,6 +109,7 @@ class Overloaded(Unavailable):
 
 class Draining(Unavailable):
     kind, title = "draining", "The server is going down"
+    sentence = "The server is going down; send the request to another one, or again later."
 
 
 class StorageUnavailable(Unavailable):
@@ -121,3 +118,4 @@ class StorageUnavailable(Unavailable):
 
 class DeadlineExceeded(FaceattrError):
     status, kind, title = 504, "deadline-exceeded", "The answer came too late"
+    sentence = "The answer was not ready in the time that one picture is given."

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from aiohttp import HttpVersion11, hdrs, web
 
 from faceattr_aio.errors import FaceattrError, NotAcceptable, UnknownExpectation, UnsupportedMedia
-from faceattr_aio.executor import Executor, Outcome
+from faceattr_aio.executor import Executor
+from faceattr_aio.jobs import Outcome
 from faceattr_aio.negotiation import choose_media_type, read_options
 from faceattr_aio.pipeline import JSON, Declaration, Options, Reply, Task
 from faceattr_aio.problems import problem, problem_response, request_id
 from faceattr_aio.spool import SpoolFile
-from faceattr_aio.upload import Uploads
+from faceattr_aio.upload import Uploads, is_accepted
 
-_RAW = ("image/", "application/octet-stream")
 _EXPECTED = "100-continue"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -31,9 +31,7 @@ class Endpoint:
 
     async def handle(self, request: web.Request) -> web.Response:
         """POST: pictures in, answers out. Past this line, this is the order of work of every request."""
-        media_type = choose_media_type(request.headers.get(hdrs.ACCEPT, ""), self.declaration.media_types)
-        options = read_options(request.query, self.declaration.options)
-        self._refuse_before_reading(request)
+        media_type, options = self._let_in(request)
         started = time.perf_counter()
         with ExitStack() as files:
             pictures = await self.uploads.receive(request.content.iter_any(), _content_type(request), files)
@@ -49,7 +47,7 @@ class Endpoint:
         try:
             if request.headers[hdrs.EXPECT].lower() != _EXPECTED:
                 raise UnknownExpectation(f"Expect can be {_EXPECTED} and nothing else.")
-            self._refuse_before_reading(request)
+            self._let_in(request)
         except FaceattrError as error:
             response = problem_response(request, error)
             response.force_close()  # else the next request would be taken for the body that was never sent
@@ -59,10 +57,11 @@ class Endpoint:
             request.writer.output_size = 0  # else a later failure would count as sent already
         return None
 
-    def _refuse_before_reading(self, request: web.Request) -> None:
-        """All that can be refused from the headers alone. Raises FaceattrError."""
-        content_type = _content_type(request).lower()
-        if not content_type.startswith(("multipart/form-data", *_RAW)):
+    def _let_in(self, request: web.Request) -> tuple[str, Options]:
+        """What is wanted, if that can be had: all that is told by the headers alone. Raises FaceattrError."""
+        media_type = choose_media_type(",".join(request.headers.getall(hdrs.ACCEPT, [])), self.declaration.media_types)
+        options = read_options(request.query, self.declaration.options)
+        if not is_accepted(_content_type(request)):
             raise UnsupportedMedia(
                 "Send multipart/form-data with a part named 'image', "
                 "or the picture itself as image/* or application/octet-stream."
@@ -71,6 +70,7 @@ class Endpoint:
             raise UnsupportedMedia("A body with a Content-Encoding is not accepted; send it as it is.")
         self.executor.limiter.check()
         self.uploads.check(request.content_length)
+        return media_type, options
 
 
 def _content_type(request: web.Request) -> str:

@@ -33,6 +33,6 @@ class Health:
 
     def _checks(self) -> dict[str, str]:
         executor = self._executor
-        models = "ok" if executor.models else "not loaded"
+        started = "ok" if executor.pool.started else "loading"
         accepting = "draining" if executor.limiter.draining else "ok"
-        return {"models": models, "workers": executor.fault or "ok", "accepting": accepting}
+        return {"models": started, "workers": executor.pool.fault or "ok", "accepting": accepting}

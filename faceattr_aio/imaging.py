@@ -4,6 +4,7 @@ Knows nothing of faces and nothing of who asks.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,8 @@ from faceattr_aio.probe import sniff
 
 Pixels = npt.NDArray[np.uint8]
 """Height x width x 3, in the order blue, green, red."""
+
+Floats = npt.NDArray[np.floating[Any]]
 
 _SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
 
@@ -30,7 +33,7 @@ class Picture:
     @property
     def scale(self) -> float:
         """Working pixels for one pixel of the picture, 1 or less."""
-        return float(self.pixels.shape[1] / self.width)
+        return float(max(self.pixels.shape[:2]) / max(self.width, self.height))
 
 
 def read(path: Path, longest_side: int) -> Picture:

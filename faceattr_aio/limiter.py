@@ -1,14 +1,15 @@
-"""How many may be in flight, and whether one more may come in now. Counts what is running and waiting together,
-estimates from the drain rate when there will be room. Knows nothing of what is done in a slot.
+"""How many may be in flight, and whether one more may come in now. Counts what is running and waiting together, and
+estimates from the mean service time when there will be room. Knows nothing of what is done in a slot.
 """
 
 import random
 import threading
 from collections.abc import Callable
 
-from faceattr_aio.errors import Draining, Overloaded
+from faceattr_aio.errors import Draining, Overloaded, Unavailable
 
-GOING_DOWN = "The server is going down; send the request to another one, or again later."
+_FIRST_GUESS_S = 0.1
+"""The service time until one was observed."""
 _WEIGHT = 0.1
 """Weight of the newest service time in the moving average: the last twenty or so decide."""
 
@@ -27,7 +28,8 @@ class Limiter:
         self._what = what
         self._slots = threading.BoundedSemaphore(limit)
         self._held: set[object] = set()
-        self._service_s: float | None = None
+        self._service_s = _FIRST_GUESS_S
+        self._observed = False
 
     @property
     def in_flight(self) -> int:
@@ -37,17 +39,19 @@ class Limiter:
     @property
     def wait_s(self) -> float:
         """Seconds until all that is in flight has drained: in flight / workers x mean service time."""
-        return self.in_flight / self.workers * (self._service_s or 0.0)
+        return self.in_flight / self.workers * self._service_s
 
     def check(self) -> None:
-        """Refuses what `acquire` would refuse now, without taking a slot. Raises Overloaded or Draining."""
-        self._refuse_when_draining()
+        """Whether a newcomer may come in, without taking a slot. Raises Overloaded or Draining."""
+        if self.draining:
+            raise self._refusal(Draining, Draining.sentence)
         if self.in_flight >= self.limit:
             raise self._overloaded()
 
     def acquire(self) -> Callable[[], None]:
-        """Takes a slot and returns its release. Never waits. Raises Overloaded or Draining."""
-        self._refuse_when_draining()
+        """Takes a slot and returns its release. Never waits. Raises Overloaded, but not Draining: who was let in before
+        is not turned away now.
+        """
         if not self._slots.acquire(blocking=False):
             raise self._overloaded()
         slot = object()
@@ -61,23 +65,25 @@ class Limiter:
 
     def observe(self, service_s: float) -> None:
         """Takes the seconds one piece of work needed, without its waiting, into the average."""
-        mean = service_s if self._service_s is None else self._service_s
+        mean = self._service_s if self._observed else service_s
         self._service_s = mean + _WEIGHT * (service_s - mean)
+        self._observed = True
 
     def drain(self) -> None:
-        """Refuses everything from now on; what is in flight goes on to its end."""
+        """Lets no newcomer in from now on; who is in goes on to the end."""
         self.draining = True
 
-    def _refuse_when_draining(self) -> None:
-        if self.draining:
-            raise Draining(GOING_DOWN)
+    def _overloaded(self) -> Unavailable:
+        said = f"{self.in_flight} {self._what} are in flight and {self.limit} is the limit; try again later."
+        return self._refusal(Overloaded, said)
 
-    def _overloaded(self) -> Overloaded:
+    def _refusal(self, kind: type[Unavailable], said: str) -> Unavailable:
         wait_s = self.wait_s
-        return Overloaded(
-            f"{self.in_flight} {self._what} are in flight and {self.limit} is the limit; try again later.",
+        jitter = random.uniform(0.8, 1.2)  # noqa: S311  # so that not all come back at once; no secret
+        return kind(
+            said,
             retry_after_s=wait_s,
             limit=self.limit,
             in_flight=self.in_flight,
-            retry_after_ms=round(wait_s * 1e3 * random.uniform(0.8, 1.2)),  # noqa: S311  # jitter, not a secret
+            retry_after_ms=round(wait_s * 1e3 * jitter),
         )

@@ -73,13 +73,13 @@ class ModelStore:
 
     def verify(self, name: str) -> ModelFile:
         """The file, after its hash was taken. Raises StartError for one that is missing or damaged."""
-        path, model = self.path(name), self.manifest[name]
+        path, expected = self.path(name), self.manifest[name].sha256
         if not path.is_file():
             raise StartError(f"The model file {path} is missing: run 'faceattr-aio models pull'.")
         found = file_hash(path)
-        if found != model.sha256:
+        if found != expected:
             raise StartError(
-                f"The model file {path} is damaged (its hash is {found}, not {model.sha256}): "
+                f"The model file {path} is damaged (its hash is {found}, not {expected}): "
                 "run 'faceattr-aio models pull'."
             )
         return ModelFile(path, found)
@@ -89,18 +89,19 @@ class ModelStore:
         path = self.path(name)
         return path.is_file() and file_hash(path) == self.manifest[name].sha256
 
-    def pull(self, names: Iterable[str], advance: download.Advance) -> list[str]:
-        """Fetches what is missing or damaged and returns those names; `advance` is told bytes as they arrive.
+    def pull(self, names: Iterable[str], advance: download.Advance) -> None:
+        """Fetches the files, also over old ones; `advance` is told bytes as they arrive.
 
-        Raises StartError when a source cannot be reached, or sends something else than the manifest says.
+        Raises StartError when a source cannot be reached, or sends something else than the manifest says, or when the
+        folder cannot be written to.
         """
-        missing = [name for name in names if not self.is_whole(name)]
-        if missing:
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".pull-", dir=self.folder) as beside:
-                for name in missing:
+                for name in names:
                     self._fetch(name, Path(beside), advance)
-        return missing
+        except OSError as error:
+            raise StartError(f"Models cannot be stored in {self.folder}: {error.strerror}.") from error
 
     def _fetch(self, name: str, beside: Path, advance: download.Advance) -> None:
         model, part = self.manifest[name], beside / self.manifest[name].file

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 FIELDS = frozenset({b"image", b"file"})
 _MAX_BOUNDARY = 70
 """Characters, RFC 2046, section 5.1.1."""
+_MAX_HEADERS, _MAX_HEADER_BYTES = 8, 4096
+"""Of one part, and in one line."""
 _PLAIN_ENCODINGS = frozenset({b"", b"binary", b"8bit", b"7bit"})
 
 Piece = tuple[int, bytes]
@@ -33,7 +35,12 @@ class Multipart:
         self._header = (bytearray(), bytearray())
         self._disposition = self._encoding = b""
         self._pieces: list[Piece] = []
-        self._parser = MultipartParser(_boundary(content_type), self._callbacks())
+        self._parser = MultipartParser(
+            _boundary(content_type),
+            self._callbacks(),
+            max_header_count=_MAX_HEADERS,
+            max_header_size=_MAX_HEADER_BYTES,
+        )
 
     def feed(self, chunk: bytes) -> Iterator[Piece]:
         """The pieces in the next chunk. Raises MalformedUpload, TooManyParts or BatchTooLarge."""

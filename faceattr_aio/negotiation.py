@@ -30,7 +30,7 @@ def _media_range(text: str) -> tuple[str, float]:
         quality = float(parameters.get(b"q", b"1"))
     except ValueError:
         quality = 0.0
-    return name.decode("latin-1"), quality
+    return name.decode("latin-1"), quality if 0 <= quality <= 1 else 0.0
 
 
 def _quality(media_type: str, ranges: Iterable[tuple[str, float]]) -> float:

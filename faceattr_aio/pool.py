@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from faceattr_aio.errors import DeadlineExceeded, StartError
-from faceattr_aio.worker import Hello
-from faceattr_aio.workers import TOO_LATE, Lendable
+from faceattr_aio.worker import ModelHashes
+from faceattr_aio.workers import Lendable
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +22,18 @@ class Pool:
 
     def __init__(self, start_worker: Callable[[], Lendable], size: int) -> None:
         self.size = size
-        self.models: Hello = {}
-        self.fault: str | None = None
-        """Why a worker is missing, as long as one is."""
+        self.models: ModelHashes = {}
+        self.started = False
         self._start_worker = start_worker
         self._idle: queue.LifoQueue[Lendable] = queue.LifoQueue()
         self._lent: set[Lendable] = set()
+        self._faults: dict[int, str] = {}
         self._closed = threading.Event()
+
+    @property
+    def fault(self) -> str | None:
+        """Why no worker could be started in place of a dead one, as long as one is missing."""
+        return next(iter(tuple(self._faults.values())), None)
 
     def start(self) -> None:
         """Starts all workers and returns once each is loaded. Raises StartError."""
@@ -43,6 +48,7 @@ class Pool:
             raise
         for worker in workers:
             self._idle.put(worker)
+        self.started = True
 
     @contextmanager
     def lend(self, timeout_s: float) -> Iterator[Lendable]:
@@ -50,8 +56,10 @@ class Pool:
         try:
             worker = self._idle.get(timeout=max(0.0, timeout_s))
         except queue.Empty:
-            raise DeadlineExceeded(TOO_LATE.format(timeout_s), log=self.fault or "") from None
+            raise DeadlineExceeded(log=self.fault or "") from None
         self._lent.add(worker)
+        if self._closed.is_set():
+            worker.kill()
         try:
             yield worker
         finally:
@@ -69,8 +77,8 @@ class Pool:
             worker.kill()
 
     def _give_back(self, worker: Lendable) -> None:
-        self._idle.put(worker)
         self._lent.discard(worker)
+        self._idle.put(worker)
         if self._closed.is_set():
             self._close_idle()
 
@@ -87,11 +95,11 @@ class Pool:
                 worker = self._start_worker()
                 self.models = worker.hello()
             except StartError as error:
-                self.fault = str(error)
+                self._faults[threading.get_ident()] = str(error)
                 log.error("no worker could be started in place of a dead one: %s", error)  # noqa: TRY400  # it says all
                 self._closed.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
             else:
-                self.fault = None
+                self._faults.pop(threading.get_ident(), None)
                 self._give_back(worker)
                 return

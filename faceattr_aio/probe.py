@@ -4,7 +4,7 @@ cost too much before a decoder sees it. Decodes nothing and knows no vision libr
 
 import mmap
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,10 @@ _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _SIGNATURE_BYTES = 16
+_MAX_SEGMENTS = 2000
+"""Honest pictures have a few dozen, hundreds with a large colour profile or panorama data."""
+_WINDOW = 1 << 20
+"""Bytes searched in one go: other threads come to their turn in between."""
 
 
 class Header(NamedTuple):
@@ -39,12 +43,12 @@ class Header(NamedTuple):
 
 @dataclass(frozen=True)
 class Bounds:
-    """What may go to a decoder. `scan_megapixels` bounds scans x megapixels, since a scan passes over every pixel."""
+    """What may go to a decoder: types, width x height, scans, and scans x megapixels, since a scan passes over all."""
 
-    formats: tuple[str, ...] = tuple(_SIGNATURES)
-    max_pixels: int = 50_000_000
-    max_scans: int = 100
-    scan_megapixels: int = 600
+    formats: tuple[str, ...]
+    max_pixels: int
+    max_scans: int
+    max_scan_megapixels: int
 
 
 def probe(path: Path, bounds: Bounds) -> Header:
@@ -84,7 +88,7 @@ def _refuse_costly(header: Header, bounds: Bounds) -> None:
     if header.width * header.height > bounds.max_pixels:
         size = f"{header.width} x {header.height} pixels"
         raise TooManyPixels(f"The picture has {size}; {bounds.max_pixels} in all is the limit.")
-    if header.scans > bounds.max_scans or header.scans * header.megapixels > bounds.scan_megapixels:
+    if header.scans > bounds.max_scans or header.scans * header.megapixels > bounds.max_scan_megapixels:
         raise TooComplex(f"The picture is stored in {header.scans} passes, too many for its size; save it again.")
 
 
@@ -111,17 +115,29 @@ def _jpeg(data: Bytes) -> Header:
     else is searched for the next marker. A file with several frames counts as its largest.
     """
     width = height = scans = 0
-    position = 2
-    while (found := _JPEG_MARKER.search(data, position)) is not None:
-        marker = data[found.end() - 1]
-        if marker == _END_OF_IMAGE:
-            break
+    for number, (marker, after) in enumerate(_jpeg_segments(data)):
+        if number == _MAX_SEGMENTS:
+            raise TooComplex(f"The picture has more than {_MAX_SEGMENTS} segments; save it again.")
         scans += marker == _START_OF_SCAN
         if marker in _JPEG_FRAMES:
-            height = max(height, _number(data, found.end() + 3, 2, "big"))
-            width = max(width, _number(data, found.end() + 5, 2, "big"))
-        position = found.end() + _number(data, found.end(), 2, "big")
+            height = max(height, _number(data, after + 3, 2, "big"))
+            width = max(width, _number(data, after + 5, 2, "big"))
     return Header("jpeg", width, height, scans)
+
+
+def _jpeg_segments(data: Bytes) -> Iterator[tuple[int, int]]:
+    """Each marker that opens a segment, and where its length stands; up to the end of the image."""
+    position = 2
+    while position < len(data):
+        found = _JPEG_MARKER.search(data, position, position + _WINDOW)
+        if found is None:
+            position += _WINDOW - 1  # a marker may lie across the border
+            continue
+        marker = data[found.end() - 1]
+        if marker == _END_OF_IMAGE:
+            return
+        yield marker, found.end()
+        position = found.end() + _number(data, found.end(), 2, "big")
 
 
 def _number(data: Bytes, start: int, size: int, order: str = "little") -> int:

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 
 from faceattr_aio.errors import ClientGone, FaceattrError, InternalError, Unavailable
-from faceattr_aio.worker import FAULT
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return web.Response(status=_GONE)
     except Exception:
         log.exception("request %s failed", request_id(request))
-        return problem_response(request, InternalError(FAULT))
+        return problem_response(request, InternalError())
     if not response.prepared:
         response.headers[REQUEST_ID] = request_id(request)
     return response

@@ -20,7 +20,7 @@ Origins = Mapping[str, str]
 """For every key as `section.key`: default, environment, flag, or the file's name."""
 
 
-def load(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> tuple[Config, Origins]:
+def load_config(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> tuple[Config, Origins]:
     """The effective configuration and where each value came from.
 
     The file is `file`, else FACEATTR_CONFIG, else conf/faceattr.toml if it is there. Raises StartError for a file

@@ -17,7 +17,7 @@ from aiofiles.threadpool import wrap
 
 from faceattr_aio.errors import StartError, StorageUnavailable
 
-_PREFIX = "faceattr-"
+_PREFIX = "faceattr-spool-"
 _LOCK = "lock"
 _BUFFER = 1 << 16
 
@@ -132,7 +132,9 @@ class Spool:
     def _make_private(self) -> None:
         sweep(self._folder)
         self._private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._folder))
-        self._lock = _locked(self._private)
+        new = self._private / f"{_LOCK}.new"
+        self._lock = _lock(new, os.O_CREAT | os.O_RDWR)
+        new.rename(self._private / _LOCK)  # what a sweep finds is locked already
         self._open = self._open_named
 
     def _open_unnamed(self) -> tuple[BinaryIO, Path]:
@@ -146,15 +148,15 @@ class Spool:
 
 def sweep(folder: Path) -> None:
     """Removes the private folders of processes that are gone; a living one holds the lock of its own."""
-    for left in folder.glob(f"{_PREFIX}*/"):
+    for lock in folder.glob(f"{_PREFIX}*/{_LOCK}"):
         with suppress(OSError):
-            os.close(_locked(left))
-            shutil.rmtree(left, ignore_errors=True)
+            os.close(_lock(lock, os.O_RDWR))
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
-def _locked(folder: Path) -> int:
-    """The descriptor of the folder's lock. Raises OSError when another process holds it."""
-    descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+def _lock(path: Path, flags: int) -> int:
+    """The descriptor of a file that is ours now. Raises OSError when another process holds it."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -8,13 +8,16 @@ from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
+from python_multipart.multipart import parse_options_header
+
 from faceattr_aio.errors import Draining, NoImage, UploadTimeout, UploadTooLarge
-from faceattr_aio.limiter import GOING_DOWN, Limiter
+from faceattr_aio.limiter import Limiter
 from faceattr_aio.multipart import Multipart, Piece
 from faceattr_aio.spool import Spool, SpoolFile
 
 CHUNK = 1 << 18
 """Bytes in one write: 256 KiB are ten times faster than 8 KiB."""
+_MULTIPART = b"multipart/form-data"
 _GRACE_S = 2.0
 """The minimum rate is asked for after this."""
 
@@ -29,6 +32,16 @@ class Limits:
     max_batch: int
     timeout_s: float
     min_rate: int
+
+
+def is_accepted(content_type: str) -> bool:
+    """Whether a body of this type can be taken in."""
+    kind = _kind(content_type)
+    return kind in (_MULTIPART, b"application/octet-stream") or kind.startswith(b"image/")
+
+
+def _kind(content_type: str) -> bytes:
+    return parse_options_header(content_type)[0]
 
 
 class Pieces(Protocol):
@@ -70,6 +83,7 @@ class Uploads:
         and Overloaded or Draining.
         """
         started = asyncio.get_running_loop().time()
+        self.limiter.check()
         release = self.limiter.acquire()
         try:
             return await self._timed(chunks, self._pieces(content_type), files)
@@ -85,7 +99,7 @@ class Uploads:
                 timer.reschedule(0)
 
     def _pieces(self, content_type: str) -> Pieces:
-        if content_type.lower().startswith("multipart/form-data"):
+        if _kind(content_type) == _MULTIPART:
             return Multipart(content_type, self.limits.max_parts, self.limits.max_batch)
         return Whole()
 
@@ -97,7 +111,7 @@ class Uploads:
                     return await self._store(counted, pieces, files)
         except TimeoutError as error:
             if self.limiter.draining:
-                raise Draining(GOING_DOWN) from error
+                raise Draining from error
             raise UploadTimeout(
                 f"The body took longer than {self.limits.timeout_s:g} s, "
                 f"or came slower than {self.limits.min_rate} bytes a second."
@@ -118,7 +132,7 @@ class Uploads:
             if received > self.limits.max_bytes:
                 raise self._too_large()
             yield chunk
-        raise Draining(GOING_DOWN)
+        raise Draining
 
     async def _store(self, chunks: AsyncIterator[bytes], pieces: Pieces, files: ExitStack) -> list[SpoolFile]:
         stored: list[_Writer] = []

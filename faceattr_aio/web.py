@@ -23,13 +23,11 @@ UPLOADS: web.AppKey[Uploads] = web.AppKey("faceattr_aio.uploads", Uploads)
 def setup(app: web.Application, config: Config | None = None) -> Executor:
     """Adds an executor to the app, which starts and ends with it; for handlers of your own.
 
-    Workers are threads unless `inference.pool` is `process`. Raises RuntimeError when the app has one already.
+    Raises RuntimeError when the app has one already.
     """
     if EXECUTOR in app:
         raise RuntimeError("faceattr_aio.setup(app) was called on this app already.")
-    config = config or Config()
-    executor = Executor(config, processes=config.inference.pool == "process")
-    app[EXECUTOR] = executor
+    app[EXECUTOR] = executor = Executor(config or Config())
     app.cleanup_ctx.append(partial(_running, executor))
     return executor
 
@@ -46,9 +44,9 @@ def make_app(config: Config | None = None) -> web.Application:
     """The whole service as an app, to run or to mount: `app.add_subapp("/vision", make_app())`."""
     config = config or Config()
     app = web.Application(middlewares=[problems])
+    app.cleanup_ctx.append(_spooling)  # ends after the executor, whose work may still need its file
     executor = setup(app, config)
     app[UPLOADS] = uploads = _uploads(config.upload, executor)
-    app.cleanup_ctx.append(_spooling)
     app.on_shutdown.append(_abort_uploads)
     for name, entry in config.pipelines.items():
         endpoint = Endpoint(name, entry.declaration, executor, uploads)
@@ -58,7 +56,7 @@ def make_app(config: Config | None = None) -> web.Application:
 
 
 def drain(app: web.Application) -> None:
-    """From now on refuses new work with 503 and says so on /readyz; what was accepted goes on to its end."""
+    """From now on refuses new requests with 503 and says so on /readyz; whose upload has begun is still served."""
     app[EXECUTOR].limiter.drain()
 
 

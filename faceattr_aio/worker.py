@@ -17,10 +17,8 @@ from typing import Any
 from faceattr_aio.errors import FaceattrError, InternalError, StartError
 from faceattr_aio.pipeline import Clock, Pipeline, Plan, Reply, Task, resolve
 
-FAULT = "The picture could not be processed, through a fault of ours; the log has the rest under this request's id."
-
-Hello = Mapping[str, str]
-"""Name and hash of every model that a worker has loaded: its first word."""
+ModelHashes = Mapping[str, str]
+"""Name and SHA-256 of every model that a worker has loaded: its first word."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Worker:
         self._pipelines: dict[str, Pipeline[Any]] = {name: _load(name, plan) for name, plan in plans.items()}
 
     @property
-    def models(self) -> Hello:
+    def models(self) -> ModelHashes:
         return {model: digest for pipeline in self._pipelines.values() for model, digest in pipeline.models.items()}
 
     def call(self, name: str, task: Task) -> Reply:
@@ -52,7 +50,7 @@ class Worker:
         except FaceattrError:
             raise
         except Exception as error:
-            raise InternalError(FAULT, log=traceback.format_exc()) from error
+            raise InternalError(log=traceback.format_exc()) from error
 
     def close(self) -> None:
         for pipeline in self._pipelines.values():

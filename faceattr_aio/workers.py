@@ -4,16 +4,15 @@ end it. A process that dies or does not answer in time costs the task it was at.
 
 import atexit
 import multiprocessing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 from typing import Protocol
 
 from faceattr_aio.errors import DeadlineExceeded, FaceattrError, InternalError, StartError
 from faceattr_aio.pipeline import Plan, Reply, Task
-from faceattr_aio.worker import FAULT, Hello, ProcessLimits, Worker, main
+from faceattr_aio.worker import ModelHashes, ProcessLimits, Worker, main
 
-TOO_LATE = "The picture took longer than {:.3g} s to process."
 _LOADING_S = 60.0
 
 
@@ -22,7 +21,7 @@ class Lendable(Protocol):
 
     alive: bool
 
-    def hello(self) -> Hello:
+    def hello(self) -> ModelHashes:
         """Waits until the worker is loaded. Raises StartError when it cannot be."""
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:
@@ -43,7 +42,7 @@ class ThreadWorker:
     def __init__(self, plans: Mapping[str, Plan]) -> None:
         self._worker = Worker(plans)
 
-    def hello(self) -> Hello:
+    def hello(self) -> ModelHashes:
         return self._worker.models
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:  # noqa: ARG002  # a thread cannot be stopped
@@ -72,7 +71,7 @@ class ProcessWorker:
     def pid(self) -> int | None:
         return self._process.pid
 
-    def hello(self) -> Hello:
+    def hello(self) -> ModelHashes:
         too_late, died = StartError("A worker did not load in time."), StartError("A worker died as it loaded.")
         answer = self._receive(_LOADING_S, too_late, died)
         if isinstance(answer, StartError):
@@ -82,10 +81,10 @@ class ProcessWorker:
         return answer
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:
-        died = InternalError(FAULT, log=f"worker process {self.pid} died at its task")
+        died = InternalError(log=f"worker process {self.pid} died at its task")
         with suppress(OSError):  # a dead worker's pipe is broken: receiving tells
             self._connection.send((name, task))
-        answer = self._receive(timeout_s, DeadlineExceeded(TOO_LATE.format(timeout_s)), died)
+        answer = self._receive(timeout_s, DeadlineExceeded(), died)
         if isinstance(answer, FaceattrError):
             raise answer
         assert isinstance(answer, Reply)
@@ -113,11 +112,12 @@ class ProcessWorker:
         raise too_late
 
 
-def process_starter(make_plans: Callable[[], Mapping[str, Plan]], limits: ProcessLimits) -> Callable[[], Lendable]:
-    """Starts workers in processes, forked from a clean server that has imported what they need."""
+def process_starter(
+    make_plans: Callable[[], Mapping[str, Plan]], modules: Iterable[str], limits: ProcessLimits
+) -> Callable[[], Lendable]:
+    """Starts workers in processes, forked from a clean server that has imported `modules`, which they need."""
     context = multiprocessing.get_context("forkserver")
-    pipelines = {plan.load.partition(":")[0] for plan in make_plans().values()}
-    context.set_forkserver_preload(["faceattr_aio.worker", *sorted(pipelines)])
+    context.set_forkserver_preload(["faceattr_aio.worker", *modules])
 
     def start() -> Lendable:
         try:

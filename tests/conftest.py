@@ -110,7 +110,7 @@ def start(tmp_path: Path) -> Iterator[StartServer]:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Gate]:
-    """Holds workers that run the pipeline `tests.pipelines:Held`."""
+    """Holds workers that run the pipeline `tests.pipelines:Trick`."""
     gate = Gate(tmp_path / "gate")
     yield gate
     gate.close()

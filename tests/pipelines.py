@@ -15,7 +15,7 @@ from tests.gate import stop_at
 
 
 class TrickOptions(Options):
-    do: Literal["tell", "raise", "refuse", "die", "hang", "garbage"] = "tell"
+    do: Literal["tell", "raise", "refuse", "die", "hang"] = "tell"
     times: Annotated[int, Field(ge=1, le=9)] = 1
 
 
@@ -61,8 +61,6 @@ class TrickPipeline:
                 os.kill(os.getpid(), signal.SIGKILL)
             case "hang":
                 time.sleep(60)
-            case "garbage":
-                raise KeyboardInterrupt
 
 
 Trick = Declaration(

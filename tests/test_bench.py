@@ -46,8 +46,8 @@ def test_fitted_intervals_hold_four_in_five_of_faces_they_have_not_seen() -> Non
 
 
 def test_the_file_says_where_its_numbers_come_from() -> None:
-    text = calibrate.as_toml(calibrate.fit(made_up()), 400)
-    assert "400 labelled faces" in text
+    text = calibrate.as_toml(calibrate.fit(made_up()), 400, "a set")
+    assert "400 labelled faces of a set" in text
     assert "python -m bench.calibrate" in text
 
 

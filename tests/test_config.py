@@ -52,3 +52,20 @@ def test_the_file_that_ships_says_every_key_with_its_default() -> None:
     assert {key: value for key, value in expected.items() if value is not None} == written
     for key in (key for key, value in expected.items() if value is None):
         assert f"\n# {key.rpartition('.')[2]} = " in text
+
+
+def test_two_pipelines_cannot_have_one_path() -> None:
+    entry = {"factory": "tests.pipelines:Trick", "path": "/analyze"}
+    with pytest.raises(ValidationError, match="two pipelines have the same path"):
+        Config.model_validate({"pipelines": {"trick": entry, "faces": {}}})
+
+
+def test_a_factory_has_to_be_a_declaration() -> None:
+    with pytest.raises(ValidationError, match="no pipeline declaration"):
+        Config.model_validate({"pipelines": {"trick": {"factory": "os:path", "path": "/trick"}}})
+
+
+def test_auto_is_what_the_program_makes_of_it() -> None:
+    assert Config().with_auto_pool("process").inference.pool == "process"
+    chosen = Config.model_validate({"inference": {"pool": "thread"}})
+    assert chosen.with_auto_pool("process") is chosen

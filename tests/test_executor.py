@@ -29,16 +29,18 @@ Make = Callable[..., Awaitable[Executor]]
 
 def config(trick: dict[str, Any] | None = None, **inference: object) -> Config:
     entry = {"factory": "tests.pipelines:Trick", "path": "/trick", **(trick or {})}
-    return Config.model_validate({"inference": {"workers": 2, "limit": 4, **inference}, "pipelines": {"trick": entry}})
+    return Config.model_validate(
+        {"inference": {"workers": 2, "limit": 4, "timeout_s": 60, **inference}, "pipelines": {"trick": entry}}
+    )
 
 
-@pytest.fixture(params=["processes", "threads"])
+@pytest.fixture(params=["process", "thread"])
 async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
     """Starts executors of both kinds."""
     executors: list[Executor] = []
 
     async def start(trick: dict[str, Any] | None = None, **inference: object) -> Executor:
-        executor = Executor(config(trick, **inference), processes=request.param == "processes")
+        executor = Executor(config(trick, **{"pool": request.param, **inference}))
         executors.append(executor)
         await executor.start()
         return executor
@@ -55,8 +57,18 @@ async def idle(executor: Executor) -> None:
             await asyncio.sleep(0.005)
 
 
-def hold(executor: Executor, file: Path, tasks: int) -> list[asyncio.Task[Reply]]:
+def ask(executor: Executor, file: Path, tasks: int) -> list[asyncio.Task[Reply]]:
     return [asyncio.create_task(executor.run("trick", Task(file))) for _ in range(tasks)]
+
+
+async def hold(executor: Executor, file: Path, tasks: int) -> list[asyncio.Task[Reply]]:
+    """So many tasks, each of which has its slot."""
+    before = executor.limiter.in_flight
+    asked = ask(executor, file, tasks)
+    async with asyncio.timeout(30):
+        while executor.limiter.in_flight < before + tasks:
+            await asyncio.sleep(0.005)
+    return asked
 
 
 async def test_a_task_comes_back_as_a_reply(make: Make, png_file: Path) -> None:
@@ -64,7 +76,7 @@ async def test_a_task_comes_back_as_a_reply(make: Make, png_file: Path) -> None:
     reply = await executor.run("trick", Task(png_file))
     assert reply.result["bytes"] == png_file.stat().st_size
     assert list(reply.laps) == ["queue", "decode", "trick"]
-    assert executor.models == {"trick": "0" * 64}
+    assert executor.pool.models == {"trick": "0" * 64}
     await idle(executor)
 
 
@@ -103,9 +115,9 @@ async def test_pictures_of_one_request_share_a_slot_and_fail_alone(make: Make, p
 
 async def test_past_the_limit_all_are_refused_at_once(make: Make, gate: Gate, png_file: Path) -> None:
     executor = await make({"gate": str(gate.folder)})
-    held = hold(executor, png_file, 4)
+    held = await hold(executor, png_file, 4)
     await asyncio.to_thread(gate.wait_for, 2)
-    refused = await asyncio.gather(*hold(executor, png_file, 20), return_exceptions=True)
+    refused = await asyncio.gather(*ask(executor, png_file, 20), return_exceptions=True)
     assert [type(one) for one in refused] == [Overloaded] * 20
     gate.open()
     assert len(await asyncio.gather(*held)) == 4
@@ -116,8 +128,9 @@ async def test_a_slot_stays_taken_while_the_worker_works_for_a_caller_who_left(
     make: Make, gate: Gate, png_file: Path
 ) -> None:
     executor = await make({"gate": str(gate.folder)})
-    running, waiting = hold(executor, png_file, 2), hold(executor, png_file, 2)
+    running = await hold(executor, png_file, 2)
     await asyncio.to_thread(gate.wait_for, 2)
+    waiting = await hold(executor, png_file, 2)
     for task in [*running, *waiting]:
         task.cancel()
     await asyncio.gather(*running, *waiting, return_exceptions=True)
@@ -157,7 +170,7 @@ async def test_files_stay_the_callers_when_the_work_is_refused(make: Make, png_f
 
 async def test_queued_work_that_nobody_wants_is_dropped(make: Make, gate: Gate, png_file: Path) -> None:
     executor = await make({"gate": str(gate.folder)}, workers=1)
-    (held,) = hold(executor, png_file, 1)
+    (held,) = await hold(executor, png_file, 1)
     await asyncio.to_thread(gate.wait_for, 1)
     unwanted = asyncio.create_task(executor.run_all("trick", [Task(png_file)], wanted=lambda: False))
     while executor.limiter.in_flight < 2:
@@ -178,8 +191,8 @@ async def test_a_task_that_takes_too_long_is_given_up(make: Make, gate: Gate, pn
 
 
 async def test_work_that_waits_when_the_executor_closes_is_dropped(make: Make, gate: Gate, png_file: Path) -> None:
-    executor = await make({"gate": str(gate.folder)}, workers=1, timeout_s=1)
-    held = hold(executor, png_file, 3)
+    executor = await make({"gate": str(gate.folder)}, workers=1, timeout_s=3)
+    held = await hold(executor, png_file, 3)
     await asyncio.to_thread(gate.wait_for, 1)
     await executor.close()
     gate.open()
@@ -192,7 +205,7 @@ async def test_work_that_waits_when_the_executor_closes_is_dropped(make: Make, g
 
 
 async def test_a_killed_worker_costs_one_request(png_file: Path) -> None:
-    executor = Executor(config(), processes=True)
+    executor = Executor(config(pool="process"))
     await executor.start()
     die = Task(png_file, TrickOptions(do="die"))
     outcomes = await executor.run_all("trick", [Task(png_file), die, Task(png_file)])
@@ -201,8 +214,45 @@ async def test_a_killed_worker_costs_one_request(png_file: Path) -> None:
     await executor.close()
 
 
+async def test_a_hung_picture_costs_its_own_time_and_one_worker(png_file: Path) -> None:
+    """Each picture has its own time: what follows in the batch is still answered, by a worker that lives on."""
+    executor = Executor(config(pool="process", timeout_s=2))
+    await executor.start()
+    hang = Task(png_file, TrickOptions(do="hang"))
+    outcomes = await executor.run_all("trick", [hang, Task(png_file), Task(png_file)])
+    assert [type(outcome) for outcome in outcomes] == [DeadlineExceeded, Reply, Reply]
+    await executor.close()
+
+
+async def test_past_the_deadline_no_worker_is_asked_any_more(make: Make, gate: Gate, png_file: Path) -> None:
+    executor = await make({"gate": str(gate.folder)}, workers=1, timeout_s=0.5)
+    held = await hold(executor, png_file, 3)
+    ended = await asyncio.gather(*held, return_exceptions=True)
+    assert [type(one) for one in ended] == [DeadlineExceeded] * 3
+    gate.wait_for(1)
+    gate.open()
+    await idle(executor)
+    assert not gate.somebody_came()
+
+
+async def test_waiting_is_told_once(make: Make, png_file: Path) -> None:
+    executor = await make({"sleep_s": 0.2}, workers=1)
+    both = await asyncio.gather(*(executor.run_all("trick", [Task(png_file)] * 2) for _ in range(2)))
+    waits = sorted(sum(one.laps["queue"] for one in outcomes if isinstance(one, Reply)) for outcomes in both)
+    assert waits[0] < 150
+    assert 350 < waits[1] < 900
+
+
+async def test_who_is_in_is_served_while_draining_and_newcomers_are_not(make: Make, png_file: Path) -> None:
+    executor = await make()
+    executor.limiter.drain()
+    assert isinstance((await executor.run_all("trick", [Task(png_file)]))[0], Reply)
+    with pytest.raises(Draining):
+        await executor.run("trick", Task(png_file))
+
+
 async def test_a_hung_process_is_replaced(png_file: Path) -> None:
-    executor = Executor(config(workers=1, timeout_s=0.5), processes=True)
+    executor = Executor(config(pool="process", workers=1, timeout_s=2))
     await executor.start()
     before = (await executor.run("trick", Task(png_file))).result["pid"]
     with pytest.raises(DeadlineExceeded):
@@ -227,11 +277,11 @@ async def test_two_executors_do_not_know_of_each_other(make: Make, png_file: Pat
 
 
 async def test_closing_leaves_no_descriptor_and_no_process(png_file: Path) -> None:
-    warm = Executor(config(), processes=True)  # starts what a process has once: the fork server
+    warm = Executor(config(pool="process"))  # starts what a process has once: the fork server
     await warm.start()
     await warm.close()
     before = len(os.listdir("/proc/self/fd"))
-    executor = Executor(config(), processes=True)
+    executor = Executor(config(pool="process"))
     await executor.start()
     await executor.run("trick", Task(png_file))
     await executor.close()

@@ -167,6 +167,7 @@ async def ask_raw(url: str, head: str, body: bytes = b"") -> bytes:
         if answer.startswith(b"HTTP/1.1 100"):
             answer += await reader.readuntil(b"\r\n\r\n")
     writer.close()
+    await writer.wait_closed()
     return answer
 
 
@@ -258,7 +259,7 @@ async def test_a_client_that_leaves_during_its_upload_leaves_nothing(
     before = len(os.listdir("/proc/self/fd"))
     host, port = url.split("/")[2].split(":")
     for _ in range(20):
-        reader, writer = await asyncio.open_connection(host, int(port))
+        _, writer = await asyncio.open_connection(host, int(port))
         writer.write(
             f"POST /trick HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(png)}\r\n\r\n".encode()
         )
@@ -267,7 +268,7 @@ async def test_a_client_that_leaves_during_its_upload_leaves_nothing(
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         writer.close()
         with contextlib.suppress(ConnectionError):
-            await reader.read()
+            await writer.wait_closed()
     async with asyncio.timeout(20):
         while apps[0][UPLOADS].limiter.in_flight or len(os.listdir("/proc/self/fd")) > before:
             await asyncio.sleep(0.01)
@@ -283,10 +284,11 @@ async def test_a_client_that_leaves_while_queued_costs_no_work(
     await until_in_flight(apps[0], 2)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
-    await asyncio.sleep(0.05)  # until the server has seen it
+    await asyncio.sleep(0.2)  # until the server has seen it
     gate.open()
     assert await held == 200
     await until_in_flight(apps[0], 0)
+    assert not gate.somebody_came()
 
 
 async def test_every_slot_is_back_after_a_storm(

@@ -1,4 +1,6 @@
 import asyncio
+from pathlib import Path
+from typing import Any
 
 from aiohttp import ClientSession, web
 
@@ -34,6 +36,35 @@ async def test_a_full_server_is_alive_and_ready(serve: Serve, client: ClientSess
             assert response.status == 200
     gate.open()
     assert (await held).status == 200
+
+
+async def test_a_worker_that_cannot_be_replaced_makes_it_not_ready_until_it_can(
+    serve: Serve, client: ClientSession, png: bytes, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    entry = ENTRY | {"broken_while": str(broken)}
+    inference = {"workers": 1, "pool": "process"}
+    url = await serve(make_app(Config.model_validate({"inference": inference, "pipelines": {"trick": entry}})))
+    broken.touch()
+    async with client.post(f"{url}/trick?do=die", data=png, headers={"Content-Type": "image/png"}) as response:
+        assert response.status == 500
+    assert await until_ready_is(503, url, client) == {
+        "status": "workers",
+        "checks": {"models": "ok", "workers": "The trick is broken: mend it.", "accepting": "ok"},
+    }
+    broken.unlink()
+    assert (await until_ready_is(200, url, client))["status"] == "ok"
+    async with client.post(f"{url}/trick", data=png, headers={"Content-Type": "image/png"}) as response:
+        assert response.status == 200
+
+
+async def until_ready_is(status: int, url: str, client: ClientSession) -> Any:
+    async with asyncio.timeout(30):
+        while True:
+            async with client.get(f"{url}/readyz?verbose") as response:
+                if response.status == status:
+                    return await response.json()
+            await asyncio.sleep(0.02)
 
 
 async def test_a_draining_server_is_alive_and_not_ready_and_refuses(

@@ -18,6 +18,7 @@ LAYERS = (
         "config",
         "download",
         "executor",
+        "jobs",
         "limiter",
         "model_store",
         "multipart",
@@ -111,9 +112,15 @@ def test_a_module_opens_with_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
-def test_importing_the_package_loads_no_vision_library_and_starts_nothing() -> None:
-    code = (
-        "import sys, threading, faceattr_aio as f; f.make_app(); print('cv2' in sys.modules, threading.active_count())"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+NOTHING = """
+import sys, threading, faceattr_aio
+for pool in ("thread", "process"):
+    config = faceattr_aio.Config.model_validate({"inference": {"pool": pool}, "models": {"dir": "/nowhere"}})
+    faceattr_aio.make_app(config)
+print("cv2" in sys.modules, threading.active_count())
+"""
+
+
+def test_importing_the_package_and_making_an_app_starts_nothing_and_reads_no_model() -> None:
+    run = subprocess.run([sys.executable, "-c", NOTHING], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "1"]

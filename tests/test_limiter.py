@@ -67,16 +67,23 @@ def test_the_service_time_follows_what_is_observed() -> None:
     assert limiter.wait_s == pytest.approx(3.0, rel=0.01)
 
 
-def test_a_draining_limiter_refuses_but_lets_work_end() -> None:
+def test_a_draining_limiter_lets_nobody_in_but_serves_who_is() -> None:
     limiter = Limiter(limit=2, workers=1)
     release = limiter.acquire()
     limiter.drain()
-    with pytest.raises(Draining):
+    with pytest.raises(Draining) as refused:
         limiter.check()
-    with pytest.raises(Draining):
-        limiter.acquire()
+    assert refused.value.members["in_flight"] == 1
+    limiter.acquire()()
     release()
     assert limiter.in_flight == 0
+
+
+def test_before_anything_was_observed_nobody_is_invited_at_once() -> None:
+    limiter = Limiter(limit=8, workers=2)
+    for _ in range(8):
+        limiter.acquire()
+    assert limiter.wait_s == pytest.approx(0.4)
 
 
 def test_a_burst_from_many_threads_never_gets_more_than_the_limit() -> None:

@@ -28,7 +28,7 @@ def test_the_best_liked_type_is_chosen(accept: str, chosen: str) -> None:
     assert choose_media_type(accept, OFFERED) == chosen
 
 
-@pytest.mark.parametrize("accept", ["text/html", "application/x-ndjson", "image/webp", "*/*;q=0"])
+@pytest.mark.parametrize("accept", ["text/html", "application/x-ndjson", "image/webp", "*/*;q=0", "*/*;q=nan"])
 def test_nothing_that_is_liked_is_not_acceptable(accept: str) -> None:
     with pytest.raises(NotAcceptable, match="application/json, image/jpeg, image/png"):
         choose_media_type(accept, OFFERED)
@@ -43,6 +43,10 @@ def read(*pairs: tuple[str, str]) -> FaceOptions:
 def test_options_are_read_from_the_query() -> None:
     options = read(("attributes", "age"), ("min_confidence", "0.7"), ("max_faces", "3"), ("detail", "high"))
     assert options == FaceOptions(attributes=("age",), min_confidence=0.7, max_faces=3, detail="high")
+
+
+def test_a_space_in_a_list_is_no_mistake() -> None:
+    assert read(("attributes", "age, gender")).attributes == ("age", "gender")
 
 
 def test_no_attributes_can_be_asked_for() -> None:

@@ -11,14 +11,14 @@ from faceattr_aio.pool import Pool
 from faceattr_aio.workers import Lendable, process_starter, thread_starter
 from tests.gate import PATIENCE_S
 from tests.pipelines import TrickOptions
-from tests.test_worker import plan
+from tests.test_worker import MODULES, plan
 from tests.test_workers import LIMITS
 
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Iterator[Pool]:
     """Two processes, which cannot be started while the file `broken` exists."""
-    pool = Pool(process_starter(lambda: plan(broken_while=tmp_path / "broken"), LIMITS), 2)
+    pool = Pool(process_starter(lambda: plan(broken_while=tmp_path / "broken"), MODULES, LIMITS), 2)
     pool.start()
     yield pool
     pool.close()
@@ -94,9 +94,21 @@ def test_a_worker_that_cannot_be_replaced_is_a_fault_until_it_can(
     assert "mend it" in caplog.text
 
 
+def test_a_fault_lasts_until_the_last_worker_is_back(pool: Pool, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    die(pool, file)
+    die(pool, file)
+    while len(pool._faults) < 2:
+        time.sleep(0.01)
+    pool._faults.popitem()
+    assert pool.fault == "The trick is broken: mend it."
+    (tmp_path / "broken").unlink()
+    assert len(all_workers(pool)) == 2
+
+
 def test_a_pool_that_cannot_start_leaves_no_worker(tmp_path: Path) -> None:
     started: list[Lendable] = []
-    start = process_starter(lambda: plan(broken_while=tmp_path), LIMITS)
+    start = process_starter(lambda: plan(broken_while=tmp_path), MODULES, LIMITS)
 
     def remember() -> Lendable:
         started.append(start())

@@ -11,6 +11,7 @@ from faceattr_aio.imaging import Pixels
 from faceattr_aio.probe import Bounds, Header, probe, read_header, sniff
 
 ALL = ("jpeg", "png", "webp")
+BOUNDS = Bounds(ALL, max_pixels=50_000_000, max_scans=100, max_scan_megapixels=600)
 
 
 def encoded(suffix: str, pixels: Pixels, *options: int) -> bytes:
@@ -104,41 +105,59 @@ def test_a_size_of_zero_is_unreadable() -> None:
 def test_an_empty_file_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     with pytest.raises(NoImage):
-        probe(tmp_path / "empty", Bounds())
+        probe(tmp_path / "empty", BOUNDS)
 
 
 def test_a_forged_size_is_refused_by_the_header_alone(tmp_path: Path) -> None:
     forged = tmp_path / "forged.png"
     forged.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0\0\0\x0dIHDR" + struct.pack(">II", 60_000, 60_000))
     with pytest.raises(TooManyPixels, match="60000 x 60000"):
-        probe(forged, Bounds())
+        probe(forged, BOUNDS)
 
 
 def test_many_scans_are_too_complex(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.jpg"
     bomb.write_bytes(jpeg_with_scans(101, side=100))
     with pytest.raises(TooComplex):
-        probe(bomb, Bounds())
+        probe(bomb, BOUNDS)
 
 
 def test_fewer_scans_of_a_larger_picture_are_too_complex_as_well(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.jpg"
     bomb.write_bytes(jpeg_with_scans(70))
     with pytest.raises(TooComplex):
-        probe(bomb, Bounds())
+        probe(bomb, BOUNDS)
     bomb.write_bytes(jpeg_with_scans(60))
-    assert probe(bomb, Bounds()) == Header("jpeg", 3000, 3000, 60)
+    assert probe(bomb, BOUNDS) == Header("jpeg", 3000, 3000, 60)
 
 
-def test_a_large_file_full_of_markers_is_walked_in_no_time(tmp_path: Path) -> None:
-    bomb = tmp_path / "markers.jpg"
-    bomb.write_bytes(jpeg_with_scans(1)[:-2] + b"\xff\x00" * 5_000_000)
+@pytest.mark.parametrize("filling", [b"\xff\x00", b"\xff", b"\0", b"\xff\xd0"])
+def test_a_large_file_without_segments_is_walked_in_no_time(filling: bytes, tmp_path: Path) -> None:
+    bomb = tmp_path / "filled.jpg"
+    bomb.write_bytes(jpeg_with_scans(1)[:-2] + filling * (10_000_000 // len(filling)))
     started = time.monotonic()
-    probe(bomb, Bounds())
-    assert time.monotonic() - started < 10
+    assert probe(bomb, BOUNDS).scans == 1
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("segment", [b"\xff\xe0\0\2", b"\xff\xda\0\2", b"\xff\xe0\0\0"])
+def test_a_large_file_of_nothing_but_segments_is_too_complex_in_no_time(segment: bytes, tmp_path: Path) -> None:
+    bomb = tmp_path / "segments.jpg"
+    bomb.write_bytes(b"\xff\xd8" + segment * 5_000_000)
+    started = time.monotonic()
+    with pytest.raises(TooComplex):
+        probe(bomb, BOUNDS)
+    assert time.monotonic() - started < 1
+
+
+def test_a_marker_across_the_border_of_two_searches_is_seen() -> None:
+    """Wherever the second scan begins, it counts."""
+    first, second = jpeg_with_scans(1)[:-2], jpeg_with_scans(2)[len(jpeg_with_scans(1)) - 2 :]
+    for gap in range((1 << 20) - 40, (1 << 20) + 10):
+        assert read_header(first + b"\0" * gap + second, ALL).scans == 2
 
 
 def test_content_decides_and_not_the_name(tmp_path: Path, png: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(png)
-    assert probe(tmp_path / "a.jpg", Bounds()) == Header("png", 512, 512)
+    assert probe(tmp_path / "a.jpg", BOUNDS) == Header("png", 512, 512)
     assert sniff(png[:16]) == "png"

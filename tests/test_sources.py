@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from faceattr_aio.errors import StartError
-from faceattr_aio.sources import load
+from faceattr_aio.sources import load_config
 
 
 @pytest.fixture(autouse=True)
@@ -13,7 +13,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_without_any_source_there_are_the_defaults() -> None:
-    config, origins = load()
+    config, origins = load_config()
     assert config.server.port == 5000
     assert origins == {}
 
@@ -23,7 +23,7 @@ def test_file_environment_and_flags_go_over_each_other(tmp_path: Path, monkeypat
     file.write_text("[server]\nhost = 'a'\nport = 1\ndrain_s = 1\n[upload]\nmax_parts = 3\n")
     monkeypatch.setenv("FACEATTR_SERVER__PORT", "2")
     monkeypatch.setenv("FACEATTR_SERVER__HOST", "b")
-    config, origins = load({"server": {"host": "c"}}, file)
+    config, origins = load_config({"server": {"host": "c"}}, file)
     assert (config.server.host, config.server.port, config.server.drain_s) == ("c", 2, 1)
     assert origins == {
         "server.host": "flag",
@@ -36,19 +36,19 @@ def test_file_environment_and_flags_go_over_each_other(tmp_path: Path, monkeypat
 def test_the_file_can_be_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "named.toml").write_text("[server]\nport = 7\n")
     monkeypatch.setenv("FACEATTR_CONFIG", str(tmp_path / "named.toml"))
-    assert load()[0].server.port == 7
+    assert load_config()[0].server.port == 7
 
 
 def test_the_usual_file_is_read_when_it_is_there(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "faceattr.toml").write_text("[server]\nport = 8\n")
-    assert load()[0].server.port == 8
+    assert load_config()[0].server.port == 8
 
 
 def test_keys_of_a_pipeline_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEATTR_PIPELINES__FACES__DETECTOR", "yunet")
     monkeypatch.setenv("FACEATTR_IMAGE__FORMATS", "jpeg, png")
-    config, _ = load()
+    config, _ = load_config()
     assert config.pipelines["faces"].settings.model_dump()["detector"] == "yunet"
     assert config.image.formats == ("jpeg", "png")
 
@@ -74,35 +74,41 @@ def test_a_wrong_key_is_refused_with_its_value_and_what_is_allowed(text: str, sa
     file = tmp_path / "wrong.toml"
     file.write_text(text)
     with pytest.raises(StartError) as refused:
-        load(None, file)
+        load_config(None, file)
     assert said.replace("FILE", str(file)) in str(refused.value)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"nowhere\.toml does not exist"):
-        load(None, tmp_path / "nowhere.toml")
+        load_config(None, tmp_path / "nowhere.toml")
 
 
 @pytest.mark.parametrize("name", ["FACEATTR_SEVRER__PORT", "FACEATTR___PORT"])
 def test_a_misspelt_section_in_the_environment_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "1")
     with pytest.raises(StartError, match=name):
-        load()
+        load_config()
 
 
 def test_a_misspelt_key_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEATTR_SERVER__PROT", "1")
     with pytest.raises(StartError, match=r"server\.prot = '1', from environment: there is no such key"):
-        load()
+        load_config()
+
+
+def test_a_section_that_is_no_table_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEATTR_PIPELINES", "3")
+    with pytest.raises(StartError, match="pipelines = 3, from environment"):
+        load_config()
 
 
 def test_a_flag_out_of_range_is_refused() -> None:
     with pytest.raises(
         StartError, match=r"inference\.workers = '0', from flag: Input should be greater than or equal to 1"
     ):
-        load({"inference": {"workers": "0"}})
+        load_config({"inference": {"workers": "0"}})
 
 
 def test_other_variables_with_our_prefix_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEATTR_PORT", "tcp://10.0.0.1:5000")  # what Kubernetes sets for a service named faceattr
-    assert load()[0].server.port == 5000
+    assert load_config()[0].server.port == 5000

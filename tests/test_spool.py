@@ -140,10 +140,11 @@ def test_leftovers_of_the_dead_are_swept_and_of_the_living_are_not(
     tmp_path: Path, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "O_TMPFILE")
-    dead = tmp_path / "faceattr-dead"
+    dead = tmp_path / "faceattr-spool-dead"
     dead.mkdir()
+    (dead / "lock").touch()
     (dead / "upload").write_bytes(b"left")
-    other = tmp_path / "somebody-elses"
+    other = tmp_path / "faceattr-spool-without-lock"
     other.mkdir()
     living = Spool(tmp_path, 1000, threads)
     living.start()

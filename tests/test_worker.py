@@ -7,6 +7,8 @@ from faceattr_aio.pipeline import Plan, Task
 from faceattr_aio.worker import Worker
 from tests.pipelines import TrickOptions, TrickSettings
 
+MODULES = ("tests.pipelines",)
+
 
 def plan(**settings: object) -> dict[str, Plan]:
     return {"trick": Plan("tests.pipelines:TrickPipeline", TrickSettings.model_validate(settings), {}, 1024)}

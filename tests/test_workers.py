@@ -12,7 +12,7 @@ from faceattr_aio.worker import ProcessLimits
 from faceattr_aio.workers import Lendable, ProcessWorker, process_starter, thread_starter
 from tests.gate import PATIENCE_S
 from tests.pipelines import TrickOptions
-from tests.test_worker import plan
+from tests.test_worker import MODULES, plan
 
 LIMITS = ProcessLimits(nice=5, memory=1 << 30)
 
@@ -25,7 +25,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def process() -> Iterator[ProcessWorker]:
-    worker = process_starter(plan, LIMITS)()
+    worker = process_starter(plan, MODULES, LIMITS)()
     assert isinstance(worker, ProcessWorker)
     worker.hello()
     yield worker
@@ -91,14 +91,14 @@ def test_a_signal_to_the_group_does_not_end_a_worker(
 
 
 def test_a_process_that_cannot_load_says_why(tmp_path: Path) -> None:
-    worker = process_starter(lambda: plan(broken_while=tmp_path), LIMITS)()
+    worker = process_starter(lambda: plan(broken_while=tmp_path), MODULES, LIMITS)()
     with pytest.raises(StartError, match="mend it"):
         worker.hello()
     assert not worker.alive
 
 
 def test_a_decoder_may_take_its_budget_of_memory_and_no_more(tmp_path: Path) -> None:
-    worker = process_starter(plan, ProcessLimits(nice=0, memory=64 << 20))()
+    worker = process_starter(plan, MODULES, ProcessLimits(nice=0, memory=64 << 20))()
     worker.hello()
     large = tmp_path / "large"
     with large.open("wb") as file:

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def flags(parsed: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """The flags that were given, as settings: `--max-bytes` of section `upload` is `upload.max_bytes`."""
+    """The flags that were given, as settings by section: `--port` is `server.port`."""
     given: dict[str, dict[str, Any]] = {}
     for name, value in vars(parsed).items():
         section, dot, key = name.partition(".")

@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from faceattr_aio.cli import FAILED, flags
 from faceattr_aio.config import Config
-from faceattr_aio.errors import FaceattrError, StartError
-from faceattr_aio.executor import Executor, Outcome
+from faceattr_aio.errors import FaceattrError, StartError, StorageUnavailable
+from faceattr_aio.executor import Executor
+from faceattr_aio.jobs import Outcome
 from faceattr_aio.pipeline import Reply, Task
-from faceattr_aio.sources import load
+from faceattr_aio.sources import load_config
 
 _PIPELINE = "faces"
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
@@ -32,7 +33,9 @@ class _Output:
 
 def run(parsed: argparse.Namespace) -> int:
     """0 when every file was analysed, 1 when one was not. Raises StartError."""
-    config, _ = load(flags(parsed), parsed.config)
+    config, _ = load_config(flags(parsed), parsed.config)
+    if _PIPELINE not in config.pipelines:
+        raise StartError(f"The settings have no pipeline '{_PIPELINE}'.")
     outputs = _outputs(parsed.files, parsed.annotate)
     outcomes = asyncio.run(_analyze_all(config, parsed.files, outputs))
     for file, outcome in zip(parsed.files, outcomes, strict=True):
@@ -47,13 +50,24 @@ def _outputs(files: Sequence[Path], target: Path | None) -> list[_Output | None]
         if target.suffix.lower() not in _MEDIA_TYPES:
             raise StartError(f"{target} names no picture type: end it in .jpg or .png, or name a folder.")
         return [_Output(target, _MEDIA_TYPES[target.suffix.lower()])]
-    target.mkdir(parents=True, exist_ok=True)
-    return [_Output(target / f"{file.stem}.annotated.jpg", "image/jpeg") for file in files]
+    return [_Output(file, "image/jpeg") for file in _places(files, target)]
+
+
+def _places(files: Sequence[Path], folder: Path) -> list[Path]:
+    """A file of its own in the folder for each file. Raises StartError when that cannot be."""
+    places = [folder / f"{file.stem}.annotated.jpg" for file in files]
+    if len(set(places)) < len(places):
+        raise StartError("Two of the files have the same name and would be drawn into one; take one folder at a time.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"{folder} cannot be the folder for several pictures: {error.strerror}.") from error
+    return places
 
 
 async def _analyze_all(config: Config, files: Sequence[Path], outputs: Iterable[_Output | None]) -> list[Outcome]:
     """As many files at a time as there are workers, and one more so that none of them waits."""
-    executor = Executor(config, processes=config.inference.pool != "thread")
+    executor = Executor(config.with_auto_pool("process"))
     room = asyncio.Semaphore(min(config.inference.limit_count, config.inference.worker_count + 1))
     try:
         await executor.start()
@@ -71,12 +85,14 @@ async def _analyze(
     async with room:
         try:
             reply = await executor.run(_PIPELINE, Task(file, media_type=output.media_type if output else None))
+            if output and reply.body is not None:
+                output.file.write_bytes(reply.body)
         except FaceattrError as error:
             return error
+        except OSError as error:
+            return StorageUnavailable(f"The picture cannot be written to {error.filename}: {error.strerror}.")
         finally:
             bar.update()
-    if output and reply.body is not None:
-        output.file.write_bytes(reply.body)
     return reply
 
 

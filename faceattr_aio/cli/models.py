@@ -9,12 +9,12 @@ from faceattr_aio.cli import FAILED, flags
 from faceattr_aio.config import Config
 from faceattr_aio.errors import StartError
 from faceattr_aio.model_store import ModelStore
-from faceattr_aio.sources import load
+from faceattr_aio.sources import load_config
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Raises StartError."""
-    config, _ = load(flags(parsed), parsed.config)
+    config, _ = load_config(flags(parsed), parsed.config)
     store = ModelStore(config.models.dir)
     match parsed.action:
         case "pull":
@@ -35,7 +35,8 @@ def _pull(store: ModelStore, names: list[str]) -> int:
     missing = [name for name in names if not store.is_whole(name)]
     size = sum(store.manifest[name].size for name in missing)
     with tqdm(total=size, unit="B", unit_scale=True, desc="models", disable=not missing, file=sys.stderr) as bar:
-        store.pull(missing, bar.update)
+        if missing:
+            store.pull(missing, bar.update)
     print(f"{len(missing)} of {len(names)} models fetched into {store.folder}; the others were whole")
     return 0
 

@@ -14,8 +14,10 @@ from aiohttp import web
 from faceattr_aio.cli import flags
 from faceattr_aio.config import Config
 from faceattr_aio.errors import StartError
-from faceattr_aio.sources import load
+from faceattr_aio.sources import load_config
 from faceattr_aio.web import drain, is_idle, make_app
+
+log = logging.getLogger(__name__)
 
 _KEEPALIVE_S = 75.0
 _READ_BUFFER = 1 << 16
@@ -28,19 +30,12 @@ _BACKLOG = 1024
 
 def run(parsed: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT. Raises StartError."""
-    config, _ = load(flags(parsed), parsed.config)
+    config, _ = load_config(flags(parsed), parsed.config)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     _bound_pixels(config)
     with _listen(config.server.host, config.server.port) as listener:
-        uvloop.run(_serve(_with_processes(config), listener))
+        uvloop.run(_serve(config.with_auto_pool("process"), listener))
     return 0
-
-
-def _with_processes(config: Config) -> Config:
-    """Here `auto` means processes: the loop stays prompt, and a decoder that crashes takes one worker with it."""
-    if config.inference.pool != "auto":
-        return config
-    return config.model_copy(update={"inference": config.inference.model_copy(update={"pool": "process"})})
 
 
 def _bound_pixels(config: Config) -> None:
@@ -103,8 +98,11 @@ def _signalled() -> asyncio.Event:
 async def _drain(app: web.Application, site: web.SockSite, drain_s: float) -> None:
     """Readiness goes down first; balancers see it; the port closes; what was accepted ends, within `drain_s`."""
     drain(app)
-    async with asyncio.timeout(drain_s):
-        await asyncio.sleep(_PROBE_PERIOD_S)
-        await site.stop()
-        while not is_idle(app):  # noqa: ASYNC110  # counted in threads
-            await asyncio.sleep(_POLL_S)
+    try:
+        async with asyncio.timeout(drain_s):
+            await asyncio.sleep(min(_PROBE_PERIOD_S, drain_s / 2))
+            await site.stop()
+            while not is_idle(app):  # noqa: ASYNC110  # counted in threads
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        log.warning("what was not done within %g s of draining is cut off", drain_s)

@@ -3,12 +3,12 @@
 import argparse
 import json
 
-from faceattr_aio.sources import leaves, load, origin_of
+from faceattr_aio.sources import leaves, load_config, origin_of
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Prints TOML with the origin of each value as a comment. Raises StartError."""
-    config, origins = load(None, parsed.config)
+    config, origins = load_config(None, parsed.config)
     values = config.model_dump(mode="json")
     for name, entry in config.pipelines.items():
         values["pipelines"][name] |= entry.settings.model_dump(mode="json")

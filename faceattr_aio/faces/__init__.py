@@ -11,12 +11,15 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from faceattr_aio.pipeline import JSON, Declaration, Options, PipelineSettings
 
+UNKNOWN = "unknown"
+"""What is not sure enough to be named."""
+
 Attribute = Literal["age", "gender"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 def _split(value: object) -> object:
-    return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
 class FaceOptions(Options):

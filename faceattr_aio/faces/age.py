@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from faceattr_aio.faces import UNKNOWN
 from faceattr_aio.faces.calibration import AGES, Calibration
-from faceattr_aio.faces.detector import Floats
 from faceattr_aio.faces.network import SoftmaxNet
-from faceattr_aio.imaging import Pixels
+from faceattr_aio.imaging import Floats, Pixels
 
 BRACKETS = ((0, 2), (4, 6), (8, 12), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
-"""They leave gaps: what falls into one is shared out by renormalising over the eight."""
-UNKNOWN = "unknown"
+"""Of the Adience benchmark (Levi and Hassner, 2015). They leave gaps: what falls into one is shared out by
+renormalising over the eight."""
 _TAIL = 0.1
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from faceattr_aio.faces.age import UNKNOWN
+from faceattr_aio.faces import UNKNOWN
 from faceattr_aio.imaging import Picture, Pixels
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX

@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 
 from faceattr_aio.faces import Attribute
-from faceattr_aio.faces.detector import Detection, Floats
-from faceattr_aio.imaging import Pixels
+from faceattr_aio.faces.detector import Detection
+from faceattr_aio.imaging import Floats, Pixels
 
 _EYES = np.array([[0.2273, 0.2214], [0.7528, 0.2212]])
 """Where dlib's mean face has its eyes, as shares of the face square."""
 _PADDING = 0.2
+"""On each side of the face square, as a share of it: as dlib cuts the chips that its nets were trained on."""
 _BOX_SHARE, _BOX_MIDDLE = 0.64, 0.58
 """Side of the face square and height of its middle, as shares of the height of a res10 box, from hair to chin: medians
 over labelled faces whose eyes another detector had found."""

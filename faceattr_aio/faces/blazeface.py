@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceattr_aio.faces.detector import Detection, Floats, keep_best
+from faceattr_aio.faces.detector import Detection, keep_best
 from faceattr_aio.faces.network import read_tflite
-from faceattr_aio.imaging import Pixels, shrink
+from faceattr_aio.imaging import Floats, Pixels, shrink
 
 _SIDE = 192
 _GRID = 48

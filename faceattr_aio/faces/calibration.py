@@ -8,7 +8,7 @@ from importlib import resources
 
 import numpy as np
 
-from faceattr_aio.faces.detector import Floats
+from faceattr_aio.imaging import Floats
 
 OLDEST = 80
 """The last class of the age net, which stands for all that are older."""

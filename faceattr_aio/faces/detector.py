@@ -8,11 +8,9 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from faceattr_aio.imaging import Picture, Pixels
+from faceattr_aio.imaging import Floats, Picture, Pixels
 
-Floats = npt.NDArray[np.floating[Any]]
 Detect = Callable[[Pixels, float], list["Detection"]]
 
 LANDMARKS = ("left_eye", "right_eye", "nose", "mouth")

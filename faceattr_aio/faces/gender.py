@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from faceattr_aio.faces.age import UNKNOWN
+from faceattr_aio.faces import UNKNOWN
 from faceattr_aio.faces.network import SoftmaxNet
 from faceattr_aio.imaging import Pixels
 

@@ -8,12 +8,11 @@ import cv2
 import numpy as np
 
 from faceattr_aio.errors import StartError
-from faceattr_aio.faces.detector import Floats
-from faceattr_aio.imaging import Pixels
+from faceattr_aio.imaging import Floats, Pixels
 
 WITHOUT_CAFFE: Final = int(cv2.__version__.partition(".")[0]) > 4  # noqa: PLR2004  # since OpenCV 5
 _CLASSIC: dict[str, Any] = {"engine": cv2.dnn.ENGINE_CLASSIC} if WITHOUT_CAFFE else {}
-"""OpenCV 5: its new engine gives one of BlazeFace's two outputs only."""
+"""OpenCV 5: its new engine gives one of BlazeFace's two outputs only; one engine for all gives the same everywhere."""
 
 
 def read_tflite(path: Path) -> cv2.dnn.Net:

@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceattr_aio.faces.detector import Detection, Floats, keep_best
+from faceattr_aio.faces.detector import Detection, keep_best
 from faceattr_aio.faces.network import read_caffe
-from faceattr_aio.imaging import Pixels
+from faceattr_aio.imaging import Floats, Pixels
 
 _SIDE = 300
 _MEAN = (104.0, 177.0, 123.0)

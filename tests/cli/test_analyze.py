@@ -65,6 +65,34 @@ def test_several_are_drawn_into_a_folder(png_file: Path, tmp_path: Path, capsys:
     ]
 
 
+def test_two_files_of_one_name_are_not_drawn_into_one(
+    png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / png_file.name
+    other.write_bytes(png_file.read_bytes())
+    status, _, err = analyze(capsys, png_file, other, "--annotate", tmp_path / "out")
+    assert status == 2
+    assert "the same name" in err
+
+
+def test_a_picture_that_cannot_be_written_is_that_files_failure(
+    png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, _ = analyze(capsys, png_file, "--annotate", tmp_path / "nowhere" / "out.png")
+    assert status == 1
+    assert "cannot be written" in out
+
+
+def test_a_file_as_the_folder_for_several_is_refused(
+    png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").touch()
+    status, _, err = analyze(capsys, png_file, tmp_path / "b.png", "--annotate", tmp_path / "out")
+    assert status == 2
+    assert "cannot be the folder" in err
+
+
 def test_a_target_that_is_no_picture_type_is_refused(
     png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

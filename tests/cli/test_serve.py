@@ -6,10 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession, FormData
+from aiohttp import ClientError, ClientSession, FormData
 
 from tests.conftest import StartServer
 from tests.gate import PATIENCE_S, Gate
@@ -49,7 +50,9 @@ async def test_with_two_workers_and_four_slots_forty_uploads_give_four_answers(
 ) -> None:
     spool = tmp_path / "spool"
     spool.mkdir()
-    server = start(f"[inference]\nworkers = 2\nlimit = 4\n[upload]\ndir = '{spool}'\n{TRICK}gate = '{gate.folder}'\n")
+    server = start(
+        f"[inference]\nworkers = 2\nlimit = 4\ntimeout_s = 60\n[upload]\ndir = '{spool}'\n{TRICK}gate = '{gate.folder}'\n"
+    )
     before = sorted(server.open_files())
     storm = [asyncio.create_task(post(client, server, png)) for _ in range(40)]
     await asyncio.to_thread(gate.wait_for, 2)
@@ -70,10 +73,10 @@ async def test_with_two_workers_and_four_slots_forty_uploads_give_four_answers(
 async def test_sigterm_lets_accepted_work_end_and_leaves_no_process(
     start: StartServer, gate: Gate, png: bytes, client: ClientSession
 ) -> None:
-    server = start(f"[inference]\nworkers = 2\n{TRICK}gate = '{gate.folder}'\n")
+    server = start(f"[inference]\nworkers = 3\ntimeout_s = 60\n{TRICK}gate = '{gate.folder}'\n")
     started = server.descendants()
     held = [asyncio.create_task(post(client, server, png)) for _ in range(3)]
-    await asyncio.to_thread(gate.wait_for, 2)
+    await asyncio.to_thread(gate.wait_for, 3)
     os.kill(server.pid, signal.SIGTERM)
     await until_not_ready(client, server)
     done, _ = await asyncio.wait(held, timeout=2.5)  # longer than aiohttp alone would wait for them
@@ -90,6 +93,40 @@ async def test_sigint_to_the_whole_group_ends_it_as_well(start: StartServer, png
     for pid in [*server.descendants(), server.pid]:
         os.kill(pid, signal.SIGINT)
     assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
+
+
+async def test_an_upload_under_way_at_sigterm_is_taken_in_and_answered(
+    start: StartServer, png: bytes, client: ClientSession, tmp_path: Path
+) -> None:
+    server = start(f"[upload]\ndir = '{tmp_path}'\n{TRICK}")
+    before = len(server.open_files())
+    go_on = asyncio.Event()
+
+    async def halves() -> AsyncIterator[bytes]:
+        yield png[:1000]
+        await go_on.wait()
+        yield png[1000:]
+
+    upload = asyncio.create_task(client.post(f"{server.url}/trick", data=halves(), headers=RAW))
+    async with asyncio.timeout(PATIENCE_S):
+        while len(server.open_files()) == before:  # its file on disk
+            await asyncio.sleep(0.01)
+    os.kill(server.pid, signal.SIGTERM)
+    await until_not_ready(client, server)
+    go_on.set()
+    assert (await upload).status == 200
+    assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
+
+
+async def test_what_is_not_done_in_time_is_cut_off(
+    start: StartServer, gate: Gate, png: bytes, client: ClientSession
+) -> None:
+    server = start(f"[server]\ndrain_s = 0.4\n[inference]\ntimeout_s = 60\n{TRICK}gate = '{gate.folder}'\n")
+    held = asyncio.create_task(post(client, server, png))
+    await asyncio.to_thread(gate.wait_for, 1)
+    assert await asyncio.to_thread(server.stop) == 0
+    with pytest.raises(ClientError):
+        await held
 
 
 async def test_a_second_signal_ends_it_at_once(

@@ -5,8 +5,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from faceattr_aio.config import Config
-from faceattr_aio.faces import FaceSettings
+from faceattr_aio.faces import FaceAttributes, FaceSettings
 from faceattr_aio.faces.network import WITHOUT_CAFFE
 from faceattr_aio.faces.predict import FacePipeline
 from faceattr_aio.model_store import ModelStore
@@ -23,8 +22,7 @@ def load_faces(store: ModelStore, test_data: Path | None) -> LoadFaces:
         chosen = FaceSettings.model_validate({"detector": detector, **settings})
         if detector == "ssd" and WITHOUT_CAFFE:
             pytest.skip("OpenCV 5 has no Caffe reader")
-        names = Config().pipelines["faces"].declaration.models(chosen)
-        files = {name: store.verify(name) for name in names if name != "yunet"}
+        files = {name: store.verify(name) for name in FaceAttributes.models(chosen) if name != "yunet"}
         if detector == "yunet":
             files["yunet"] = yunet_file(test_data)
         return FacePipeline(Plan("", chosen, files, working_side))

@@ -3,8 +3,8 @@ import pytest
 
 from faceattr_aio.faces.age import BRACKETS, AgeInBrackets, AgeInYears, bracket_masses, name_bracket
 from faceattr_aio.faces.calibration import AGES, Calibration, load_calibration
-from faceattr_aio.faces.detector import Floats
 from faceattr_aio.faces.gender import Gender, name_gender
+from faceattr_aio.imaging import Floats
 
 pytestmark = pytest.mark.pixels
 

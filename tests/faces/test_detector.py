@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from faceattr_aio.faces.detector import Detection, Floats, detect_small, keep_best
-from faceattr_aio.imaging import Picture, Pixels
+from faceattr_aio.faces.detector import Detection, detect_small, keep_best
+from faceattr_aio.imaging import Floats, Picture, Pixels
 
 pytestmark = pytest.mark.pixels
 
