@@ -70,6 +70,12 @@ class Upload(Section):
     max_in_progress: Natural = 64
     max_spool_bytes: Natural = 1024 * MIB
 
+    @model_validator(mode="after")
+    def _one_request_fits(self) -> Self:
+        if self.max_spool_bytes < self.max_bytes:
+            raise ValueError(f"max_spool_bytes must be at least max_bytes, which is {self.max_bytes}")
+        return self
+
 
 class Image(Section):
     formats: Formats = ("jpeg", "png", "webp")

@@ -9,6 +9,10 @@ class StartError(Exception):
     """The program cannot start; the message is one sentence that says what to do about it."""
 
 
+class WorkerGone(Exception):
+    """A worker had ended before it was given its task: another one can take it."""
+
+
 class ClientGone(Exception):
     """Nobody waits for the answer any more."""
 
@@ -97,6 +101,7 @@ class Unavailable(FaceattrError):
     """Not now: `retry_after_s` (seconds) says when to come back."""
 
     status, kind, title = 503, "unavailable", "Not available at the moment"
+    sentence = "No picture can be worked on at the moment; /readyz tells when that is over."
 
     def __init__(self, detail: str = "", *, log: str = "", retry_after_s: float = 1.0, **members: object) -> None:
         super().__init__(detail, log=log, **members)

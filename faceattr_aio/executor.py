@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from faceattr_aio.config import Config
-from faceattr_aio.errors import DeadlineExceeded, Draining, FaceattrError, NoImage
+from faceattr_aio.errors import DeadlineExceeded, Draining, FaceattrError, InternalError, NoImage, Unavailable
 from faceattr_aio.jobs import Job, JobThreads, Outcome
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.model_store import ModelStore
@@ -39,6 +39,8 @@ class Executor:
         self.limiter = Limiter(config.inference.limit_count, workers)
         self.declarations: Mapping[str, Declaration] = {name: one.declaration for name, one in config.pipelines.items()}
         self.io = ThreadPoolExecutor(_IO_THREADS, "faceattr-io")
+        self.retiring = False
+        """Whether this instance should get no more work, though it still takes it."""
         self._config = config
         self._closed = False
         self._store = ModelStore(config.models.dir)
@@ -64,9 +66,14 @@ class Executor:
                 await loop.run_in_executor(self.io, partial(self._threads.shutdown, wait=True))
         self.io.shutdown(wait=False)
 
+    def check(self) -> None:
+        """Whether a newcomer may come in. Raises Overloaded, Draining, or Unavailable when no worker can work."""
+        self.limiter.check()
+        self.pool.check()
+
     async def run(self, name: str, task: Task) -> Reply:
         """One picture through the pipeline `name`. Raises FaceattrError, and KeyError for a name there is not."""
-        self.limiter.check()
+        self.check()
         (outcome,) = await self.run_all(name, [task])
         if isinstance(outcome, FaceattrError):
             raise outcome
@@ -87,6 +94,8 @@ class Executor:
         """
         if self._closed:
             raise Draining
+        if not self.pool.started:
+            raise RuntimeError("The executor was not started: await its start(), or set it up in an app that runs.")
         checked = [await self._check(name, task) for task in tasks]
         if not any(isinstance(task, Task) for task in checked):
             return [error for error in checked if isinstance(error, FaceattrError)]
@@ -99,8 +108,12 @@ class Executor:
     async def _check(self, name: str, task: Task) -> Task | FaceattrError:
         """The task made complete, or why its picture must not go to a decoder."""
         options = task.options or self.declarations[name].options()
+        probing = asyncio.get_running_loop().run_in_executor(self.io, probe, task.path, self._bounds)
         try:
-            await asyncio.get_running_loop().run_in_executor(self.io, probe, task.path, self._bounds)
+            await asyncio.shield(probing)
+        except asyncio.CancelledError:
+            await asyncio.wait({probing})  # it reads the file, which the caller closes
+            raise
         except FaceattrError as error:
             return error
         except OSError as error:
@@ -110,13 +123,14 @@ class Executor:
     async def _submit(self, job: Job) -> list[Outcome]:
         try:
             async with asyncio.timeout(job.allowed_s):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, job)
+                outcomes = await asyncio.get_running_loop().run_in_executor(self._threads, job)
         except TimeoutError as error:
             raise DeadlineExceeded from error
         except asyncio.CancelledError:
             if self._closed and not _is_cancelled():
                 raise Draining from None
             raise
+        return [Draining() if self._closed and _is_ours(outcome) else outcome for outcome in outcomes]
 
     def _starter(self) -> Callable[[], Lendable]:
         if self._config.inference.pool != "process":
@@ -134,6 +148,11 @@ class Executor:
         files = {model: self._store.verify(model) for model in entry.declaration.models(entry.settings)}
         own_process = self._config.inference.pool == "process"
         return Plan(entry.declaration.load, entry.settings, files, self._config.image.working_side, own_process)
+
+
+def _is_ours(outcome: Outcome) -> bool:
+    """Whether the picture failed because its worker was ended."""
+    return isinstance(outcome, InternalError | Unavailable)
 
 
 def _is_cancelled() -> bool:

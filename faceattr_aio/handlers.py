@@ -20,21 +20,32 @@ _EXPECTED = "100-continue"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Endpoint:
-    """One pipeline behind HTTP."""
+    """One pipeline behind HTTP. `active` counts the requests between their first line and their answer."""
 
     name: str
     declaration: Declaration
     executor: Executor
     uploads: Uploads
+    active: int = 0
 
     async def handle(self, request: web.Request) -> web.Response:
-        """POST: pictures in, answers out. Past this line, this is the order of work of every request."""
+        """POST: pictures in, answers out."""
+        self.active += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self.active -= 1
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        """The order of work of every request."""
         media_type, options = self._let_in(request)
         started = time.perf_counter()
         with ExitStack() as files:
-            pictures = await self.uploads.receive(request.content.iter_any(), _content_type(request), files)
+            pictures = await self.uploads.receive(
+                request.content.iter_any(), _header(request, hdrs.CONTENT_TYPE), files
+            )
             upload_ms = (time.perf_counter() - started) * 1e3
             tasks = [_task(picture, options, media_type, len(pictures)) for picture in pictures]
             outcomes = await self.executor.run_all(
@@ -59,22 +70,23 @@ class Endpoint:
 
     def _let_in(self, request: web.Request) -> tuple[str, Options]:
         """What is wanted, if that can be had: all that is told by the headers alone. Raises FaceattrError."""
-        media_type = choose_media_type(",".join(request.headers.getall(hdrs.ACCEPT, [])), self.declaration.media_types)
+        media_type = choose_media_type(_header(request, hdrs.ACCEPT), self.declaration.media_types)
         options = read_options(request.query, self.declaration.options)
-        if not is_accepted(_content_type(request)):
+        if not is_accepted(_header(request, hdrs.CONTENT_TYPE)):
             raise UnsupportedMedia(
                 "Send multipart/form-data with a part named 'image', "
                 "or the picture itself as image/* or application/octet-stream."
             )
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
             raise UnsupportedMedia("A body with a Content-Encoding is not accepted; send it as it is.")
-        self.executor.limiter.check()
+        self.executor.check()
         self.uploads.check(request.content_length)
         return media_type, options
 
 
-def _content_type(request: web.Request) -> str:
-    return request.headers.get(hdrs.CONTENT_TYPE, "")
+def _header(request: web.Request, name: str) -> str:
+    """All lines of a header as one, in ASCII: what is not becomes a question mark."""
+    return ",".join(request.headers.getall(name, [])).encode("ascii", "replace").decode()
 
 
 def _task(picture: SpoolFile, options: Options, media_type: str, pictures: int) -> Task:

@@ -34,5 +34,5 @@ class Health:
     def _checks(self) -> dict[str, str]:
         executor = self._executor
         started = "ok" if executor.pool.started else "loading"
-        accepting = "draining" if executor.limiter.draining else "ok"
+        accepting = "draining" if executor.retiring else "ok"
         return {"models": started, "workers": executor.pool.fault or "ok", "accepting": accepting}

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from faceattr_aio.errors import ClientGone, DeadlineExceeded, FaceattrError
+from faceattr_aio.errors import ClientGone, DeadlineExceeded, FaceattrError, WorkerGone
 from faceattr_aio.pipeline import Reply, Task
 from faceattr_aio.pool import Pool
 
@@ -19,8 +19,9 @@ Outcome = Reply | FaceattrError
 class Job:
     """Pictures for one pipeline, one after another; a task that is a failure already stays one.
 
-    Each picture is given `timeout_s` seconds, the first one its waiting included. `wanted` tells whether anybody still
-    waits, `owned` is closed when the work is over, `observe` is told the seconds it took without its waiting.
+    A picture that a worker has taken up is given `timeout_s` seconds, however long it had waited; none is taken up
+    after `allowed_s`. `wanted` tells whether anybody still waits, `owned` is closed when the work is over, `observe` is
+    told the seconds it took without its waiting.
     """
 
     pool: Pool
@@ -34,7 +35,7 @@ class Job:
 
     @property
     def allowed_s(self) -> float:
-        """Seconds from its submission that all of it may take."""
+        """Seconds from its submission that the caller waits: `timeout_s` for each picture."""
         return self.timeout_s * sum(isinstance(task, Task) for task in self.tasks)
 
     def __call__(self) -> list[Outcome]:
@@ -57,7 +58,9 @@ class Job:
         try:
             with self.pool.lend(self._in_time()) as worker:
                 began = time.monotonic()
-                reply = worker.call(self.name, task, min(self.timeout_s, self._in_time()))
+                reply = worker.call(self.name, task, self.timeout_s)
+        except WorkerGone:
+            return self._perform(task, waiting_since)
         except FaceattrError as error:
             return began, error
         return began, replace(reply, laps={"queue": (began - waiting_since) * 1e3, **reply.laps})

@@ -1,14 +1,13 @@
-"""As many workers as there are threads to wait for them: lends them one task at a time and replaces those that died.
-Knows no event loop and no admission.
+"""As many workers as there are threads to wait for them: lends them one task at a time, and keeps every seat taken by
+starting a new worker where one has ended. Knows no event loop and no admission.
 """
 
 import logging
-import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from faceattr_aio.errors import DeadlineExceeded, StartError
+from faceattr_aio.errors import DeadlineExceeded, StartError, Unavailable
 from faceattr_aio.worker import ModelHashes
 from faceattr_aio.workers import Lendable
 
@@ -25,15 +24,21 @@ class Pool:
         self.models: ModelHashes = {}
         self.started = False
         self._start_worker = start_worker
-        self._idle: queue.LifoQueue[Lendable] = queue.LifoQueue()
+        self._idle: list[Lendable] = []
         self._lent: set[Lendable] = set()
-        self._faults: dict[int, str] = {}
+        self._changed = threading.Condition()
         self._closed = threading.Event()
+        self._faults: dict[int, str] = {}
 
     @property
     def fault(self) -> str | None:
-        """Why no worker could be started in place of a dead one, as long as one is missing."""
+        """Why no worker could be started in place of one that ended, as long as a seat is empty."""
         return next(iter(tuple(self._faults.values())), None)
+
+    def check(self) -> None:
+        """Raises Unavailable when no seat is taken and none can be."""
+        if len(self._faults) >= self.size:
+            raise Unavailable(log=self.fault or "")
 
     def start(self) -> None:
         """Starts all workers and returns once each is loaded. Raises StartError."""
@@ -47,59 +52,92 @@ class Pool:
                 worker.close()
             raise
         for worker in workers:
-            self._idle.put(worker)
+            self._seat(worker)
+            threading.Thread(target=self._keep_seat, args=(worker,), name="faceattr-seat", daemon=True).start()
         self.started = True
 
     @contextmanager
     def lend(self, timeout_s: float) -> Iterator[Lendable]:
-        """A worker for one task. Raises DeadlineExceeded when none becomes free in time."""
-        try:
-            worker = self._idle.get(timeout=max(0.0, timeout_s))
-        except queue.Empty:
-            raise DeadlineExceeded(log=self.fault or "") from None
-        self._lent.add(worker)
-        if self._closed.is_set():
-            worker.kill()
+        """A worker for one task. Raises DeadlineExceeded when none becomes free in time, Unavailable when none will."""
+        with self._changed:
+            if not self._changed.wait_for(self._may_lend, timeout_s):
+                raise DeadlineExceeded(log=self.fault or "")
+            self.check()
+            if self._closed.is_set():
+                raise Unavailable
+            worker = self._idle.pop()
+            self._lent.add(worker)
         try:
             yield worker
         finally:
-            if worker.alive:
-                self._give_back(worker)
-            else:
-                self._lent.discard(worker)
-                threading.Thread(target=self._replace, name="faceattr-replace", daemon=True).start()
+            self._lent.discard(worker)
+            self._seat(worker)
 
     def close(self) -> None:
         """Ends all workers, also those at work."""
-        self._closed.set()
-        self._close_idle()
-        for worker in tuple(self._lent):
-            worker.kill()
+        with self._changed:
+            self._closed.set()
+            idle, self._idle = self._idle, []
+            self._changed.notify_all()
+            for worker in self._lent:
+                worker.kill()
+        for worker in idle:
+            worker.close()
 
-    def _give_back(self, worker: Lendable) -> None:
-        self._lent.discard(worker)
-        self._idle.put(worker)
-        if self._closed.is_set():
-            self._close_idle()
+    def _may_lend(self) -> bool:
+        return bool(self._idle) or self._closed.is_set() or len(self._faults) >= self.size
 
-    def _close_idle(self) -> None:
-        with suppress(queue.Empty):
-            while True:
-                self._idle.get_nowait().close()
+    def _seat(self, worker: Lendable) -> None:
+        """Makes an idle worker lendable; one that has ended, or is no longer wanted, is closed instead."""
+        with self._changed:
+            if worker.alive and not self._closed.is_set():
+                self._idle.append(worker)
+                self._changed.notify()
+                return
+        worker.close()
 
-    def _replace(self) -> None:
-        """Starts a worker for one that died, and tries again, ever more slowly, until one is loaded."""
+    def _keep_seat(self, worker: Lendable | None) -> None:
+        """For as long as the pool is open, puts a new worker where one has ended."""
+        while worker is not None:
+            worker.wait()
+            with self._changed:
+                was_idle = worker in self._idle
+                if was_idle:
+                    self._idle.remove(worker)
+            if was_idle:
+                worker.close()  # one that was lent is closed by its borrower
+            worker = self._replace()
+
+    def _replace(self) -> Lendable | None:
+        """A new worker in its seat, tried for ever more slowly; None once the pool is closed."""
         pause = _FIRST_PAUSE_S
-        while not self._closed.is_set():
+        while not self._closed.wait(pause if self._is_faulty() else 0):
             try:
-                worker = self._start_worker()
-                self.models = worker.hello()
-            except StartError as error:
-                self._faults[threading.get_ident()] = str(error)
-                log.error("no worker could be started in place of a dead one: %s", error)  # noqa: TRY400  # it says all
-                self._closed.wait(pause)
+                worker = self._hire()
+            except Exception as error:  # noqa: BLE001  # whatever it is, the seat must not stay empty
+                self._tell_fault(error)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
             else:
                 self._faults.pop(threading.get_ident(), None)
-                self._give_back(worker)
-                return
+                self._seat(worker)
+                return worker
+        return None
+
+    def _hire(self) -> Lendable:
+        """A worker that is loaded. Raises StartError."""
+        worker = self._start_worker()
+        try:
+            self.models = worker.hello()
+        except StartError:
+            worker.close()
+            raise
+        return worker
+
+    def _is_faulty(self) -> bool:
+        return threading.get_ident() in self._faults
+
+    def _tell_fault(self, error: Exception) -> None:
+        with self._changed:
+            self._faults[threading.get_ident()] = str(error)
+            self._changed.notify_all()
+        log.error("no worker could be started in place of one that ended: %s", error)

@@ -3,7 +3,9 @@ cost too much before a decoder sees it. Decodes nothing and knows no vision libr
 """
 
 import mmap
+import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +58,10 @@ def probe(path: Path, bounds: Bounds) -> Header:
 
     Raises NoImage (empty), UnsupportedMedia, UnreadableImage, TooManyPixels or TooComplex.
     """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise NoImage("That is no file.")  # a pipe would never end
     with path.open("rb") as file:
-        if not file.read(1):
+        if os.fstat(file.fileno()).st_size == 0:
             raise NoImage("The file is empty.")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             header = read_header(data, bounds.formats)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from faceattr_aio.errors import ClientGone, FaceattrError, InternalError, Unavailable
+from faceattr_aio.errors import ClientGone, FaceattrError, InternalError, StorageUnavailable, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,9 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 _ID_KEY: web.RequestKey[str] = web.RequestKey("faceattr_aio.request_id", str)
 _GONE = 499
 """Never sent, because there is nobody to send it to; a known number for it in logs."""
+
+_LEVELS = {InternalError: logging.ERROR, StorageUnavailable: logging.WARNING, Unavailable: logging.WARNING}
+"""What an operator should know of, however it was asked for; the rest is the client's."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Problem = dict[str, object]
@@ -49,7 +52,7 @@ def problem_response(request: web.BaseRequest, error: FaceattrError) -> web.Resp
     """The failure as a response; what must not be public goes to the log."""
     identity = request_id(request)
     if error.log:
-        level = logging.ERROR if isinstance(error, InternalError) else logging.DEBUG
+        level = _LEVELS.get(type(error), logging.DEBUG)
         log.log(level, "request %s: %s: %s", identity, error.kind, error.log)
     response = web.json_response(problem(error, identity), status=error.status, content_type=PROBLEM)
     response.headers[REQUEST_ID] = identity

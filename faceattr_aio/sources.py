@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
+from pydantic_settings import EnvSettingsSource, SettingsError, TomlConfigSettingsSource
 
 from faceattr_aio.config import DELIMITER, PREFIX, Config
 from faceattr_aio.errors import StartError
@@ -36,7 +36,8 @@ def load_config(flags: Mapping[str, Any] | None = None, file: Path | None = None
     origins: dict[str, str] = {}
     for origin, values in sources:
         merged = _merge(merged, values)
-        origins.update(dict.fromkeys((key for key, _ in leaves(values)), origin))
+        higher = dict.fromkeys((key for key, _ in leaves(values)), origin)
+        origins = higher | {key: lower for key, lower in origins.items() if key not in higher}
     try:
         config = Config(**merged)
     except ValidationError as error:
@@ -81,7 +82,10 @@ def _read_environment() -> dict[str, Any]:
         if name.startswith(PREFIX) and delimiter and section.lower() not in Config.model_fields:
             known = ", ".join(Config.model_fields)
             raise StartError(f"The environment variable {name} names no section; there are {known}.")
-    return EnvSettingsSource(Config)()
+    try:
+        return EnvSettingsSource(Config)()
+    except SettingsError as error:
+        raise StartError(f"The environment cannot be read: {error}.") from error
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,9 +50,12 @@ class SpoolFile:
     def close(self) -> None:
         """Gives the bytes back. Call it once, when the work on the file is over, or the upload was given up."""
         self._spool.give_back(self.size)
-        if self._writing:
+        if not self._writing:
+            self._close()
+            return
+        try:
             self._spool.threads.submit(self._close)
-        else:
+        except RuntimeError:  # the threads have ended, and their writes with them
             self._close()
 
     async def _in_thread(self, operation: Awaitable[object]) -> None:

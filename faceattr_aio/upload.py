@@ -105,7 +105,7 @@ class Uploads:
 
     async def _timed(self, chunks: AsyncIterator[bytes], pieces: Pieces, files: ExitStack) -> list[SpoolFile]:
         try:
-            async with asyncio.timeout(self.limits.timeout_s) as timer:
+            async with asyncio.timeout(None) as timer:
                 self._timers.add(timer)
                 async with aclosing(self._on_time(chunks, timer)) as counted:
                     return await self._store(counted, pieces, files)
@@ -120,12 +120,16 @@ class Uploads:
             self._timers.discard(timer)
 
     async def _on_time(self, chunks: AsyncIterator[bytes], timer: asyncio.Timeout) -> AsyncGenerator[bytes]:
-        """The chunks, counted; before each, the timer is set to when the bytes so far would be too few."""
-        started, received = asyncio.get_running_loop().time(), 0
+        """The chunks, counted. The timer runs while we wait for the client, not while the client waits for us; it ends
+        when the bytes so far would be too few."""
+        now, waited, received = asyncio.get_running_loop().time, 0.0, 0
         while not self.limiter.draining:
-            enough_until = max(_GRACE_S, received / self.limits.min_rate)
-            timer.reschedule(started + min(self.limits.timeout_s, enough_until))
+            began = now()
+            enough_for = min(self.limits.timeout_s, max(_GRACE_S, received / self.limits.min_rate))
+            timer.reschedule(began + enough_for - waited)
             chunk = await anext(chunks, None)
+            timer.reschedule(None)
+            waited += now() - began
             if chunk is None:
                 return
             received += len(chunk)

@@ -17,6 +17,7 @@ from faceattr_aio.spool import Spool
 from faceattr_aio.upload import Limits, Uploads
 
 EXECUTOR: web.AppKey[Executor] = web.AppKey("faceattr_aio.executor", Executor)
+ENDPOINTS: web.AppKey[list[Endpoint]] = web.AppKey("faceattr_aio.endpoints", list)
 UPLOADS: web.AppKey[Uploads] = web.AppKey("faceattr_aio.uploads", Uploads)
 
 
@@ -48,21 +49,28 @@ def make_app(config: Config | None = None) -> web.Application:
     executor = setup(app, config)
     app[UPLOADS] = uploads = _uploads(config.upload, executor)
     app.on_shutdown.append(_abort_uploads)
-    for name, entry in config.pipelines.items():
-        endpoint = Endpoint(name, entry.declaration, executor, uploads)
-        app.router.add_post(entry.path, endpoint.handle, expect_handler=endpoint.expect)
+    app[ENDPOINTS] = [Endpoint(name, one.declaration, executor, uploads) for name, one in config.pipelines.items()]
+    for endpoint in app[ENDPOINTS]:
+        path = config.pipelines[endpoint.name].path
+        app.router.add_post(path, endpoint.handle, expect_handler=endpoint.expect)
     Health(executor).add_routes(app.router)
     return app
 
 
+def retire(app: web.Application) -> None:
+    """Says on /readyz that no more work is wanted, and still takes what comes until balancers have seen it."""
+    app[EXECUTOR].retiring = True
+
+
 def drain(app: web.Application) -> None:
-    """From now on refuses new requests with 503 and says so on /readyz; whose upload has begun is still served."""
+    """From now on refuses new requests with 503 and says so on /readyz; who was let in before is still served."""
+    retire(app)
     app[EXECUTOR].limiter.drain()
 
 
 def is_idle(app: web.Application) -> bool:
-    """Whether no upload and no work is in progress."""
-    return app[EXECUTOR].limiter.in_flight == 0 and app[UPLOADS].limiter.in_flight == 0
+    """Whether no request is being worked on, and no work is left by a client who is gone."""
+    return app[EXECUTOR].limiter.in_flight == 0 and not any(endpoint.active for endpoint in app[ENDPOINTS])
 
 
 async def _running(executor: Executor, _: web.Application) -> AsyncIterator[None]:

@@ -4,12 +4,13 @@ end it. A process that dies or does not answer in time costs the task it was at.
 
 import atexit
 import multiprocessing
+import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 from typing import Protocol
 
-from faceattr_aio.errors import DeadlineExceeded, FaceattrError, InternalError, StartError
+from faceattr_aio.errors import DeadlineExceeded, FaceattrError, InternalError, StartError, WorkerGone
 from faceattr_aio.pipeline import Plan, Reply, Task
 from faceattr_aio.worker import ModelHashes, ProcessLimits, Worker, main
 
@@ -22,13 +23,16 @@ class Lendable(Protocol):
     alive: bool
 
     def hello(self) -> ModelHashes:
-        """Waits until the worker is loaded. Raises StartError when it cannot be."""
+        """Waits until the worker is loaded. Raises StartError when it cannot be; it still has to be closed."""
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:
-        """One task. Raises FaceattrError."""
+        """One task. Raises FaceattrError, or WorkerGone when it was not even begun."""
+
+    def wait(self) -> None:
+        """Returns when the worker has ended, which `alive` tells by then."""
 
     def close(self) -> None:
-        """Ends an idle worker."""
+        """Ends an idle worker, and gives back what an ended one held."""
 
     def kill(self) -> None:
         """Ends a worker in the middle of its task, if that is possible; the thread that waits for it closes it."""
@@ -37,10 +41,10 @@ class Lendable(Protocol):
 class ThreadWorker:
     """Works in the thread that calls; it can neither be interrupted nor die."""
 
-    alive = True
-
     def __init__(self, plans: Mapping[str, Plan]) -> None:
+        self.alive = True
         self._worker = Worker(plans)
+        self._ended = threading.Event()
 
     def hello(self) -> ModelHashes:
         return self._worker.models
@@ -48,8 +52,13 @@ class ThreadWorker:
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:  # noqa: ARG002  # a thread cannot be stopped
         return self._worker.call(name, task)
 
+    def wait(self) -> None:
+        self._ended.wait()
+
     def close(self) -> None:
+        self.alive = False
         self._worker.close()
+        self._ended.set()
 
     def kill(self) -> None:
         """A thread goes on to the end of its task."""
@@ -75,20 +84,26 @@ class ProcessWorker:
         too_late, died = StartError("A worker did not load in time."), StartError("A worker died as it loaded.")
         answer = self._receive(_LOADING_S, too_late, died)
         if isinstance(answer, StartError):
-            self.close()
             raise answer
         assert isinstance(answer, Mapping)
         return answer
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:
-        died = InternalError(log=f"worker process {self.pid} died at its task")
-        with suppress(OSError):  # a dead worker's pipe is broken: receiving tells
+        try:
             self._connection.send((name, task))
+        except OSError as error:
+            self.alive = False
+            raise WorkerGone from error
+        died = InternalError(log=f"worker process {self.pid} died at its task")
         answer = self._receive(timeout_s, DeadlineExceeded(), died)
         if isinstance(answer, FaceattrError):
             raise answer
         assert isinstance(answer, Reply)
         return answer
+
+    def wait(self) -> None:
+        wait([self._process.sentinel])
+        self.alive = False
 
     def close(self) -> None:
         self.alive = False
@@ -101,14 +116,15 @@ class ProcessWorker:
         self._process.kill()
 
     def _receive(self, timeout_s: float, too_late: Exception, died: Exception) -> object:
-        """The next word of the worker; a worker that is too late is killed, like one that is dead already."""
+        """The next word of the worker; a worker that is too late is killed."""
         try:
             if self._connection.poll(timeout_s):
                 return self._connection.recv()
         except (EOFError, OSError) as error:
-            self.close()
+            self.alive = False
             raise died from error
-        self.close()
+        self.alive = False
+        self.kill()
         raise too_late
 
 

@@ -69,3 +69,8 @@ def test_auto_is_what_the_program_makes_of_it() -> None:
     assert Config().with_auto_pool("process").inference.pool == "process"
     chosen = Config.model_validate({"inference": {"pool": "thread"}})
     assert chosen.with_auto_pool("process") is chosen
+
+
+def test_the_spool_holds_at_least_one_request() -> None:
+    with pytest.raises(ValidationError, match="max_spool_bytes must be at least max_bytes"):
+        Config.model_validate({"upload": {"max_bytes": 1000, "max_spool_bytes": 999}})

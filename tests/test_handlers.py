@@ -105,6 +105,7 @@ async def test_in_a_batch_one_bad_picture_does_not_spoil_the_others(
         ("?times=0", {}, 1, 400, "bad-option"),
         ("?colour=red", {}, 1, 400, "bad-option"),
         ("", {"Accept": "text/html"}, 1, 406, "not-acceptable"),
+        ("", {"Accept": "\u20ac"}, 1, 406, "not-acceptable"),
         ("", {"Accept": "image/png"}, 2, 406, "not-acceptable"),
         ("", {}, 3, 400, "batch-too-large"),
         ("", {}, 0, 400, "no-image"),
@@ -139,6 +140,8 @@ async def test_what_is_wrong_with_a_request_is_said(
         (b"x", "multipart/mixed; boundary=b", 415, "unsupported-media"),
         (b"x", "multipart/form-data", 400, "malformed-upload"),
         (b"--b\r\n", "multipart/form-data; boundary=b", 400, "malformed-upload"),
+        (b"--b\r\n", "multipart/form-data; boundary=\u20ac", 400, "malformed-upload"),
+        (b"x", "\u20ac", 415, "unsupported-media"),
         (b"x" * 3000, "application/octet-stream", 413, "upload-too-large"),
     ],
 )

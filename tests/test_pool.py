@@ -1,3 +1,5 @@
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -5,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from faceattr_aio.errors import DeadlineExceeded, InternalError, StartError
+from faceattr_aio.errors import DeadlineExceeded, InternalError, StartError, Unavailable, WorkerGone
 from faceattr_aio.pipeline import Task
 from faceattr_aio.pool import Pool
 from faceattr_aio.workers import Lendable, process_starter, thread_starter
@@ -94,6 +96,38 @@ def test_a_worker_that_cannot_be_replaced_is_a_fault_until_it_can(
     assert "mend it" in caplog.text
 
 
+def test_a_worker_that_ends_while_idle_is_replaced_though_nobody_asks(pool: Pool) -> None:
+    before = all_workers(pool)
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    while len(pool._idle) < 2 or {worker.pid for worker in pool._idle} & before:  # type: ignore[attr-defined]
+        time.sleep(0.01)
+    assert not all_workers(pool) & before
+
+
+def test_with_no_worker_and_none_to_come_nobody_waits(pool: Pool, file: Path, tmp_path: Path) -> None:
+    pool.check()
+    (tmp_path / "broken").touch()
+    die(pool, file)
+    die(pool, file)
+    with pytest.raises(Unavailable), pool.lend(PATIENCE_S):
+        pass
+    with pytest.raises(Unavailable) as refused:
+        pool.check()
+    assert refused.value.log == "The trick is broken: mend it."
+    (tmp_path / "broken").unlink()
+    while pool.fault:
+        time.sleep(0.01)
+    assert len(all_workers(pool)) == 2
+
+
+def test_a_pool_that_is_closed_while_it_starts_keeps_no_worker() -> None:
+    pool = Pool(process_starter(plan, MODULES, LIMITS), 1)
+    pool.close()
+    pool.start()
+    assert pool._idle == []
+
+
 def test_a_fault_lasts_until_the_last_worker_is_back(pool: Pool, file: Path, tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
     die(pool, file)
@@ -122,10 +156,10 @@ def test_a_pool_that_cannot_start_leaves_no_worker(tmp_path: Path) -> None:
 def test_closing_ends_idle_and_lent_workers(pool: Pool, file: Path) -> None:
     with pool.lend(1) as worker:
         pool.close()
-        with pytest.raises(InternalError):
+        with pytest.raises((InternalError, WorkerGone)):
             worker.call("trick", Task(file, TrickOptions()), PATIENCE_S)
     assert not worker.alive
-    with pytest.raises(DeadlineExceeded), pool.lend(0.05):
+    with pytest.raises(Unavailable), pool.lend(0.05):
         pass
 
 

@@ -90,6 +90,13 @@ def test_a_misspelt_section_in_the_environment_is_refused(name: str, monkeypatch
         load_config()
 
 
+def test_the_origin_of_what_went_over_another_value_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.toml").write_text("[server]\nport = 7\n")
+    monkeypatch.setenv("FACEATTR_SERVER__PORT__X", "3")
+    with pytest.raises(StartError, match=r"server\.port, from environment"):
+        load_config(None, tmp_path / "mine.toml")
+
+
 def test_a_misspelt_key_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEATTR_SERVER__PROT", "1")
     with pytest.raises(StartError, match=r"server\.prot = '1', from environment: there is no such key"):

@@ -9,7 +9,7 @@ import pytest
 
 from faceattr_aio.errors import Draining, NoImage, Overloaded, StorageUnavailable, UploadTimeout, UploadTooLarge
 from faceattr_aio.limiter import Limiter
-from faceattr_aio.spool import Spool
+from faceattr_aio.spool import Spool, SpoolFile
 from faceattr_aio.upload import CHUNK, Limits, Uploads
 from tests.test_multipart import TYPE, body, part
 
@@ -126,6 +126,18 @@ async def test_a_body_below_the_minimum_rate_is_cut_long_before_the_deadline(spo
         await receive(uploads, stalled(b"x" * 2500))
     assert 2.4 <= asyncio.get_running_loop().time() - started < 20
     assert nothing_is_left(uploads)
+
+
+async def test_a_slow_disk_is_not_the_clients_fault(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    uploads = Uploads(replace(LIMITS, timeout_s=0.3), spool, Limiter(2, 2))
+    flush = SpoolFile.flush
+
+    async def slow_flush(file: SpoolFile) -> None:
+        await asyncio.sleep(0.6)
+        await flush(file)
+
+    monkeypatch.setattr(SpoolFile, "flush", slow_flush)
+    assert await receive(uploads, chunks(b"x" * 1000)) == [b"x" * 1000]
 
 
 async def test_no_more_uploads_than_allowed_at_a_time(uploads: Uploads) -> None:

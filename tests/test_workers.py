@@ -1,12 +1,13 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from faceattr_aio.errors import DeadlineExceeded, InternalError, StartError, UnreadableImage
+from faceattr_aio.errors import DeadlineExceeded, InternalError, StartError, UnreadableImage, WorkerGone
 from faceattr_aio.pipeline import Task
 from faceattr_aio.worker import ProcessLimits
 from faceattr_aio.workers import Lendable, ProcessWorker, process_starter, thread_starter
@@ -29,8 +30,7 @@ def process() -> Iterator[ProcessWorker]:
     assert isinstance(worker, ProcessWorker)
     worker.hello()
     yield worker
-    if worker.alive:
-        worker.close()
+    worker.close()
 
 
 def ask(worker: Lendable, file: Path, timeout_s: float = PATIENCE_S, **options: str) -> int:
@@ -67,12 +67,23 @@ def test_a_killed_process_fails_its_task_and_is_dead(process: ProcessWorker, fil
     assert not process.alive
 
 
-def test_a_process_killed_while_idle_fails_the_next_task(process: ProcessWorker, file: Path) -> None:
+def test_a_process_killed_while_idle_is_gone_before_its_next_task(process: ProcessWorker, file: Path) -> None:
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
-    with pytest.raises(InternalError):
-        ask(process, file)
+    process.wait()
     assert not process.alive
+    with pytest.raises(WorkerGone):
+        ask(process, file)
+
+
+def test_a_thread_ends_when_it_is_closed() -> None:
+    worker = thread_starter(plan)()
+    waiting = threading.Thread(target=worker.wait)
+    waiting.start()
+    worker.close()
+    waiting.join(PATIENCE_S)
+    assert not waiting.is_alive()
+    assert not worker.alive
 
 
 def test_a_process_that_does_not_answer_in_time_is_ended(process: ProcessWorker, file: Path) -> None:
@@ -94,6 +105,7 @@ def test_a_process_that_cannot_load_says_why(tmp_path: Path) -> None:
     worker = process_starter(lambda: plan(broken_while=tmp_path), MODULES, LIMITS)()
     with pytest.raises(StartError, match="mend it"):
         worker.hello()
+    worker.close()
     assert not worker.alive
 
 

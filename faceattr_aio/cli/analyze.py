@@ -37,6 +37,8 @@ def run(parsed: argparse.Namespace) -> int:
     if _PIPELINE not in config.pipelines:
         raise StartError(f"The settings have no pipeline '{_PIPELINE}'.")
     outputs = _outputs(parsed.files, parsed.annotate)
+    if {file.resolve() for file in parsed.files} & {output.file.resolve() for output in outputs if output}:
+        raise StartError("A picture would be drawn over itself; name another file for it.")
     outcomes = asyncio.run(_analyze_all(config, parsed.files, outputs))
     for file, outcome in zip(parsed.files, outcomes, strict=True):
         print(_json(file, outcome) if parsed.json else _text(file, outcome))

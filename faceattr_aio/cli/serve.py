@@ -15,7 +15,7 @@ from faceattr_aio.cli import flags
 from faceattr_aio.config import Config
 from faceattr_aio.errors import StartError
 from faceattr_aio.sources import load_config
-from faceattr_aio.web import drain, is_idle, make_app
+from faceattr_aio.web import EXECUTOR, drain, is_idle, make_app, retire
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    except socket.gaierror as error:
-        raise StartError(f"The host {host} is not known: {error.strerror}.") from error
+    except (socket.gaierror, UnicodeError) as error:
+        raise StartError(f"The host {host} is not known: {error}.") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StartError(f"Port {port} on {host} is in use: end what listens there, or choose another.") from error
@@ -72,6 +72,8 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         await runner.setup()
         site = web.SockSite(runner, listener)
         await site.start()
+        if stopping.is_set():
+            return
         host, port, *_ = listener.getsockname()
         print(f"faceattr-aio: serving on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
         await stopping.wait()
@@ -97,12 +99,14 @@ def _signalled() -> asyncio.Event:
 
 async def _drain(app: web.Application, site: web.SockSite, drain_s: float) -> None:
     """Readiness goes down first; balancers see it; the port closes; what was accepted ends, within `drain_s`."""
-    drain(app)
+    retire(app)
     try:
         async with asyncio.timeout(drain_s):
             await asyncio.sleep(min(_PROBE_PERIOD_S, drain_s / 2))
+            drain(app)
             await site.stop()
             while not is_idle(app):  # noqa: ASYNC110  # counted in threads
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
-        log.warning("what was not done within %g s of draining is cut off", drain_s)
+        log.warning("what was not done within %g s of draining is given up", drain_s)
+        await app[EXECUTOR].close()

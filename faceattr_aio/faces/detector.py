@@ -34,6 +34,11 @@ class Detection:
         landmarks = None if self.landmarks is None else self.landmarks + np.array([x, y])
         return replace(self, box=self.box + np.array([x, y, 0, 0]), landmarks=landmarks)
 
+    def is_within(self, pixels: Pixels) -> bool:
+        """Whether the middle of the box is in the picture."""
+        middle = self.box[:2] + self.box[2:] / 2
+        return bool(((middle >= 0) & (middle < pixels.shape[1::-1])).all())
+
     def shown_in(self, picture: Picture) -> dict[str, Any]:
         """The face as plain data, in pixels of the whole picture, the box clipped to it."""
         size = picture.width, picture.height

@@ -29,7 +29,8 @@ class FacePipeline:
         picture = imaging.read(path, self._working_side)
         clock.lap("decode")
         detect = self._detector.detect if options.detail == "normal" else detect_small(self._detector)
-        detections = detect(picture.pixels, options.min_confidence)[: options.max_faces]
+        found = detect(picture.pixels, options.min_confidence)
+        detections = [face for face in found if face.is_within(picture.pixels)][: options.max_faces]
         clock.lap("detect")
         faces = [self._describe(picture, detection, options) for detection in detections]
         clock.lap("attributes")

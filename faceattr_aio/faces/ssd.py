@@ -15,7 +15,9 @@ _MEAN = (104.0, 177.0, 123.0)
 
 
 class Ssd:
-    """Finds faces that are about a tenth of the side, or larger."""
+    """Finds faces that are about a tenth of the side, or larger. It repeats those that fill more than half the picture,
+    also beyond its borders, where it has anchors.
+    """
 
     name = "res10-ssd"
 
@@ -28,13 +30,7 @@ class Ssd:
         self._net.setInput(cv2.dnn.blobFromImage(pixels, 1.0, (_SIDE, _SIDE), _MEAN))
         rows = np.asarray(self._net.forward(), np.float32).reshape(-1, 7)
         size = np.array(pixels.shape[1::-1], np.float32)
-        return keep_best([_detection(row, size) for row in rows if row[2] >= min_confidence and _is_inside(row)])
-
-
-def _is_inside(row: Floats) -> bool:
-    """Whether the middle is in the picture: the net has anchors that are not, and repeats large faces out there."""
-    middle = (row[3:5] + row[5:7]) / 2
-    return bool(((middle >= 0) & (middle <= 1)).all())
+        return keep_best([_detection(row, size) for row in rows if row[2] >= min_confidence])
 
 
 def _detection(row: Floats, size: Floats) -> Detection:

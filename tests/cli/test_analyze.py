@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -91,6 +92,25 @@ def test_a_file_as_the_folder_for_several_is_refused(
     status, _, err = analyze(capsys, png_file, tmp_path / "b.png", "--annotate", tmp_path / "out")
     assert status == 2
     assert "cannot be the folder" in err
+
+
+def test_a_picture_is_not_drawn_over_itself(png_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = png_file.read_bytes()
+    status, _, err = analyze(capsys, png_file, "--annotate", png_file)
+    assert status == 2
+    assert "drawn over itself" in err
+    assert png_file.read_bytes() == before
+
+
+def test_what_is_no_file_is_that_ones_failure(
+    png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    status, out, _ = analyze(capsys, tmp_path / "pipe", tmp_path, "/proc/version", png_file, "--json")
+    assert status == 1
+    assert [json.loads(line).get("error", {}).get("type") for line in out.splitlines()] == [
+        "urn:faceattr:no-image"
+    ] * 3 + [None]
 
 
 def test_a_target_that_is_no_picture_type_is_refused(
