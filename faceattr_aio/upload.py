@@ -121,7 +121,8 @@ class Uploads:
 
     async def _on_time(self, chunks: AsyncIterator[bytes], timer: asyncio.Timeout) -> AsyncGenerator[bytes]:
         """The chunks, counted. The timer runs while we wait for the client, not while the client waits for us; it ends
-        when the bytes so far would be too few."""
+        when the bytes so far would be too few.
+        """
         now, waited, received = asyncio.get_running_loop().time, 0.0, 0
         while not self.limiter.draining:
             began = now()

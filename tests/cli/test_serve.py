@@ -160,7 +160,9 @@ async def test_a_worker_killed_while_idle_costs_nothing(start: StartServer, png:
     for _ in range(5):
         async with client.post(f"{server.url}/trick", data=png, headers=RAW) as response:
             assert response.status == 200
-            os.kill((await response.json())["pid"], signal.SIGKILL)
+            worker = (await response.json())["pid"]
+        os.kill(worker, signal.SIGKILL)
+        await until_ended([worker])
 
 
 async def test_a_killed_worker_costs_its_request_and_the_next_is_served(
