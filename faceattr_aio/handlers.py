@@ -112,19 +112,19 @@ def _single(request: web.Request, outcome: Outcome, media_type: str) -> web.Resp
         return problem_response(request, outcome)
     if outcome.body is not None:
         return web.Response(body=outcome.body, content_type=media_type)
-    return web.json_response({"id": request_id(request), **_answer(outcome)})
+    return web.json_response({"id": request_id(request), **_document(outcome)})
 
 
 def _batch(request: web.Request, outcomes: Sequence[Outcome]) -> web.Response:
     identity = request_id(request)
     results = [
-        {"error": problem(outcome, identity)} if isinstance(outcome, FaceattrError) else _answer(outcome)
+        {"error": problem(outcome, identity)} if isinstance(outcome, FaceattrError) else _document(outcome)
         for outcome in outcomes
     ]
     return web.json_response({"id": identity, "results": results})
 
 
-def _answer(reply: Reply) -> dict[str, object]:
+def _document(reply: Reply) -> dict[str, object]:
     return {**reply.result, "cached": False}
 
 

@@ -144,13 +144,14 @@ class Uploads:
         async for chunk in chunks:
             for number, data in pieces.feed(chunk):
                 if number == len(stored):
+                    if stored:
+                        await stored[-1].finish()
                     stored.append(_Writer(self._open(files)))
                 await stored[number].add(data, self.limits.max_part_bytes)
         pieces.end()
         if not stored:
             raise NoImage("The request has no picture: send a part named 'image' or 'file', or the picture itself.")
-        for writer in stored:
-            await writer.finish()
+        await stored[-1].finish()
         return [writer.file for writer in stored]
 
     def _open(self, files: ExitStack) -> SpoolFile:
