@@ -7,7 +7,7 @@ from faceattr_aio.errors import FaceattrError, StartError
 from faceattr_aio.executor import Executor
 from faceattr_aio.pipeline import Reply, Task
 from faceattr_aio.sources import load_config
-from faceattr_aio.web import drain, get_executor, make_app, setup
+from faceattr_aio.web import drain, get_executor, make_app, retire, setup
 
 __all__ = [
     "Config",
@@ -20,5 +20,6 @@ __all__ = [
     "get_executor",
     "load_config",
     "make_app",
+    "retire",
     "setup",
 ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from faceattr_aio.errors import ClientGone, DeadlineExceeded, FaceattrError, WorkerGone
 from faceattr_aio.pipeline import Reply, Task
 from faceattr_aio.pool import Pool
+from faceattr_aio.workers import Lendable
 
 Outcome = Reply | FaceattrError
 
@@ -21,7 +22,7 @@ class Job:
 
     A picture that a worker has taken up is given `timeout_s` seconds, however long it had waited; none is taken up
     after `allowed_s`. `wanted` tells whether anybody still waits, `owned` is closed when the work is over, `observe` is
-    told the seconds it took without its waiting.
+    told the seconds that workers needed for all of it: the sum of `worked`.
     """
 
     pool: Pool
@@ -32,6 +33,7 @@ class Job:
     owned: ExitStack
     observe: Callable[[float], None]
     submitted: float = field(default_factory=time.monotonic)
+    worked: list[float] = field(default_factory=list)
 
     @property
     def allowed_s(self) -> float:
@@ -41,29 +43,32 @@ class Job:
     def __call__(self) -> list[Outcome]:
         """Raises ClientGone when nobody waits any more."""
         outcomes: list[Outcome] = []
-        waiting_since, worked = self.submitted, 0.0
+        free_since = self.submitted
         for task in self.tasks:
-            began, outcome = self._perform(task, waiting_since) if isinstance(task, Task) else (waiting_since, task)
-            waiting_since = time.monotonic()
-            worked += waiting_since - began
-            outcomes.append(outcome)
-        self.observe(worked)
+            outcomes.append(self._perform(task, free_since) if isinstance(task, Task) else task)
+            free_since = time.monotonic()
+        if self.worked:
+            self.observe(sum(self.worked))
         return outcomes
 
-    def _perform(self, task: Task, waiting_since: float) -> tuple[float, Outcome]:
-        """When a worker took the task up, and what came of it."""
+    def _perform(self, task: Task, free_since: float) -> Outcome:
         if not self.wanted():
             raise ClientGone
-        began = time.monotonic()
         try:
             with self.pool.lend(self._in_time()) as worker:
-                began = time.monotonic()
-                reply = worker.call(self.name, task, self.timeout_s)
+                return self._work(worker, task, free_since)
         except WorkerGone:
-            return self._perform(task, waiting_since)
+            return self._perform(task, free_since)
         except FaceattrError as error:
-            return began, error
-        return began, replace(reply, laps={"queue": (began - waiting_since) * 1e3, **reply.laps})
+            return error
+
+    def _work(self, worker: Lendable, task: Task, free_since: float) -> Reply:
+        began = time.monotonic()
+        try:
+            reply = worker.call(self.name, task, self.timeout_s)
+        finally:
+            self.worked.append(time.monotonic() - began)
+        return replace(reply, laps={"queue": (began - free_since) * 1e3, **reply.laps})
 
     def _in_time(self) -> float:
         """Seconds until the deadline. Raises DeadlineExceeded."""

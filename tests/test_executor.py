@@ -289,6 +289,17 @@ async def test_waiting_is_told_once(make: Make, png_file: Path) -> None:
     assert 350 < waits[1] < 900
 
 
+async def test_the_service_time_is_that_of_the_workers_alone(make: Make, png_file: Path, tmp_path: Path) -> None:
+    """Neither waiting nor what is refused without a worker counts: Retry-After would lie."""
+    executor = await make({"sleep_s": 0.2}, workers=1)
+    (tmp_path / "text").write_text("hello")
+    batch = [Task(tmp_path / "text"), Task(png_file)]
+    await asyncio.gather(*(executor.run_all("trick", batch) for _ in range(4)))
+    release = executor.limiter.acquire()
+    assert 0.2 <= executor.limiter.wait_s < 0.35
+    release()
+
+
 async def test_who_is_in_is_served_while_draining_and_newcomers_are_not(make: Make, png_file: Path) -> None:
     executor = await make()
     executor.limiter.drain()
