@@ -295,10 +295,12 @@ async def test_waiting_is_told_once(make: Make, png_file: Path) -> None:
     assert min(await asyncio.gather(*(took_more_than_its_stages() for _ in range(3)))) >= 0
 
 
-async def test_the_service_time_is_that_of_the_worker_alone(make: Make, png_file: Path, tmp_path: Path) -> None:
+async def test_the_service_time_is_that_of_the_worker_alone(
+    make: Make, png_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither waiting nor what is refused without a worker counts: Retry-After would lie."""
     executor, observed = await make({"sleep_s": 0.1}, workers=1), list[float]()
-    executor.limiter.observe = observed.append  # type: ignore[method-assign]  # to see each
+    monkeypatch.setattr(executor.limiter, "observe", observed.append)
     (tmp_path / "text").write_text("hello")
     batch = [Task(tmp_path / "text"), Task(png_file)]
     began = time.monotonic()
