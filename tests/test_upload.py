@@ -165,7 +165,7 @@ async def test_a_cancelled_upload_leaves_nothing(wait: int, uploads: Uploads) ->
 
 
 async def test_an_abort_ends_uploads_in_progress_at_once(uploads: Uploads) -> None:
-    task = asyncio.create_task(receive(uploads, stalled(b"x")))
+    task = asyncio.create_task(receive(uploads, stalled(b"x" * 100)))  # in time for as many seconds
     await asyncio.sleep(0.01)
     uploads.abort()
     with pytest.raises(Draining):

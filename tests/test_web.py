@@ -184,7 +184,7 @@ async def test_a_host_that_stops_ends_uploads_in_progress_with_503(client: Clien
     never = asyncio.Event()
 
     async def stalled() -> AsyncIterator[bytes]:
-        yield png[:100]
+        yield png[:100_000]  # in time for 24 seconds
         await never.wait()
 
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/vision/trick"
