@@ -63,7 +63,7 @@ def store() -> ModelStore:
 
 
 @pytest.fixture(scope="session")
-def test_data() -> Path | None:
+def data_folder() -> Path | None:
     """The folder of data that is not ours to ship, if there is one."""
     folder = os.environ.get("FACEATTR_TEST_DATA")
     return Path(folder) if folder else None

@@ -12,10 +12,10 @@ pytestmark = pytest.mark.pixels
 
 
 @pytest.fixture(scope="module")
-def truths(test_data: Path | None) -> list[Truth]:
-    if test_data is None:
+def truths(data_folder: Path | None) -> list[Truth]:
+    if data_folder is None:
         pytest.skip("labelled faces: FACEATTR_TEST_DATA is not set")
-    return read_labels(test_data / "faces")
+    return read_labels(data_folder / "faces")
 
 
 @pytest.fixture(scope="module")

@@ -355,3 +355,5 @@ async def test_closing_leaves_no_descriptor_and_no_process(png_file: Path) -> No
     async with asyncio.timeout(30):
         while len(os.listdir("/proc/self/fd")) > before:  # the threads that kept the seats are ending
             await asyncio.sleep(0.01)
+    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(os.listdir("/proc/self/fd")) <= before

@@ -192,32 +192,31 @@ async def until_in_flight(app: web.Application, requests: int) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_a_full_server_refuses_before_the_body_is_read(
+@pytest.fixture
+async def full(
     make: Make, apps: list[web.Application], gate: Gate, png: bytes, client: ClientSession
-) -> None:
+) -> AsyncIterator[str]:
+    """The URL of a server in which every slot is taken; in the end all that took one are answered."""
     url = await make({"gate": str(gate.folder)})
     held = await hold(url, gate, png, client, 2)
     await until_in_flight(apps[0], 2)
-    answer = await ask_raw(url, "Content-Length: 1000000")  # of which not one byte is sent
-    assert answer.startswith(b"HTTP/1.1 503")
-    assert b"Retry-After: 1\r\n" in answer
+    yield url
     gate.open()
     assert await asyncio.gather(*held) == [200, 200]
 
 
-async def test_expect_continue_is_refused_when_full_and_the_connection_closed(
-    make: Make, apps: list[web.Application], gate: Gate, png: bytes, client: ClientSession
-) -> None:
-    url = await make({"gate": str(gate.folder)})
-    held = await hold(url, gate, png, client, 2)
-    await until_in_flight(apps[0], 2)
-    answer = await ask_raw(url, "Content-Length: 1000000\r\nExpect: 100-continue")
+async def test_a_full_server_refuses_before_the_body_is_read(full: str) -> None:
+    answer = await ask_raw(full, "Content-Length: 1000000")  # of which not one byte is sent
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"Retry-After: 1\r\n" in answer
+
+
+async def test_expect_continue_is_refused_when_full_and_the_connection_closed(full: str) -> None:
+    answer = await ask_raw(full, "Content-Length: 1000000\r\nExpect: 100-continue")
     assert answer.startswith(b"HTTP/1.1 503")
     assert b"100 Continue" not in answer
     assert b"Connection: close" in answer
     assert b"X-Request-ID" in answer
-    gate.open()
-    assert await asyncio.gather(*held) == [200, 200]
 
 
 async def test_expect_continue_is_invited_when_there_is_room(make: Make, png: bytes) -> None:

@@ -44,18 +44,19 @@ async def hello(_: web.Request) -> web.Response:
     return web.Response(text="hello from the host")
 
 
-def host() -> web.Application:
+def host(vision: web.Application | None = None) -> web.Application:
+    """An app of somebody's, with `vision` under its own path."""
     app = web.Application(middlewares=[authenticate])
     app.router.add_get("/", hello)
+    if vision is not None:
+        app.add_subapp("/vision", vision)
     return app
 
 
 async def test_mounted_it_serves_under_its_prefix_within_the_hosts_middlewares(
     serve: Serve, client: ClientSession, png: bytes
 ) -> None:
-    app = host()
-    app.add_subapp("/vision", faceattr_aio.make_app(config()))
-    url = await serve(app)
+    url = await serve(host(faceattr_aio.make_app(config())))
     async with client.get(url, headers=TOKEN) as response:
         assert await response.text() == "hello from the host"
     async with client.post(f"{url}/vision/trick", data=png, headers=RAW | TOKEN) as response:
@@ -68,9 +69,7 @@ async def test_mounted_it_serves_under_its_prefix_within_the_hosts_middlewares(
 
 
 async def test_mounted_it_speaks_problems_and_the_host_does_not(serve: Serve, client: ClientSession) -> None:
-    app = host()
-    app.add_subapp("/vision", faceattr_aio.make_app(config()))
-    url = await serve(app)
+    url = await serve(host(faceattr_aio.make_app(config())))
     async with client.get(f"{url}/vision/nothing", headers=TOKEN) as response:
         assert (response.status, response.content_type) == (404, "application/problem+json")
     async with client.get(f"{url}/nothing", headers=TOKEN) as response:
@@ -80,8 +79,7 @@ async def test_mounted_it_speaks_problems_and_the_host_does_not(serve: Serve, cl
 async def test_mounted_it_takes_more_than_the_hosts_client_max_size(
     serve: Serve, client: ClientSession, png: bytes
 ) -> None:
-    app = host()
-    app.add_subapp("/vision", faceattr_aio.make_app(config()))
+    app = host(faceattr_aio.make_app(config()))
     url = await serve(app)
     large = png + b"\0" * 3 * MIB
     async with client.post(f"{url}/vision/trick", data=io.BytesIO(large), headers=RAW | TOKEN) as response:

@@ -15,7 +15,7 @@ LoadFaces = Callable[..., FacePipeline]
 
 
 @pytest.fixture
-def load_faces(store: ModelStore, test_data: Path | None) -> LoadFaces:
+def load_faces(store: ModelStore, data_folder: Path | None) -> LoadFaces:
     """Loads the pipeline with any settings; skips where a detector cannot be had."""
 
     def load(detector: str = "blazeface", working_side: int = 1024, **settings: object) -> FacePipeline:
@@ -24,16 +24,16 @@ def load_faces(store: ModelStore, test_data: Path | None) -> LoadFaces:
             pytest.skip("OpenCV 5 has no Caffe reader")
         files = {name: store.verify(name) for name in FaceAttributes.models(chosen) if name != "yunet"}
         if detector == "yunet":
-            files["yunet"] = yunet_file(test_data)
+            files["yunet"] = yunet_file(data_folder)
         return FacePipeline(Plan("", chosen, files, working_side))
 
     return load
 
 
-def yunet_file(test_data: Path | None) -> ModelFile:
-    if test_data is None:
+def yunet_file(data_folder: Path | None) -> ModelFile:
+    if data_folder is None:
         pytest.skip("YuNet: FACEATTR_TEST_DATA is not set")
-    return ModelFile(test_data / "models" / "face_detection_yunet_2026may.onnx", "")
+    return ModelFile(data_folder / "models" / "face_detection_yunet_2026may.onnx", "")
 
 
 @pytest.fixture(autouse=True, scope="session")
