@@ -28,8 +28,7 @@ class Limiter:
         self._what = what
         self._slots = threading.BoundedSemaphore(limit)
         self._held: set[object] = set()
-        self._service_s = _FIRST_GUESS_S
-        self._observed = False
+        self._service_s: float | None = None
 
     @property
     def in_flight(self) -> int:
@@ -39,7 +38,8 @@ class Limiter:
     @property
     def wait_s(self) -> float:
         """Seconds until all that is in flight has drained: in flight / workers x mean service time."""
-        return self.in_flight / self.workers * self._service_s
+        service_s = _FIRST_GUESS_S if self._service_s is None else self._service_s
+        return self.in_flight / self.workers * service_s
 
     def check(self) -> None:
         """Whether a newcomer may come in, without taking a slot. Raises Overloaded or Draining."""
@@ -65,9 +65,8 @@ class Limiter:
 
     def observe(self, service_s: float) -> None:
         """Takes the seconds one piece of work needed, without its waiting, into the average."""
-        mean = self._service_s if self._observed else service_s
+        mean = service_s if self._service_s is None else self._service_s
         self._service_s = mean + _WEIGHT * (service_s - mean)
-        self._observed = True
 
     def drain(self) -> None:
         """Lets no newcomer in from now on; who is in goes on to the end."""

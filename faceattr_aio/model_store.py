@@ -73,10 +73,10 @@ class ModelStore:
 
     def verify(self, name: str) -> ModelFile:
         """The file, after its hash was taken. Raises StartError for one that is missing or damaged."""
-        path, expected = self.path(name), self.manifest[name].sha256
-        if not path.is_file():
+        path, found = self.path(name), self._hash(name)
+        expected = self.manifest[name].sha256
+        if found is None:
             raise StartError(f"The model file {path} is missing: run 'faceattr-aio models pull'.")
-        found = file_hash(path)
         if found != expected:
             raise StartError(
                 f"The model file {path} is damaged (its hash is {found}, not {expected}): "
@@ -86,8 +86,7 @@ class ModelStore:
 
     def is_whole(self, name: str) -> bool:
         """Whether the file is there and its hash is right."""
-        path = self.path(name)
-        return path.is_file() and file_hash(path) == self.manifest[name].sha256
+        return self._hash(name) == self.manifest[name].sha256
 
     def pull(self, names: Iterable[str], advance: download.Advance) -> None:
         """Fetches the files, also over old ones; `advance` is told bytes as they arrive.
@@ -102,6 +101,11 @@ class ModelStore:
                     self._fetch(name, Path(beside), advance)
         except OSError as error:
             raise StartError(f"Models cannot be stored in {self.folder}: {error.strerror}.") from error
+
+    def _hash(self, name: str) -> str | None:
+        """Of the file, if there is one."""
+        path = self.path(name)
+        return file_hash(path) if path.is_file() else None
 
     def _fetch(self, name: str, beside: Path, advance: download.Advance) -> None:
         model, part = self.manifest[name], beside / self.manifest[name].file

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from faceattr_aio.errors import DeadlineExceeded, StartError, Unavailable
+from faceattr_aio.errors import DeadlineExceeded, Unavailable
 from faceattr_aio.worker import ModelHashes
 from faceattr_aio.workers import Lendable
 
@@ -47,7 +47,7 @@ class Pool:
             workers.extend(self._start_worker() for _ in range(self.size))
             for worker in workers:
                 self.models = worker.hello()
-        except StartError:
+        except Exception:
             for worker in workers:
                 worker.close()
             raise
@@ -70,7 +70,6 @@ class Pool:
         try:
             yield worker
         finally:
-            self._lent.discard(worker)
             self._seat(worker)
 
     def close(self) -> None:
@@ -90,6 +89,7 @@ class Pool:
     def _seat(self, worker: Lendable) -> None:
         """Makes an idle worker lendable; one that has ended, or is no longer wanted, is closed instead."""
         with self._changed:
+            self._lent.discard(worker)
             if worker.alive and not self._closed.is_set():
                 self._idle.append(worker)
                 self._changed.notify()
@@ -110,13 +110,13 @@ class Pool:
 
     def _replace(self) -> Lendable | None:
         """A new worker in its seat, tried for ever more slowly; None once the pool is closed."""
-        pause = _FIRST_PAUSE_S
-        while not self._closed.wait(pause if self._is_faulty() else 0):
+        pause = 0.0
+        while not self._closed.wait(pause):
             try:
                 worker = self._hire()
             except Exception as error:  # noqa: BLE001  # whatever it is, the seat must not stay empty
                 self._tell_fault(error)
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                pause = min(max(2 * pause, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
             else:
                 self._faults.pop(threading.get_ident(), None)
                 self._seat(worker)
@@ -128,13 +128,10 @@ class Pool:
         worker = self._start_worker()
         try:
             self.models = worker.hello()
-        except StartError:
+        except Exception:
             worker.close()
             raise
         return worker
-
-    def _is_faulty(self) -> bool:
-        return threading.get_ident() in self._faults
 
     def _tell_fault(self, error: Exception) -> None:
         with self._changed:

@@ -3,6 +3,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,39 @@ def test_threads_are_lent_in_the_same_way(file: Path) -> None:
     with pool.lend(1) as worker:
         assert worker.call("trick", Task(file, TrickOptions()), 1).result["bytes"] == 5
     pool.close()
+
+
+def test_a_worker_whose_hello_makes_no_sense_is_ended_and_a_fault(pool: Pool, file: Path) -> None:
+    """Whatever goes wrong, no process is left behind and the seat is filled in the end."""
+    hired: list[Lendable] = []
+    real = pool._start_worker
+
+    def start() -> Lendable:
+        worker = real()
+        hired.append(worker)
+        if len(hired) == 1:
+            worker.hello = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]  # nonsense
+        return worker
+
+    pool._start_worker = start
+    die(pool, file)
+    assert len(all_workers(pool)) == 2
+    assert [worker.alive for worker in hired] == [False, True]
+
+
+def test_closing_does_not_trip_over_workers_that_come_back(file: Path) -> None:
+    for _ in range(30):
+        pool = Pool(thread_starter(plan), 8)
+        pool.start()
+        asked = [threading.Thread(target=borrow, args=(pool, file)) for _ in range(8)]
+        for thread in asked:
+            thread.start()
+        pool.close()
+        for thread in asked:
+            thread.join()
+        assert pool._lent == set()
+
+
+def borrow(pool: Pool, file: Path) -> None:
+    with suppress(Unavailable), pool.lend(PATIENCE_S) as worker:
+        worker.call("trick", Task(file, TrickOptions()), PATIENCE_S)

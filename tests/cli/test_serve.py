@@ -17,15 +17,25 @@ from tests.gate import PATIENCE_S, Gate
 from tests.process import TRICK, Server, environment
 
 RAW = {"Content-Type": "image/png"}
+Answer = tuple[int, dict[str, str]]
 
 
-async def post(client: ClientSession, server: Server, data: bytes) -> tuple[int, dict[str, str]]:
+async def post(client: ClientSession, server: Server, data: bytes) -> Answer:
     """Status and headers of one multipart upload."""
     form = FormData()
     form.add_field("image", data, filename="a.png")
     async with client.post(f"{server.url}/trick", data=form) as response:
         await response.read()
         return response.status, dict(response.headers)
+
+
+async def hold(
+    client: ClientSession, server: Server, png: bytes, gate: Gate, workers: int = 1
+) -> list[asyncio.Task[Answer]]:
+    """So many requests, each with a worker that stands at the gate."""
+    held = [asyncio.create_task(post(client, server, png)) for _ in range(workers)]
+    await asyncio.to_thread(gate.wait_for, workers)
+    return held
 
 
 async def until_not_ready(client: ClientSession, server: Server) -> None:
@@ -74,8 +84,7 @@ async def test_sigterm_lets_accepted_work_end_and_leaves_no_process(
 ) -> None:
     server = start(f"[inference]\nworkers = 3\ntimeout_s = 60\n{TRICK}gate = '{gate.folder}'\n")
     started = server.descendants()
-    held = [asyncio.create_task(post(client, server, png)) for _ in range(3)]
-    await asyncio.to_thread(gate.wait_for, 3)
+    held = await hold(client, server, png, gate, 3)
     os.kill(server.pid, signal.SIGTERM)
     await until_not_ready(client, server)
     done, _ = await asyncio.wait(held, timeout=2.5)  # longer than aiohttp alone would wait for them
@@ -121,8 +130,7 @@ async def test_what_is_not_done_in_time_is_given_up_with_an_answer(
     start: StartServer, gate: Gate, png: bytes, client: ClientSession
 ) -> None:
     server = start(f"[server]\ndrain_s = 0.4\n[inference]\ntimeout_s = 60\n{TRICK}gate = '{gate.folder}'\n")
-    held = asyncio.create_task(post(client, server, png))
-    await asyncio.to_thread(gate.wait_for, 1)
+    (held,) = await hold(client, server, png, gate)
     assert await asyncio.to_thread(server.stop) == 0
     assert (await held)[0] == 503
 
@@ -131,8 +139,7 @@ async def test_a_second_signal_ends_it_at_once(
     start: StartServer, gate: Gate, png: bytes, client: ClientSession
 ) -> None:
     server = start(f"{TRICK}gate = '{gate.folder}'\n")
-    held = asyncio.create_task(post(client, server, png))
-    await asyncio.to_thread(gate.wait_for, 1)
+    (held,) = await hold(client, server, png, gate)
     os.kill(server.pid, signal.SIGTERM)
     await until_not_ready(client, server)
     os.kill(server.pid, signal.SIGTERM)
@@ -147,8 +154,7 @@ async def test_after_sigkill_no_worker_and_no_file_is_left(
     spool.mkdir()
     server = start(f"[upload]\ndir = '{spool}'\n{TRICK}gate = '{gate.folder}'\n")
     started = server.descendants()
-    held = asyncio.create_task(post(client, server, png))
-    await asyncio.to_thread(gate.wait_for, 1)
+    (held,) = await hold(client, server, png, gate)
     server.kill()
     await until_ended(started)
     assert list(spool.iterdir()) == []
