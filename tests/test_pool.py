@@ -3,7 +3,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -191,19 +190,27 @@ def test_a_worker_whose_hello_makes_no_sense_is_ended_and_a_fault(pool: Pool, fi
     assert [worker.alive for worker in hired] == [False, True]
 
 
-def test_closing_does_not_trip_over_workers_that_come_back(file: Path) -> None:
-    for _ in range(30):
-        pool = Pool(thread_starter(plan), 8)
-        pool.start()
-        asked = [threading.Thread(target=borrow, args=(pool, file)) for _ in range(8)]
-        for thread in asked:
-            thread.start()
-        pool.close()
-        for thread in asked:
-            thread.join()
-        assert pool._lent == set()
+def test_closing_does_not_trip_over_a_worker_that_comes_back_meanwhile() -> None:
+    pool = Pool(thread_starter(plan), 2)
+    pool.start()
+    lent, come_back, is_back = threading.Barrier(3), threading.Event(), threading.Event()
 
+    def borrow() -> None:
+        with pool.lend(PATIENCE_S) as worker:
+            worker.kill = wait_a_moment  # type: ignore[method-assign]  # at which closing is half way
+            lent.wait()
+            come_back.wait(PATIENCE_S)
+        is_back.set()
 
-def borrow(pool: Pool, file: Path) -> None:
-    with suppress(Unavailable), pool.lend(PATIENCE_S) as worker:
-        worker.call("trick", Task(file, TrickOptions()), PATIENCE_S)
+    def wait_a_moment() -> None:
+        come_back.set()
+        is_back.wait(0.2)
+
+    borrowers = [threading.Thread(target=borrow) for _ in range(2)]
+    for borrower in borrowers:
+        borrower.start()
+    lent.wait()
+    pool.close()
+    for borrower in borrowers:
+        borrower.join(PATIENCE_S)
+    assert pool._lent == set()
