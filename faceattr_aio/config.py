@@ -39,6 +39,7 @@ class Server(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 5000
     drain_s: Seconds = 20.0
+    keepalive_s: Seconds = 75.0
 
 
 class Inference(Section):
@@ -46,6 +47,7 @@ class Inference(Section):
     limit: Natural | None = None
     pool: Literal["auto", "process", "thread"] = "auto"
     timeout_s: Seconds = 10.0
+    deadline_s: Seconds | None = None
     nice: Annotated[int, Field(ge=0, le=19)] = 10
 
     @property
@@ -65,6 +67,7 @@ class Upload(Section):
     max_part_bytes: Natural | None = None
     max_parts: Natural = 16
     max_batch: Natural = 8
+    max_header_bytes: Natural = 4096
     timeout_s: Seconds = 30.0
     min_rate: Natural = 4096
     max_in_progress: Natural = 64

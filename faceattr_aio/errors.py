@@ -121,6 +121,10 @@ class StorageUnavailable(Unavailable):
     kind, title = "storage", "No room for the upload"
 
 
+class DeadlineOutOfReach(Unavailable):
+    kind, title = "deadline", "The answer would come too late"
+
+
 class DeadlineExceeded(FaceattrError):
     status, kind, title = 504, "deadline-exceeded", "The answer came too late"
-    sentence = "The answer was not ready in the time that one picture is given."
+    sentence = "The answer was not ready in the time that the request, or one picture of it, is given."

@@ -3,6 +3,8 @@ both are given back when the worker is done with them, not when the caller stops
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -66,15 +68,18 @@ class Executor:
                 await loop.run_in_executor(self.io, partial(self._threads.shutdown, wait=True))
         self.io.shutdown(wait=False)
 
-    def check(self) -> None:
-        """Whether a newcomer may come in. Raises Overloaded, Draining, or Unavailable when no worker can work."""
-        self.limiter.check()
+    def check(self, deadline: float = math.inf) -> None:
+        """Whether a newcomer may come in that wants its answer by `deadline`, on the monotonic clock.
+
+        Raises Overloaded, Draining, DeadlineOutOfReach, or Unavailable when no worker can work.
+        """
+        self.limiter.check(deadline - time.monotonic())
         self.pool.check()
 
-    async def run(self, name: str, task: Task) -> Reply:
+    async def run(self, name: str, task: Task, deadline: float = math.inf) -> Reply:
         """One picture through the pipeline `name`. Raises FaceattrError, and KeyError for a name there is not."""
-        self.check()
-        (outcome,) = await self.run_all(name, [task])
+        self.check(deadline)
+        (outcome,) = await self.run_all(name, [task], deadline=deadline)
         if isinstance(outcome, FaceattrError):
             raise outcome
         return outcome
@@ -85,12 +90,15 @@ class Executor:
         tasks: Sequence[Task],
         files: ExitStack | None = None,
         wanted: Callable[[], bool] = lambda: True,
+        deadline: float = math.inf,
     ) -> list[Outcome]:
         """The pictures of one request that was let in, in their order; one that fails does not keep the others from
         their answer.
 
         `files` is emptied when the work takes over what it holds. While the job waits, `wanted` tells from another
-        thread whether anybody still does. Raises Overloaded, Draining, DeadlineExceeded or ClientGone.
+        thread whether anybody still does; what has not begun by the `deadline` is not begun any more.
+
+        Raises Overloaded, Draining, DeadlineOutOfReach, DeadlineExceeded or ClientGone.
         """
         if self._closed:
             raise Draining
@@ -100,10 +108,11 @@ class Executor:
         if not any(isinstance(task, Task) for task in checked):
             return [error for error in checked if isinstance(error, FaceattrError)]
         owned = ExitStack()
-        owned.callback(self.limiter.acquire())
+        owned.callback(self.limiter.acquire(deadline - time.monotonic()))
         owned.enter_context((files or ExitStack()).pop_all())
         timeout_s = self._config.inference.timeout_s
-        return await self._submit(Job(self.pool, name, checked, timeout_s, wanted, owned, self.limiter.observe))
+        job = Job(self.pool, name, checked, timeout_s, wanted, owned, self.limiter.observe, deadline)
+        return await self._submit(job)
 
     async def _check(self, name: str, task: Task) -> Task | FaceattrError:
         """The task made complete, or why its picture must not go to a decoder."""

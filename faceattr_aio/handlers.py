@@ -1,5 +1,6 @@
 """The life of one request, from top to bottom. Knows what a pipeline declares, not what it does."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -7,17 +8,29 @@ from dataclasses import dataclass
 
 from aiohttp import HttpVersion11, hdrs, web
 
+from faceattr_aio.body import read
 from faceattr_aio.errors import FaceattrError, NotAcceptable, UnknownExpectation, UnsupportedMedia
 from faceattr_aio.executor import Executor
 from faceattr_aio.jobs import Outcome
-from faceattr_aio.negotiation import choose_media_type, read_options
+from faceattr_aio.negotiation import choose_media_type, read_options, read_wait
 from faceattr_aio.pipeline import JSON, Declaration, Options, Reply, Task
 from faceattr_aio.problems import problem, problem_response, request_id
 from faceattr_aio.spool import SpoolFile
 from faceattr_aio.upload import Uploads, is_accepted
 
+_PREFER = "Prefer"
 _EXPECTED = "100-continue"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a request asks for: the form, the pipeline's options, since when and by when, on the monotonic clock."""
+
+    media_type: str
+    options: Options
+    since: float
+    deadline: float
 
 
 @dataclass
@@ -28,6 +41,7 @@ class Endpoint:
     declaration: Declaration
     executor: Executor
     uploads: Uploads
+    deadline_s: float = math.inf
     active: int = 0
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -40,18 +54,17 @@ class Endpoint:
 
     async def _answer(self, request: web.Request) -> web.Response:
         """The order of work of every request."""
-        media_type, options = self._let_in(request)
-        started = time.perf_counter()
+        wanted = self._let_in(request)
         with ExitStack() as files:
             pictures = await self.uploads.receive(
-                request.content.iter_any(), _header(request, hdrs.CONTENT_TYPE), files
+                read(request.content), _header(request, hdrs.CONTENT_TYPE), files, wanted.deadline
             )
-            upload_ms = (time.perf_counter() - started) * 1e3
-            tasks = [_task(picture, options, media_type, len(pictures)) for picture in pictures]
+            upload_ms = (time.monotonic() - wanted.since) * 1e3
+            tasks = [_task(picture, wanted, len(pictures)) for picture in pictures]
             outcomes = await self.executor.run_all(
-                self.name, tasks, files, wanted=lambda: request.transport is not None
+                self.name, tasks, files, lambda: request.transport is not None, wanted.deadline
             )
-        return _respond(request, outcomes, media_type, {"upload": upload_ms})
+        return _respond(request, outcomes, wanted.media_type, {"upload": upload_ms})
 
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """`Expect: 100-continue`: refuses with the final status instead of inviting a body that will be refused."""
@@ -68,8 +81,12 @@ class Endpoint:
             request.writer.output_size = 0  # else a later failure would count as sent already
         return None
 
-    def _let_in(self, request: web.Request) -> tuple[str, Options]:
+    def _let_in(self, request: web.Request) -> Wanted:
         """What is wanted, if that can be had: all that is told by the headers alone. Raises FaceattrError."""
+        since = time.monotonic()
+        deadline = since + read_wait(_header(request, _PREFER), self.deadline_s)
+        self.executor.check(deadline)
+        self.uploads.check(request.content_length)
         media_type = choose_media_type(_header(request, hdrs.ACCEPT), self.declaration.media_types)
         options = read_options(request.query, self.declaration.options)
         if not is_accepted(_header(request, hdrs.CONTENT_TYPE)):
@@ -79,9 +96,7 @@ class Endpoint:
             )
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
             raise UnsupportedMedia("A body with a Content-Encoding is not accepted; send it as it is.")
-        self.executor.check()
-        self.uploads.check(request.content_length)
-        return media_type, options
+        return Wanted(media_type, options, since, deadline)
 
 
 def _header(request: web.Request, name: str) -> str:
@@ -89,12 +104,12 @@ def _header(request: web.Request, name: str) -> str:
     return ",".join(request.headers.getall(name, [])).encode("ascii", "replace").decode()
 
 
-def _task(picture: SpoolFile, options: Options, media_type: str, pictures: int) -> Task:
-    if media_type == JSON:
-        return Task(picture.path, options)
+def _task(picture: SpoolFile, wanted: Wanted, pictures: int) -> Task:
+    if wanted.media_type == JSON:
+        return Task(picture.path, wanted.options)
     if pictures > 1:
-        raise NotAcceptable(f"{media_type} can answer one picture; for {pictures} ask for {JSON}.")
-    return Task(picture.path, options, media_type)
+        raise NotAcceptable(f"{wanted.media_type} can answer one picture; for {pictures} ask for {JSON}.")
+    return Task(picture.path, wanted.options, wanted.media_type)
 
 
 def _respond(

@@ -5,13 +5,15 @@ Knows no pipeline and changes nothing.
 from aiohttp import web
 
 from faceattr_aio.executor import Executor
+from faceattr_aio.spool import Spool
 
 
 class Health:
     """Answers probes; cheap enough to be asked under any load."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, spool: Spool) -> None:
         self._executor = executor
+        self._spool = spool
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         router.add_get("/livez", self.live)
@@ -24,15 +26,20 @@ class Health:
 
     async def ready(self, request: web.Request) -> web.Response:
         """200 when work is welcome, else 503; `?verbose` lists the checks."""
-        checks = self._checks()
+        checks = await self._checks()
         failed = [name for name, state in checks.items() if state != "ok"]
         document: dict[str, object] = {"status": ", ".join(failed) or "ok"}
         if "verbose" in request.query:
             document["checks"] = checks
         return web.json_response(document, status=503 if failed else 200)
 
-    def _checks(self) -> dict[str, str]:
+    async def _checks(self) -> dict[str, str]:
         executor = self._executor
         started = "ok" if executor.pool.started else "loading"
         accepting = "draining" if executor.retiring else "ok"
-        return {"models": started, "workers": executor.pool.fault or "ok", "accepting": accepting}
+        return {
+            "models": started,
+            "workers": executor.pool.fault or "ok",
+            "storage": await self._spool.find_fault() or "ok",
+            "accepting": accepting,
+        }

@@ -2,6 +2,7 @@
 and files back when its work is over. Knows no event loop, no limit and no HTTP.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,8 +22,9 @@ class Job:
     """Pictures for one pipeline, one after another; a task that is a failure already stays one.
 
     A picture that a worker has taken up is given `timeout_s` seconds, however long it had waited; none is taken up
-    after `allowed_s`. `wanted` tells whether anybody still waits, `owned` is closed when the work is over, `observe` is
-    told the seconds that workers needed for all of it: the sum of `worked`.
+    after `allowed_s`, nor after the `deadline` on the monotonic clock. `wanted` tells whether anybody still waits,
+    `owned` is closed when the work is over, `observe` is told the seconds that workers needed for all of it: the sum of
+    `worked`.
     """
 
     pool: Pool
@@ -32,13 +34,15 @@ class Job:
     wanted: Callable[[], bool]
     owned: ExitStack
     observe: Callable[[float], None]
+    deadline: float = math.inf
     submitted: float = field(default_factory=time.monotonic)
     worked: list[float] = field(default_factory=list)
 
     @property
     def allowed_s(self) -> float:
-        """Seconds from its submission that the caller waits: `timeout_s` for each picture."""
-        return self.timeout_s * sum(isinstance(task, Task) for task in self.tasks)
+        """Seconds from its submission that the caller waits: `timeout_s` for each picture, at most to the deadline."""
+        pictures = sum(isinstance(task, Task) for task in self.tasks)
+        return min(self.timeout_s * pictures, self.deadline - self.submitted)
 
     def __call__(self) -> list[Outcome]:
         """Raises ClientGone when nobody waits any more."""

@@ -2,11 +2,12 @@
 estimates from the mean service time when there will be room. Knows nothing of what is done in a slot.
 """
 
+import math
 import random
 import threading
 from collections.abc import Callable
 
-from faceattr_aio.errors import Draining, Overloaded, Unavailable
+from faceattr_aio.errors import DeadlineOutOfReach, Draining, Overloaded, Unavailable
 
 _FIRST_GUESS_S = 0.1
 """The service time until one was observed."""
@@ -36,22 +37,37 @@ class Limiter:
         return len(self._held)
 
     @property
+    def service_s(self) -> float:
+        """Mean seconds of one piece of work, without its waiting."""
+        return _FIRST_GUESS_S if self._service_s is None else self._service_s
+
+    @property
     def wait_s(self) -> float:
         """Seconds until all that is in flight has drained: in flight / workers x mean service time."""
-        service_s = _FIRST_GUESS_S if self._service_s is None else self._service_s
-        return self.in_flight / self.workers * service_s
+        return self.in_flight / self.workers * self.service_s
 
-    def check(self) -> None:
-        """Whether a newcomer may come in, without taking a slot. Raises Overloaded or Draining."""
+    @property
+    def answer_s(self) -> float:
+        """Seconds until a newcomer's work would be done."""
+        ahead = max(0, self.in_flight + 1 - self.workers)
+        return (ahead / self.workers + 1) * self.service_s
+
+    def check(self, within_s: float = math.inf) -> None:
+        """Whether a newcomer may come in, without taking a slot.
+
+        Raises Overloaded, Draining, or DeadlineOutOfReach when its answer is wanted sooner than can be.
+        """
         if self.draining:
             raise self._refusal(Draining, Draining.sentence)
         if self.in_flight >= self.limit:
             raise self._overloaded()
+        self._check_reach(within_s)
 
-    def acquire(self) -> Callable[[], None]:
-        """Takes a slot and returns its release. Never waits. Raises Overloaded, but not Draining: who was let in before
-        is not turned away now.
+    def acquire(self, within_s: float = math.inf) -> Callable[[], None]:
+        """Takes a slot and returns its release. Never waits. Raises Overloaded or DeadlineOutOfReach, but not Draining:
+        who was let in before is not turned away now.
         """
+        self._check_reach(within_s)
         if not self._slots.acquire(blocking=False):
             raise self._overloaded()
         slot = object()
@@ -71,6 +87,11 @@ class Limiter:
     def drain(self) -> None:
         """Lets no newcomer in from now on; who is in goes on to the end."""
         self.draining = True
+
+    def _check_reach(self, within_s: float) -> None:
+        if self.answer_s > within_s:
+            said = f"The answer would take about {self.answer_s:.2g} s and is wanted within {max(0, within_s):.2g} s."
+            raise self._refusal(DeadlineOutOfReach, said)
 
     def _overloaded(self) -> Unavailable:
         said = f"{self.in_flight} {self._what} are in flight and {self.limit} is the limit; try again later."

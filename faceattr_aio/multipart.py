@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 FIELDS = frozenset({b"image", b"file"})
 _MAX_BOUNDARY = 70
 """Characters, RFC 2046, section 5.1.1."""
-_MAX_HEADERS, _MAX_HEADER_BYTES = 8, 4096
-"""Of one part, and in one line."""
+_MAX_HEADERS = 8
+"""Of one part."""
 _PLAIN_ENCODINGS = frozenset({b"", b"binary", b"8bit", b"7bit"})
 
 Piece = tuple[int, bytes]
@@ -27,7 +27,7 @@ Piece = tuple[int, bytes]
 class Multipart:
     """Feed it the body; it yields the pieces of the parts named `image` or `file` and skips the others."""
 
-    def __init__(self, content_type: str, max_parts: int, max_batch: int) -> None:
+    def __init__(self, content_type: str, max_parts: int, max_batch: int, max_header_bytes: int) -> None:
         """Raises MalformedUpload when `content_type` has no usable boundary."""
         self._max_parts, self._max_batch = max_parts, max_batch
         self._parts = self._pictures = 0
@@ -39,7 +39,7 @@ class Multipart:
             _boundary(content_type),
             self._callbacks(),
             max_header_count=_MAX_HEADERS,
-            max_header_size=_MAX_HEADER_BYTES,
+            max_header_size=max_header_bytes,
         )
 
     def feed(self, chunk: bytes) -> Iterator[Piece]:

@@ -1,5 +1,8 @@
-"""What the client wants: the form of the answer (Accept) and the pipeline's options (query). Knows no pipeline."""
+"""What the client wants: the form of the answer (Accept), how soon (Prefer), and the pipeline's options (query).
+Knows no pipeline.
+"""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +12,9 @@ from python_multipart.multipart import parse_options_header
 
 from faceattr_aio.errors import BadOption, NotAcceptable
 from faceattr_aio.pipeline import Options
+
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+"""Whole ones by RFC 7240; we also take less."""
 
 
 def choose_media_type(accept: str, offered: tuple[str, ...]) -> str:
@@ -39,6 +45,18 @@ def _quality(media_type: str, ranges: Iterable[tuple[str, float]]) -> float:
     specific = {"*/*": 1, f"{family}/*": 2, media_type: 3}
     fitting = [(specific[name], quality) for name, quality in ranges if name in specific]
     return max(fitting, default=(0, 0.0))[1]
+
+
+def read_wait(prefer: str, default: float) -> float:
+    """The seconds of `wait` in the Prefer header. What cannot be read is no preference (RFC 7240, section 2), and of
+    several the first counts.
+    """
+    for preference in prefer.split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "wait":
+            seconds = value.strip().strip('"')
+            return float(seconds) if _SECONDS.fullmatch(seconds) else default
+    return default
 
 
 def read_options(query: MultiMapping[str], options: type[Options]) -> Options:

@@ -2,6 +2,7 @@
 Knows nothing of how a request is worked on.
 """
 
+import json
 import logging
 import math
 import re
@@ -10,12 +11,14 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
+from faceattr_aio.body import Lingering
 from faceattr_aio.errors import ClientGone, FaceattrError, InternalError, StorageUnavailable, Unavailable
 
 log = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
 PROBLEM = "application/problem+json"
+LINGERING: web.AppKey[Lingering] = web.AppKey("faceattr_aio.lingering", Lingering)
 _SANE_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 _ID_KEY: web.RequestKey[str] = web.RequestKey("faceattr_aio.request_id", str)
 _GONE = 499
@@ -28,12 +31,28 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Problem = dict[str, object]
 
 
-def request_id(request: web.BaseRequest) -> str:
+def request_id(request: web.Request) -> str:
     """The client's X-Request-ID when it is sane, else one of our own; the same for the whole request."""
     if _ID_KEY not in request:
         sent = request.headers.get(REQUEST_ID, "")
         request[_ID_KEY] = sent if _SANE_ID.fullmatch(sent) else uuid.uuid4().hex
     return request[_ID_KEY]
+
+
+class ProblemResponse(web.Response):
+    """Stays with the connection after the answer was sent, until what the client still sends has run out."""
+
+    def __init__(self, request: web.Request, document: Problem, status: int) -> None:
+        headers = {REQUEST_ID: request_id(request)}
+        super().__init__(text=json.dumps(document), status=status, content_type=PROBLEM, headers=headers)
+        self._request = request
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Closes the connection when the rest of the body is not to be waited for."""
+        await super().write_eof(data)
+        lingering = self._request.config_dict[LINGERING]
+        if not await lingering.run_out(self._request.content):
+            self._request.protocol.force_close()
 
 
 def problem(error: FaceattrError, identity: str) -> Problem:
@@ -48,14 +67,13 @@ def problem(error: FaceattrError, identity: str) -> Problem:
     }
 
 
-def problem_response(request: web.BaseRequest, error: FaceattrError) -> web.Response:
+def problem_response(request: web.Request, error: FaceattrError) -> web.Response:
     """The failure as a response; what must not be public goes to the log."""
     identity = request_id(request)
     if error.log:
         level = _LEVELS.get(type(error), logging.DEBUG)
         log.log(level, "request %s: %s: %s", identity, error.kind, error.log)
-    response = web.json_response(problem(error, identity), status=error.status, content_type=PROBLEM)
-    response.headers[REQUEST_ID] = identity
+    response = ProblemResponse(request, problem(error, identity), error.status)
     if isinstance(error, Unavailable):
         response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_s)))
     return response
@@ -91,7 +109,7 @@ def _http_problem(request: web.Request, error: web.HTTPException) -> web.StreamR
         "detail": f"{request.method} {request.path} is not served here.",
         "instance": request_id(request),
     }
-    headers = {REQUEST_ID: request_id(request)}
+    response = ProblemResponse(request, document, error.status)
     if hdrs.ALLOW in error.headers:
-        headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
-    return web.json_response(document, status=error.status, content_type=PROBLEM, headers=headers)
+        response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+    return response

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Awaitable
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +20,8 @@ from faceattr_aio.errors import StartError, StorageUnavailable
 _PREFIX = "faceattr-spool-"
 _LOCK = "lock"
 _BUFFER = 1 << 16
+_TRIAL = 1 << 16
+"""Bytes written to see whether there is room."""
 
 
 class SpoolFile:
@@ -64,7 +66,7 @@ class SpoolFile:
         try:
             await operation
         except OSError as error:
-            raise StorageUnavailable.because(error, "The upload could not be stored.") from error
+            raise _unavailable(error) from error
         self._writing = False
 
     def _close(self) -> None:
@@ -98,8 +100,18 @@ class Spool:
         try:
             file, path = self._open()
         except OSError as error:
-            raise StorageUnavailable.because(error, "The upload could not be stored.") from error
+            raise _unavailable(error) from error
         return SpoolFile(file, path, self)
+
+    async def find_fault(self) -> str | None:
+        """Why nothing can be stored at the moment, found out by trying it."""
+        try:
+            with closing(self.open()) as file:
+                await file.write(bytes(_TRIAL))
+                await file.flush()
+        except StorageUnavailable as error:
+            return error.detail
+        return None
 
     def reserve(self, size: int) -> None:
         """Counts bytes about to be written. Raises StorageUnavailable when there would be too many."""
@@ -155,6 +167,10 @@ def sweep(folder: Path) -> None:
         with suppress(OSError):
             os.close(_lock(lock, os.O_RDWR))
             shutil.rmtree(lock.parent, ignore_errors=True)
+
+
+def _unavailable(error: OSError) -> StorageUnavailable:
+    return StorageUnavailable.because(error, f"The upload could not be stored: {error.strerror}.")
 
 
 def _lock(path: Path, flags: int) -> int:

@@ -3,6 +3,7 @@ a chunk of it in memory. Knows neither HTTP nor what the files are for.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Protocol
 
 from python_multipart.multipart import parse_options_header
 
-from faceattr_aio.errors import Draining, NoImage, UploadTimeout, UploadTooLarge
+from faceattr_aio.errors import DeadlineExceeded, Draining, NoImage, UploadTimeout, UploadTooLarge
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.multipart import Multipart, Piece
 from faceattr_aio.spool import Spool, SpoolFile
@@ -18,18 +19,21 @@ from faceattr_aio.spool import Spool, SpoolFile
 CHUNK = 1 << 18
 """Bytes in one write: 256 KiB are ten times faster than 8 KiB."""
 _MULTIPART = b"multipart/form-data"
-_GRACE_S = 2.0
-"""The minimum rate is asked for after this."""
+_GRACE_S, _SHORTEST_GRACE_S = 2.0, 0.2
+"""The minimum rate is asked for after this: the fewer uploads may still come, the sooner."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bytes, parts and pictures of one request; seconds; bytes per second after the first two seconds."""
+    """Bytes, parts and pictures of one request; bytes in a header of a part; seconds; bytes per second after the first
+    two seconds.
+    """
 
     max_bytes: int
     max_part_bytes: int
     max_parts: int
     max_batch: int
+    max_header_bytes: int
     timeout_s: float
     min_rate: int
 
@@ -76,17 +80,19 @@ class Uploads:
             raise self._too_large()
         self.limiter.check()
 
-    async def receive(self, chunks: AsyncIterator[bytes], content_type: str, files: ExitStack) -> list[SpoolFile]:
+    async def receive(
+        self, chunks: AsyncIterator[bytes], content_type: str, files: ExitStack, deadline: float = math.inf
+    ) -> list[SpoolFile]:
         """The pictures of a body, in its order, each in a file that `files` closes.
 
         Raises what is wrong with the body (malformed, too large, too slow, without a picture), StorageUnavailable,
-        and Overloaded or Draining.
+        Overloaded or Draining, and DeadlineExceeded at `deadline` on the monotonic clock, which is the loop's.
         """
         started = asyncio.get_running_loop().time()
         self.limiter.check()
         release = self.limiter.acquire()
         try:
-            return await self._timed(chunks, self._pieces(content_type), files)
+            return await self._timed(chunks, self._pieces(content_type), files, deadline)
         finally:
             release()
             self.limiter.observe(asyncio.get_running_loop().time() - started)
@@ -100,18 +106,23 @@ class Uploads:
 
     def _pieces(self, content_type: str) -> Pieces:
         if _kind(content_type) == _MULTIPART:
-            return Multipart(content_type, self.limits.max_parts, self.limits.max_batch)
+            limits = self.limits
+            return Multipart(content_type, limits.max_parts, limits.max_batch, limits.max_header_bytes)
         return Whole()
 
-    async def _timed(self, chunks: AsyncIterator[bytes], pieces: Pieces, files: ExitStack) -> list[SpoolFile]:
+    async def _timed(
+        self, chunks: AsyncIterator[bytes], pieces: Pieces, files: ExitStack, deadline: float
+    ) -> list[SpoolFile]:
         try:
             async with asyncio.timeout(None) as timer:
                 self._timers.add(timer)
-                async with aclosing(self._on_time(chunks, timer)) as counted:
+                async with aclosing(self._on_time(chunks, timer, deadline)) as counted:
                     return await self._store(counted, pieces, files)
         except TimeoutError as error:
             if self.limiter.draining:
                 raise Draining from error
+            if asyncio.get_running_loop().time() >= deadline:
+                raise DeadlineExceeded from error
             raise UploadTimeout(
                 f"The body took longer than {self.limits.timeout_s:g} s, "
                 f"or came slower than {self.limits.min_rate} bytes a second."
@@ -119,15 +130,17 @@ class Uploads:
         finally:
             self._timers.discard(timer)
 
-    async def _on_time(self, chunks: AsyncIterator[bytes], timer: asyncio.Timeout) -> AsyncGenerator[bytes]:
+    async def _on_time(
+        self, chunks: AsyncIterator[bytes], timer: asyncio.Timeout, deadline: float
+    ) -> AsyncGenerator[bytes]:
         """The chunks, counted. The timer runs while we wait for the client, not while the client waits for us; it ends
         when the bytes so far would be too few.
         """
         now, waited, received = asyncio.get_running_loop().time, 0.0, 0
         while not self.limiter.draining:
             began = now()
-            enough_for = min(self.limits.timeout_s, max(_GRACE_S, received / self.limits.min_rate))
-            timer.reschedule(began + enough_for - waited)
+            enough_for = min(self.limits.timeout_s, max(self._grace_s(), received / self.limits.min_rate))
+            timer.reschedule(min(began + enough_for - waited, deadline))
             chunk = await anext(chunks, None)
             timer.reschedule(None)
             waited += now() - began
@@ -138,6 +151,10 @@ class Uploads:
                 raise self._too_large()
             yield chunk
         raise Draining
+
+    def _grace_s(self) -> float:
+        """Who sends nothing takes the room of others the longer the less of it is left."""
+        return max(_SHORTEST_GRACE_S, _GRACE_S * (1 - self.limiter.in_flight / self.limiter.limit))
 
     async def _store(self, chunks: AsyncIterator[bytes], pieces: Pieces, files: ExitStack) -> list[SpoolFile]:
         stored: list[_Writer] = []

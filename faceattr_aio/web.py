@@ -2,22 +2,26 @@
 service. Nothing happens before the app starts; two apps have two executors. Knows no pipeline by name.
 """
 
+import math
 from collections.abc import AsyncIterator
 from functools import partial
 
 from aiohttp import web
 
+from faceattr_aio.body import Lingering
 from faceattr_aio.config import Config, Upload
 from faceattr_aio.executor import Executor
 from faceattr_aio.handlers import Endpoint
 from faceattr_aio.health import Health
 from faceattr_aio.limiter import Limiter
-from faceattr_aio.problems import problems
+from faceattr_aio.problems import LINGERING, problems
 from faceattr_aio.spool import Spool
 from faceattr_aio.upload import Limits, Uploads
 
 EXECUTOR: web.AppKey[Executor] = web.AppKey("faceattr_aio.executor", Executor)
 ENDPOINTS: web.AppKey[list[Endpoint]] = web.AppKey("faceattr_aio.endpoints", list)
+_LINGERING, _LINGERING_BODIES = 64, 4
+"""Refused connections that are waited for at a time, and how many of the largest allowed bodies each may still send."""
 UPLOADS: web.AppKey[Uploads] = web.AppKey("faceattr_aio.uploads", Uploads)
 
 
@@ -48,12 +52,16 @@ def make_app(config: Config | None = None) -> web.Application:
     app.cleanup_ctx.append(_spooling)  # ends after the executor, whose work may still need its file
     executor = setup(app, config)
     app[UPLOADS] = uploads = _uploads(config.upload, executor)
-    app.on_shutdown.append(_abort_uploads)
-    app[ENDPOINTS] = [Endpoint(name, one.declaration, executor, uploads) for name, one in config.pipelines.items()]
+    app[LINGERING] = Lingering(_LINGERING, config.upload.timeout_s, _LINGERING_BODIES * config.upload.max_bytes)
+    app.on_shutdown.append(_stop_reading)
+    deadline_s = config.inference.deadline_s or math.inf
+    app[ENDPOINTS] = [
+        Endpoint(name, one.declaration, executor, uploads, deadline_s) for name, one in config.pipelines.items()
+    ]
     for endpoint in app[ENDPOINTS]:
         path = config.pipelines[endpoint.name].path
         app.router.add_post(path, endpoint.handle, expect_handler=endpoint.expect)
-    Health(executor).add_routes(app.router)
+    Health(executor, uploads.spool).add_routes(app.router)
     return app
 
 
@@ -81,9 +89,10 @@ async def _running(executor: Executor, _: web.Application) -> AsyncIterator[None
         await executor.close()
 
 
-async def _abort_uploads(app: web.Application) -> None:
-    """Aiohttp has stopped reading by now: an upload in progress would only wait for its end."""
+async def _stop_reading(app: web.Application) -> None:
+    """Aiohttp has stopped reading by now: who waits for a body would only wait for the end of the app."""
     app[UPLOADS].abort()
+    app[LINGERING].stop()
 
 
 async def _spooling(app: web.Application) -> AsyncIterator[None]:
@@ -99,6 +108,7 @@ def _uploads(upload: Upload, executor: Executor) -> Uploads:
         upload.max_part_bytes or upload.max_bytes,
         upload.max_parts,
         upload.max_batch,
+        upload.max_header_bytes,
         upload.timeout_s,
         upload.min_rate,
     )

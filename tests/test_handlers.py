@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -14,10 +15,12 @@ import pytest
 from aiohttp import ClientSession, FormData, web
 
 from faceattr_aio.config import Config
+from faceattr_aio.problems import LINGERING, Handler
 from faceattr_aio.web import EXECUTOR, UPLOADS, make_app
 from tests.conftest import Serve
 from tests.gate import Gate
 
+TRICK = {"factory": "tests.pipelines:Trick", "path": "/trick"}
 Make = Callable[..., Awaitable[str]]
 
 
@@ -38,7 +41,7 @@ async def make(serve: Serve, apps: list[web.Application], tmp_path: Path) -> Mak
     """Serves the trick pipeline and gives its URL."""
 
     async def start(trick: dict[str, Any] | None = None, **sections: dict[str, Any]) -> str:
-        entry = {"factory": "tests.pipelines:Trick", "path": "/trick", **(trick or {})}
+        entry = TRICK | (trick or {})
         sections.setdefault("inference", {"workers": 1, "limit": 2})
         sections["upload"] = {"dir": str(tmp_path), **sections.get("upload", {})}
         app = make_app(Config.model_validate({"pipelines": {"trick": entry}, **sections}))
@@ -160,17 +163,32 @@ async def test_a_chunked_body_over_the_limit_gets_413(make: Make, client: Client
         assert response.status == 413
 
 
-async def ask_raw(url: str, head: str, body: bytes = b"") -> bytes:
-    """What comes back on a connection of our own until the server has no more to say."""
+@contextlib.asynccontextmanager
+async def connect(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection of our own."""
     host, port = url.split("/")[2].split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(f"POST /trick HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n{head}\r\n\r\n".encode() + body)
-    async with asyncio.timeout(20):
+    try:
+        async with asyncio.timeout(20):
+            yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def head(*more: str) -> bytes:
+    """Of a request, up to its body."""
+    return "\r\n".join(["POST /trick HTTP/1.1", "Host: x", *more, "\r\n"]).encode()
+
+
+async def ask_raw(url: str, more: str, body: bytes = b"") -> bytes:
+    """The heads that come back for one request."""
+    async with connect(url) as (reader, writer):
+        writer.write(head("Content-Type: image/png", more) + body)
         answer = await reader.readuntil(b"\r\n\r\n")
         if answer.startswith(b"HTTP/1.1 100"):
             answer += await reader.readuntil(b"\r\n\r\n")
-    writer.close()
-    await writer.wait_closed()
     return answer
 
 
@@ -209,6 +227,94 @@ async def test_a_full_server_refuses_before_the_body_is_read(full: str) -> None:
     answer = await ask_raw(full, "Content-Length: 1000000")  # of which not one byte is sent
     assert answer.startswith(b"HTTP/1.1 503")
     assert b"Retry-After: 1\r\n" in answer
+
+
+async def test_the_connection_of_a_refusal_is_usable_once_the_body_has_come(full: str) -> None:
+    async with connect(full) as (reader, writer):
+        for length in (0, 1, 300_000):
+            writer.write(head("Content-Type: image/png", f"Content-Length: {length}"))
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 503")
+            found = re.search(rb"Content-Length: (\d+)", answer)
+            assert found
+            await reader.readexactly(int(found[1]))
+            writer.write(b"x" * length)
+
+
+async def test_a_refused_body_that_does_not_come_is_waited_for_no_longer_than_an_upload(
+    make: Make, apps: list[web.Application]
+) -> None:
+    async with connect(await make(upload={"timeout_s": 0.2})) as (reader, writer):
+        writer.write(head("Content-Type: text/html", "Content-Length: 9"))
+        assert (await reader.read()).startswith(b"HTTP/1.1 415")  # and the end of the connection
+    assert apps[0][LINGERING].count == 0
+
+
+async def test_a_host_still_has_its_say_in_a_refusal(serve: Serve, client: ClientSession) -> None:
+    @web.middleware
+    async def sign(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        response.headers["X-Host"] = "yes"
+        return response
+
+    app = web.Application(middlewares=[sign])
+    app.add_subapp("/vision", make_app(Config.model_validate({"pipelines": {"trick": TRICK}})))
+    url = f"{await serve(app)}/vision/trick"
+    async with client.post(url, data=b"x" * 1_000_000, headers={"Content-Type": "text/html"}) as response:
+        assert (response.status, response.headers["X-Host"]) == (415, "yes")
+
+
+async def test_a_body_in_crumbs_is_refused_and_the_connection_closed(make: Make) -> None:
+    async with connect(await make()) as (reader, writer):
+        writer.write(head("Content-Type: image/png", "Transfer-Encoding: chunked") + b"1\r\nx\r\n" * 2000)
+        assert (await reader.read()).startswith(b"HTTP/1.1 400")
+
+
+async def test_a_deadline_out_of_reach_is_refused_before_the_body_is_read(
+    make: Make, apps: list[web.Application]
+) -> None:
+    url = await make()
+    apps[0][EXECUTOR].limiter.observe(5.0)
+    for more in ("", "\r\nExpect: 100-continue"):
+        answer = await ask_raw(url, f"Prefer: wait=4\r\nContent-Length: 1000000{more}")
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"Retry-After: 1\r\n" in answer
+
+
+async def test_a_deadline_within_reach_is_served(make: Make, png: bytes, client: ClientSession) -> None:
+    headers = {"Content-Type": "image/png", "Prefer": "wait=60"}
+    async with client.post(await make(), data=png, headers=headers) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("configured", [False, True])
+async def test_work_whose_deadline_passes_while_it_waits_is_never_done(
+    configured: bool, make: Make, apps: list[web.Application], gate: Gate, png: bytes, client: ClientSession
+) -> None:
+    inference = {"workers": 1, "limit": 2} | ({"deadline_s": 0.5} if configured else {})
+    url = await make({"gate": str(gate.folder)}, inference=inference)
+    raw = {"Content-Type": "image/png"}
+    patient = asyncio.create_task(client.post(url, data=png, headers=raw | {"Prefer": "wait=60"}))
+    await asyncio.to_thread(gate.wait_for, 1)
+    late = {} if configured else {"Prefer": "wait=0.5"}
+    async with client.post(url, data=png, headers=raw | late) as response:
+        assert response.status == 504
+    gate.open()
+    assert (await patient).status == 200
+    await until_in_flight(apps[0], 0)
+    assert not gate.somebody_came()
+
+
+async def test_a_deadline_also_holds_for_the_upload(make: Make, png: bytes, client: ClientSession) -> None:
+    never = asyncio.Event()
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield png[:100_000]  # in time for 24 seconds
+        await never.wait()
+
+    headers = {"Content-Type": "image/png", "Prefer": "wait=0.3"}
+    async with client.post(await make(), data=stalled(), headers=headers) as response:
+        assert response.status == 504
 
 
 async def test_expect_continue_is_refused_when_full_and_the_connection_closed(full: str) -> None:
@@ -259,18 +365,11 @@ async def test_a_client_that_leaves_during_its_upload_leaves_nothing(
 ) -> None:
     url = await make()
     before = len(os.listdir("/proc/self/fd"))
-    host, port = url.split("/")[2].split(":")
     for _ in range(20):
-        _, writer = await asyncio.open_connection(host, int(port))
-        writer.write(
-            f"POST /trick HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(png)}\r\n\r\n".encode()
-        )
-        writer.write(png[:sent])
-        await writer.drain()
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        async with connect(url) as (_, writer):
+            writer.write(head("Content-Type: image/png", f"Content-Length: {len(png)}") + png[:sent])
+            await writer.drain()
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     async with asyncio.timeout(20):
         while apps[0][UPLOADS].limiter.in_flight or len(os.listdir("/proc/self/fd")) > before:
             await asyncio.sleep(0.01)

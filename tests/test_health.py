@@ -24,7 +24,12 @@ async def test_a_started_server_is_alive_and_ready(serve: Serve, client: ClientS
         async with client.get(url + path) as response:
             assert (response.status, await response.json()) == (200, {"status": "ok"})
     async with client.get(f"{url}/readyz?verbose") as response:
-        assert (await response.json())["checks"] == {"models": "ok", "workers": "ok", "accepting": "ok"}
+        assert (await response.json())["checks"] == {
+            "models": "ok",
+            "workers": "ok",
+            "storage": "ok",
+            "accepting": "ok",
+        }
 
 
 async def test_a_full_server_is_alive_and_ready(serve: Serve, client: ClientSession, gate: Gate, png: bytes) -> None:
@@ -36,6 +41,25 @@ async def test_a_full_server_is_alive_and_ready(serve: Serve, client: ClientSess
             assert response.status == 200
     gate.open()
     assert (await held).status == 200
+
+
+async def test_a_spool_that_cannot_be_written_makes_it_not_ready_until_it_can(
+    serve: Serve, client: ClientSession, png: bytes, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    url = await serve(make_app(Config.model_validate({"upload": {"dir": str(spool)}, "pipelines": {"trick": ENTRY}})))
+    spool.rmdir()
+    said = "The upload could not be stored: No such file or directory."
+    assert (await until_ready_is(503, url, client))["checks"]["storage"] == said
+    async with client.post(f"{url}/trick", data=png, headers={"Content-Type": "image/png"}) as response:
+        assert (response.status, int(response.headers["Retry-After"])) == (503, 1)
+        problem = await response.json(content_type=None)
+    assert (problem["type"], problem["detail"]) == ("urn:faceattr:storage", said)
+    spool.mkdir()
+    assert (await until_ready_is(200, url, client))["status"] == "ok"
+    async with client.post(f"{url}/trick", data=png, headers={"Content-Type": "image/png"}) as response:
+        assert response.status == 200
 
 
 async def test_a_worker_that_cannot_be_replaced_makes_it_not_ready_until_it_can(
@@ -50,7 +74,7 @@ async def test_a_worker_that_cannot_be_replaced_makes_it_not_ready_until_it_can(
         assert response.status == 500
     assert await until_ready_is(503, url, client) == {
         "status": "workers",
-        "checks": {"models": "ok", "workers": "The trick is broken: mend it.", "accepting": "ok"},
+        "checks": {"models": "ok", "workers": "The trick is broken: mend it.", "storage": "ok", "accepting": "ok"},
     }
     broken.unlink()
     assert (await until_ready_is(200, url, client))["status"] == "ok"
@@ -79,7 +103,7 @@ async def test_a_draining_server_is_alive_and_not_ready_and_refuses(
         assert response.status == 503
         assert await response.json() == {
             "status": "accepting",
-            "checks": {"models": "ok", "workers": "ok", "accepting": "draining"},
+            "checks": {"models": "ok", "workers": "ok", "storage": "ok", "accepting": "draining"},
         }
     async with client.post(f"{url}/trick", data=png, headers={"Content-Type": "image/png"}) as response:
         assert response.status == 503

@@ -28,7 +28,7 @@ LAYERS = (
         "upload",
         "workers",
     },
-    {"handlers", "health", "negotiation", "problems", "web"},
+    {"body", "handlers", "health", "negotiation", "problems", "web"},
     {"__init__"},
     {"__main__", "cli"},
 )
@@ -37,9 +37,13 @@ LAYERS = (
 SEALED = {"imaging", "faces"}
 """Reached by dotted name in a worker only: nothing above imports them."""
 
-OUTSIDE = {"aiohttp": {"handlers", "health", "negotiation", "problems", "web", "cli"}, "cv2": SEALED, "numpy": SEALED}
+OUTSIDE = {
+    "aiohttp": {"body", "handlers", "health", "negotiation", "problems", "web", "cli"},
+    "cv2": SEALED,
+    "numpy": SEALED,
+}
 OUTSIDE |= {
-    "asyncio": {"executor", "upload", "cli"},
+    "asyncio": {"body", "executor", "upload", "cli"},
     "aiofiles": {"spool"},
     "uvloop": {"cli"},
     "multidict": {"negotiation"},

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from faceattr_aio.errors import Draining, Overloaded
+from faceattr_aio.errors import DeadlineOutOfReach, Draining, Overloaded
 from faceattr_aio.limiter import Limiter
 
 
@@ -107,3 +107,26 @@ def test_a_burst_from_many_threads_never_gets_more_than_the_limit() -> None:
     assert max(most) <= 5
     assert limiter.in_flight == 0
     assert [limiter.acquire() for _ in range(5)]
+
+
+def test_an_answer_takes_the_work_ahead_and_its_own() -> None:
+    limiter = Limiter(limit=8, workers=2)
+    for _ in range(100):
+        limiter.observe(3.0)
+    expected = [3.0, 3.0, 4.5, 6.0, 7.5]
+    for seconds in expected:
+        assert limiter.answer_s == pytest.approx(seconds)
+        limiter.acquire()
+
+
+def test_a_deadline_that_cannot_be_met_is_refused_at_once_and_takes_no_slot() -> None:
+    limiter = Limiter(limit=8, workers=1)
+    for _ in range(100):
+        limiter.observe(2.0)
+    limiter.check(within_s=2.1)
+    limiter.acquire(within_s=2.1)
+    for attempt in (limiter.check, limiter.acquire):
+        with pytest.raises(DeadlineOutOfReach, match=r"would take about 4 s and is wanted within 2\.1 s") as refused:
+            attempt(2.1)
+        assert refused.value.retry_after_s == pytest.approx(2.0)
+    assert limiter.in_flight == 1

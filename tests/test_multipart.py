@@ -19,7 +19,7 @@ def body(*parts: bytes) -> bytes:
 
 def parse(data: bytes, step: int = 1 << 16, content_type: str = TYPE) -> list[bytes]:
     """The pictures of a body that comes in chunks of `step` bytes."""
-    parser, pictures = Multipart(content_type, max_parts=4, max_batch=2), list[bytes]()
+    parser, pictures = Multipart(content_type, max_parts=4, max_batch=2, max_header_bytes=4096), list[bytes]()
     for start in range(0, len(data), step):
         for number, piece in parser.feed(data[start : start + step]):
             pictures[number:] = [b"".join([*pictures[number:], piece])]
@@ -113,7 +113,7 @@ def test_too_many_parts_and_too_many_pictures_are_refused() -> None:
     ids=["parts", "newlines", "junk", "carriage returns", "hyphens"],
 )
 def test_no_body_holds_the_loop(data: bytes) -> None:
-    parser, longest = Multipart(TYPE, max_parts=4, max_batch=2), 0.0
+    parser, longest = Multipart(TYPE, max_parts=4, max_batch=2, max_header_bytes=4096), 0.0
     try:
         for start in range(0, len(data), 1 << 16):
             began = time.perf_counter()

@@ -3,7 +3,7 @@ from multidict import MultiDict
 
 from faceattr_aio.errors import BadOption, NotAcceptable
 from faceattr_aio.faces import FaceOptions
-from faceattr_aio.negotiation import choose_media_type, read_options
+from faceattr_aio.negotiation import choose_media_type, read_options, read_wait
 
 OFFERED = ("application/json", "image/jpeg", "image/png")
 
@@ -74,3 +74,23 @@ def test_a_wrong_option_is_refused_by_its_name_and_range(name: str, value: str, 
 def test_an_option_given_twice_is_refused() -> None:
     with pytest.raises(BadOption, match="max_faces: given more than once"):
         read(("max_faces", "1"), ("max_faces", "2"))
+
+
+@pytest.mark.parametrize(
+    ("prefer", "seconds"),
+    [
+        ("wait=10", 10),
+        ("respond-async, wait=2", 2),
+        ('WAIT = "0.5" ; x=1, wait=9', 0.5),
+        ("wait=0", 0),
+        ("", 7),
+        ("wait", 7),
+        ("wait=-1", 7),
+        ("wait=nan", 7),
+        ("wait=1e9", 7),
+        ("wait=" + "9" * 400, 7),
+        ("waiting=3", 7),
+    ],
+)
+def test_the_wait_that_is_preferred(prefer: str, seconds: float) -> None:
+    assert read_wait(prefer, default=7) == seconds

@@ -13,7 +13,9 @@ from faceattr_aio.spool import Spool, SpoolFile
 from faceattr_aio.upload import CHUNK, Limits, Uploads
 from tests.test_multipart import TYPE, body, part
 
-LIMITS = Limits(max_bytes=1 << 20, max_part_bytes=1 << 20, max_parts=4, max_batch=3, timeout_s=30, min_rate=1)
+LIMITS = Limits(
+    max_bytes=1 << 20, max_part_bytes=1 << 20, max_parts=4, max_batch=3, max_header_bytes=4096, timeout_s=30, min_rate=1
+)
 RAW = "image/jpeg"
 
 

@@ -5,6 +5,7 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import signal
 import socket
 
@@ -19,7 +20,6 @@ from faceattr_aio.web import EXECUTOR, drain, is_idle, make_app, retire
 
 log = logging.getLogger(__name__)
 
-_KEEPALIVE_S = 75.0
 _READ_BUFFER = 1 << 16
 """Bytes; 200 connections whose bodies nobody reads take 235 KiB each with it, 779 with aiohttp's 256 KiB."""
 _PROBE_PERIOD_S = 0.5
@@ -32,7 +32,9 @@ def run(parsed: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT. Raises StartError."""
     config, _ = load_config(flags(parsed), parsed.config)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it warns of every malformed body
     _bound_pixels(config)
+    _allow_descriptors()
     with _listen(config.server.host, config.server.port) as listener:
         uvloop.run(_serve(config.with_auto_pool("process"), listener))
     return 0
@@ -42,6 +44,12 @@ def _bound_pixels(config: Config) -> None:
     """The decoder's own bounds, behind ours; the vision library reads them as it is imported, in the workers."""
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(config.image.max_pixels))
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+
+
+def _allow_descriptors() -> None:
+    """As many as the system lets us have: the usual 1024 are soon taken by idle connections."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -63,8 +71,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         app,
         access_log=None,
         auto_decompress=False,  # else a refused gzip bomb is inflated while it is drained
-        keepalive_timeout=_KEEPALIVE_S,
-        lingering_time=config.upload.timeout_s,
+        keepalive_timeout=config.server.keepalive_s,
         read_bufsize=_READ_BUFFER,
         shutdown_timeout=1.0,
     )

@@ -1,0 +1,102 @@
+"""A real server in a process of its own, as users run it, and what is seen of it from outside: memory, CPU time, open
+files, processes. Knows no pipeline.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PATIENCE_S = 60.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """A running server."""
+
+    def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
+        self.process = process
+        self.url = url
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs."""
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+        if self.process.stdout:
+            self.process.stdout.close()
+
+    def open_files(self) -> list[str]:
+        """What its descriptors of regular files stand for."""
+        targets = [str(descriptor.readlink()) for descriptor in Path(f"/proc/{self.pid}/fd").iterdir()]
+        return [target for target in targets if target.startswith("/") and "/dev/" not in target]
+
+    def descriptors(self) -> int:
+        """How many descriptors are open, sockets and pipes among them."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def descendants(self) -> list[int]:
+        """The ids of all processes that it started, directly or not."""
+        return descendants(self.pid)
+
+    def memory(self) -> dict[int, int]:
+        """Resident bytes of the server and of each process it started, by id."""
+        return {pid: resident(pid) for pid in (self.pid, *self.descendants())}
+
+    def cpu_s(self) -> float:
+        """Seconds of CPU that the server's own process has used: the loop and its threads, not the workers."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def descendants(pid: int) -> list[int]:
+    """The ids of the process's children and of theirs."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def resident(pid: int) -> int:
+    """Bytes of resident memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Ours without settings of the product, with this checkout within reach."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("FACEATTR_")}
+    return ours | {"PYTHONPATH": str(ROOT)} | more
+
+
+def start_server(folder: Path, config: str, more: Mapping[str, str], cores: set[int] | None = None) -> Server:
+    """Serves on a free port with `config` (TOML), on `cores` alone if they are given, and returns once it answers."""
+    file = folder / "faceattr.toml"
+    file.write_text(config)
+    process = subprocess.Popen(  # noqa: S603  # our own program
+        [sys.executable, "-m", "faceattr_aio", "serve", "--port", "0", "--config", str(file)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env=environment(**more),
+        preexec_fn=_pin_to(cores) if cores else None,  # noqa: PLW1509  # no thread of ours holds a lock it needs
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert "serving on" in line, f"the server did not start: {line!r}"
+    return Server(process, line.split()[-1])
+
+
+def _pin_to(cores: set[int]) -> Callable[[], None]:
+    return lambda: os.sched_setaffinity(0, cores)
