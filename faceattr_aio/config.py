@@ -70,7 +70,7 @@ class Upload(Section):
     max_header_bytes: Natural = 4096
     timeout_s: Seconds = 30.0
     min_rate: Natural = 4096
-    max_in_progress: Natural = 64
+    max_in_progress: Natural = 256
     max_spool_bytes: Natural = 1024 * MIB
 
     @model_validator(mode="after")

@@ -4,9 +4,10 @@ a chunk of it in memory. Knows neither HTTP nor what the files are for.
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Protocol
 
 from python_multipart.multipart import parse_options_header
@@ -163,7 +164,7 @@ class Uploads:
                 if number == len(stored):
                     if stored:
                         await stored[-1].finish()
-                    stored.append(_Writer(self._open(files)))
+                    stored.append(_Writer(partial(self._open, files)))
                 await stored[number].add(data, self.limits.max_part_bytes)
         pieces.end()
         if not stored:
@@ -181,14 +182,22 @@ class Uploads:
 
 
 class _Writer:
-    """Gathers pieces into chunks that are worth a trip to a thread."""
+    """Gathers pieces into chunks that are worth a trip to a thread. Until the first one there is no file, so that slow
+    clients hold none.
+    """
 
-    def __init__(self, file: SpoolFile) -> None:
-        self.file = file
+    def __init__(self, open_file: Callable[[], SpoolFile]) -> None:
+        self._open_file = open_file
+        self._size = 0
         self._gathered = bytearray()
 
+    @cached_property
+    def file(self) -> SpoolFile:
+        return self._open_file()
+
     async def add(self, data: bytes, most: int) -> None:
-        if self.file.size + len(self._gathered) + len(data) > most:
+        self._size += len(data)
+        if self._size > most:
             raise UploadTooLarge(f"A part of the request is larger than {most} bytes.")
         self._gathered += data
         if len(self._gathered) >= CHUNK:

@@ -111,9 +111,9 @@ async def test_an_upload_under_way_at_sigterm_is_taken_in_and_answered(
     go_on = asyncio.Event()
 
     async def halves() -> AsyncIterator[bytes]:
-        yield png[:1000]
+        yield png[:300_000]  # more than is gathered before there is a file
         await go_on.wait()
-        yield png[1000:]
+        yield png[300_000:]
 
     upload = asyncio.create_task(client.post(f"{server.url}/trick", data=halves(), headers=RAW))
     async with asyncio.timeout(PATIENCE_S):
