@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +40,10 @@ class Server:
 
     def open_files(self) -> list[str]:
         """What its descriptors of regular files stand for."""
-        targets = [str(descriptor.readlink()) for descriptor in Path(f"/proc/{self.pid}/fd").iterdir()]
+        targets = []
+        for descriptor in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed since
+                targets.append(str(descriptor.readlink()))
         return [target for target in targets if target.startswith("/") and "/dev/" not in target]
 
     def descriptors(self) -> int:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from aiohttp import StreamReader
+from aiohttp import StreamReader, web
 
 from faceattr_aio.errors import FaceattrError, MalformedUpload
 
@@ -37,39 +37,53 @@ class Lingering:
 
     def __init__(self, most: int, seconds: float, most_bytes: int) -> None:
         self._most, self._seconds, self._most_bytes = most, seconds, most_bytes
-        self._timers: set[asyncio.Timeout] = set()
+        self._waiting: dict[asyncio.Timeout, web.BaseRequest] = {}
 
     @property
     def count(self) -> int:
         """Bodies that are running out now."""
-        return len(self._timers)
+        return sum(request.transport is not None for request in self._waiting.values())
 
-    async def run_out(self, content: StreamReader) -> bool:
+    async def run_out(self, request: web.BaseRequest) -> bool:
         """Reads to the end of a body. False when that is not to be had: the connection can only be closed."""
-        if content.is_eof():
+        if request.content.is_eof():
             return True
-        if self.count >= self._most:
+        if self._is_full():
             return False
         try:
-            return await self._discard(content)
+            return await self._discard(request)
         except (TimeoutError, FaceattrError, OSError):  # too slow, in crumbs, or gone
             return False
 
     def stop(self) -> None:
         """Waits for no body any longer."""
         self._most = 0
-        for timer in self._timers:
-            timer.reschedule(0)
+        for timer in self._waiting:
+            _end(timer)
 
-    async def _discard(self, content: StreamReader) -> bool:
+    def _is_full(self) -> bool:
+        """Nothing tells us when a client leaves whose request was answered: we look when there is no more room."""
+        if len(self._waiting) < self._most:
+            return False
+        for timer, request in self._waiting.items():
+            if request.transport is None:
+                _end(timer)
+        return self.count >= self._most
+
+    async def _discard(self, request: web.BaseRequest) -> bool:
         left = self._most_bytes
-        async with asyncio.timeout(self._seconds) as timer, aclosing(read(content)) as chunks:
-            self._timers.add(timer)
+        async with asyncio.timeout(self._seconds) as timer, aclosing(read(request.content)) as chunks:
+            self._waiting[timer] = request
             try:
                 async for chunk in chunks:
                     left -= len(chunk)
                     if left < 0:
                         return False
             finally:
-                self._timers.discard(timer)
+                del self._waiting[timer]
         return True
+
+
+def _end(timer: asyncio.Timeout) -> None:
+    if not timer.expired():
+        timer.reschedule(0)

@@ -51,7 +51,7 @@ class ProblemResponse(web.Response):
         """Closes the connection when the rest of the body is not to be waited for."""
         await super().write_eof(data)
         lingering = self._request.config_dict[LINGERING]
-        if not await lingering.run_out(self._request.content):
+        if not await lingering.run_out(self._request):
             self._request.protocol.force_close()
 
 

@@ -1,0 +1,194 @@
+"""The real server among clients that mean it no good."""
+
+import asyncio
+import contextlib
+import resource
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+from aiohttp import ClientOSError, ClientSession
+
+from bench.hostile import HOSTILE, Hostile, dribble, send, slow_heads, watch
+from tests.conftest import StartServer
+from tests.gate import PATIENCE_S
+from tests.process import TRICK, Server, start_server
+from tests.test_handlers import connect, head
+
+RAW = {"Content-Type": "image/png"}
+STALL_MS = 500.0
+"""Ten times what is promised; the broken code is a hundred times over."""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("hostile")
+    (folder / "spool").mkdir()
+    server = start_server(folder, f"[inference]\nworkers = 2\nlimit = 4\n[upload]\ndir = 'spool'\n{TRICK}", {})
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def server(running: Server, client: ClientSession, png: bytes) -> AsyncIterator[Server]:
+    """In the end it has as many files as before, and serves as many requests as it has slots."""
+    files = sorted(running.open_files())
+    yield running
+    assert await asyncio.gather(*(answer(client, running, png) for _ in range(4))) == [200] * 4
+    async with asyncio.timeout(PATIENCE_S):
+        while sorted(running.open_files()) != files:
+            await asyncio.sleep(0.01)
+
+
+async def answer(client: ClientSession, server: Server, body: bytes) -> int:
+    async with client.post(f"{server.url}/trick", data=body, headers=RAW) as response:
+        await response.read()
+        return response.status
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
+async def test_no_body_holds_the_loop(hostile: Hostile, server: Server) -> None:
+    body = hostile.make()
+    status, stall_ms = await watch(server.url, asyncio.to_thread(send, f"{server.url}/trick", hostile, body))
+    assert status == hostile.status
+    assert stall_ms < STALL_MS
+
+
+async def test_beside_five_hundred_slow_clients_others_are_served(
+    server: Server, client: ClientSession, png: bytes
+) -> None:
+    end = asyncio.Event()
+    async with asyncio.TaskGroup() as slow:
+        for start in slow_heads("/trick", 500):
+            slow.create_task(dribble(server.url, end, start))
+        async with asyncio.timeout(PATIENCE_S):
+            while server.descriptors() < 500:  # all are connected
+                await asyncio.sleep(0.01)
+        served = [await answer(client, server, png) for _ in range(200)]
+        end.set()
+    assert served == [200] * 200
+
+
+async def test_a_slow_body_is_cut_with_408_and_takes_no_slot(server: Server) -> None:
+    async with connect(server.url) as (reader, writer):
+        writer.write(head("Content-Type: image/png", "Content-Length: 100000"))
+        writer.write(b"x")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 408")
+
+
+async def test_slow_headers_are_cut_at_the_keep_alive_time(start: StartServer) -> None:
+    server = start(f"[server]\nkeepalive_s = 0.5\n{TRICK}")
+    async with connect(server.url) as (reader, writer):
+        writer.write(b"POST /trick HT")
+        assert await reader.read() == b""
+    async with connect(server.url) as (reader, _):
+        assert await reader.read() == b""  # idle
+
+
+async def test_clients_that_break_off_anywhere_leave_nothing(
+    server: Server, png: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start = head("Content-Type: image/png", f"Content-Length: {len(png)}")
+    for number in range(200):
+        async with connect(server.url) as (_, writer):
+            sent = len(png) * (0, 1, 50, 99, 100)[number % 5] // 100
+            writer.write(start + png[:sent])
+            await writer.drain()
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        head("Content-Length: 5", "Transfer-Encoding: chunked"),
+        head("Content-Length: 5", "Content-Length: 6"),
+        head("Content-Length: -1"),
+        head("Content-Type: image/png", "Transfer-Encoding: chunked") + b"zz\r\n",
+        head("A: " + "x" * 100_000),
+        b"\0\xff\xfe nonsense\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+    ],
+    ids=["both lengths", "two lengths", "negative", "chunk size", "long header", "nonsense", "version"],
+)
+async def test_malformed_http_is_refused_and_the_connection_closed(wrong: bytes, server: Server) -> None:
+    async with connect(server.url) as (reader, writer):
+        writer.write(wrong)
+        assert (await reader.read()).startswith((b"HTTP/1.1 400", b"HTTP/1.0 400", b"HTTP/1.1 408"))
+
+
+async def test_forty_requests_in_one_packet_are_answered_in_their_order(server: Server, png: bytes) -> None:
+    small = png[:2000]
+    async with connect(server.url) as (reader, writer):
+        for number in range(40):
+            writer.write(
+                head("Content-Type: image/png", f"X-Request-ID: {number}", f"Content-Length: {len(small)}") + small
+            )
+        for number in range(40):
+            answered = await reader.readuntil(b"\r\n\r\n")
+            assert f"X-Request-ID: {number}\r\n".encode() in answered
+            length = answered.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            await reader.readexactly(int(length))
+
+
+async def test_no_more_than_64_refused_bodies_are_waited_for(server: Server) -> None:
+    async with AsyncExitStack() as stack:
+        connections = [await stack.enter_async_context(connect(server.url)) for _ in range(70)]
+        for reader, writer in connections:
+            writer.write(head("Content-Type: text/html", "Content-Length: 1000000") + bytes(1000))
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 415")
+        ends = [asyncio.create_task(reader.read()) for reader, _ in connections]
+        async with asyncio.timeout(PATIENCE_S):
+            while sum(end.done() for end in ends) < 6:
+                await asyncio.sleep(0.01)
+        assert [end.done() for end in ends] == [False] * 64 + [True] * 6
+        for end in ends:
+            end.cancel()
+
+
+async def test_when_the_disk_is_full_it_says_so_and_comes_back_by_itself(
+    server: Server, client: ClientSession, png: bytes
+) -> None:
+    _, most = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (0, most))  # as good as a full disk
+    async with client.post(f"{server.url}/trick", data=png, headers=RAW) as response:
+        assert (response.status, int(response.headers["Retry-After"])) == (503, 1)
+        problem = await response.json(content_type=None)
+    assert (problem["type"], problem["detail"]) == (
+        "urn:faceattr:storage",
+        "The upload could not be stored: File too large.",
+    )
+    async with client.get(f"{server.url}/readyz") as response:
+        assert (response.status, await response.json()) == (503, {"status": "storage"})
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (most, most))
+    async with client.get(f"{server.url}/readyz") as response:
+        assert response.status == 200
+
+
+async def test_two_hundred_bodies_that_nobody_reads_hold_little_memory(server: Server, client: ClientSession) -> None:
+    """Refused, and not read since 64 are waited for; the others are closed."""
+    before = server.memory()[server.pid]
+    async with AsyncExitStack() as stack:
+        for _ in range(200):
+            _, writer = await stack.enter_async_context(connect(server.url))
+            writer.write(head("Content-Type: text/html", "Content-Length: 1000000") + bytes(200_000))
+        async with client.get(f"{server.url}/livez") as response:
+            assert response.status == 200
+        assert server.memory()[server.pid] - before < 200 * 250 * 1024
+
+
+async def test_out_of_descriptors_it_comes_back_by_itself(start: StartServer, png: bytes) -> None:
+    server = start(TRICK)
+    _, most = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (server.descriptors() + 20, most))
+    idle = [socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) for _ in range(60)]
+    for connection in idle:
+        connection.close()
+    async with ClientSession() as client, asyncio.timeout(PATIENCE_S):
+        status = 0
+        while status != 200:  # refused by the system meanwhile
+            with contextlib.suppress(ClientOSError):
+                status = await answer(client, server, png)
