@@ -1,0 +1,102 @@
+"""What goes wrong around a server under load: workers and models lost, signals, and how true Retry-After is."""
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+from aiohttp import ClientSession
+
+from faceattr_aio.config import Config
+from faceattr_aio.model_store import ModelStore
+from tests.cli.test_serve import until_ended, until_not_ready
+from tests.conftest import StartServer
+from tests.gate import PATIENCE_S, Gate
+from tests.process import TRICK, Server
+
+RAW = {"Content-Type": "image/png"}
+
+
+async def ask(client: ClientSession, server: Server, png: bytes, path: str = "/trick") -> tuple[int, str]:
+    """Status, and the problem's type if there is one."""
+    async with client.post(server.url + path, data=png, headers=RAW) as response:
+        return response.status, (await response.json(content_type=None)).get("type", "")
+
+
+async def test_retry_after_is_true_within_a_factor_of_two(
+    start: StartServer, png: bytes, client: ClientSession
+) -> None:
+    server = start(f"[inference]\nworkers = 2\nlimit = 8\n{TRICK}sleep_s = 0.9\n")
+    assert (await ask(client, server, png))[0] == 200
+    held = [asyncio.create_task(ask(client, server, png)) for _ in range(8)]
+    while (refusal := await client.post(f"{server.url}/trick", data=png[:100], headers=RAW)).status != 503:
+        await asyncio.sleep(0.01)  # too short a picture takes no slot
+    asked, problem = time.monotonic(), await refusal.json(content_type=None)
+    assert [status for status, _ in await asyncio.gather(*held)] == [200] * 8
+    drained_s = time.monotonic() - asked
+    assert drained_s > 3
+    for told_s in (int(refusal.headers["Retry-After"]), problem["retry_after_ms"] / 1e3):
+        assert drained_s / 2 < told_s < drained_s * 2
+    assert (problem["limit"], problem["in_flight"]) == (8, 8)
+
+
+async def test_a_killed_worker_costs_one_request_and_the_others_never_notice(
+    start: StartServer, png: bytes, client: ClientSession
+) -> None:
+    server = start(f"[inference]\nworkers = 2\nlimit = 30\n{TRICK}")
+    others = [ask(client, server, png) for _ in range(24)]
+    seen = await asyncio.gather(ask(client, server, png, "/trick?do=die"), *others)
+    assert seen[0] == (500, "urn:faceattr:internal")
+    assert Counter(seen[1:]) == {(200, ""): 24}
+
+
+async def test_without_its_model_a_lost_worker_makes_it_not_ready_and_says_which_file(
+    start: StartServer, png: bytes, client: ClientSession, tmp_path: Path, store: ModelStore
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    entry = Config().pipelines["faces"]
+    for name in entry.declaration.models(entry.settings):
+        shutil.copy(store.verify(name).path, folder)
+    server = start(f"[inference]\nworkers = 1\n[models]\ndir = '{folder}'\n")
+    model = folder / "age-v1.onnx"
+    model.rename(folder / "away")
+    assert (await ask(client, server, png, "/analyze"))[0] == 200  # what is loaded is not missed
+    os.kill(max(server.descendants()), signal.SIGKILL)
+    await until_not_ready(client, server)
+    async with client.get(f"{server.url}/readyz?verbose") as response:
+        assert "age-v1" in (await response.json())["checks"]["workers"]
+    assert await ask(client, server, png, "/analyze") == (503, "urn:faceattr:unavailable")
+    (folder / "away").rename(model)
+    async with asyncio.timeout(PATIENCE_S):
+        while (await client.get(f"{server.url}/readyz")).status != 200:
+            await asyncio.sleep(0.05)
+    assert (await ask(client, server, png, "/analyze"))[0] == 200
+
+
+async def test_sigterm_to_the_whole_group_under_full_load_loses_nothing_that_was_accepted(
+    start: StartServer, gate: Gate, png: bytes, client: ClientSession, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    settings = f"[inference]\nworkers = 2\nlimit = 4\ntimeout_s = 60\n[upload]\ndir = '{spool}'\n"
+    server = start(f"{settings}{TRICK}gate = '{gate.folder}'\n")
+    started = server.descendants()
+    storm = [asyncio.create_task(ask(client, server, png)) for _ in range(20)]
+    await asyncio.to_thread(gate.wait_for, 2)
+    async with asyncio.timeout(PATIENCE_S):
+        while sum(task.done() for task in storm) < 16:
+            await asyncio.sleep(0.01)
+        for pid in [server.pid, *started]:
+            os.kill(pid, signal.SIGTERM)
+        await until_not_ready(client, server)
+        while await ask(client, server, png) != (503, "urn:faceattr:draining"):  # on a connection that it keeps
+            await asyncio.sleep(0.01)
+    gate.open()
+    assert Counter(await asyncio.gather(*storm)) == {(200, ""): 4, (503, "urn:faceattr:overloaded"): 16}
+    assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
+    await until_ended(started)
+    assert list(spool.iterdir()) == []
