@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 60.0
@@ -84,13 +85,18 @@ def environment(**more: str) -> dict[str, str]:
     return ours | {"PYTHONPATH": str(ROOT)} | more
 
 
-def start_server(folder: Path, config: str, more: Mapping[str, str], cores: set[int] | None = None) -> Server:
-    """Serves on a free port with `config` (TOML), on `cores` alone if they are given, and returns once it answers."""
+def start_server(
+    folder: Path, config: str, more: Mapping[str, str], cores: set[int] | None = None, log: IO[str] | None = None
+) -> Server:
+    """Serves on a free port with `config` (TOML), on `cores` alone if they are given, and returns once it answers. Its
+    log goes to ours, or to `log`.
+    """
     file = folder / "faceattr.toml"
     file.write_text(config)
     process = subprocess.Popen(  # noqa: S603  # our own program
         [sys.executable, "-m", "faceattr_aio", "serve", "--port", "0", "--config", str(file)],
         stdout=subprocess.PIPE,
+        stderr=log,
         text=True,
         cwd=folder,
         env=environment(**more),

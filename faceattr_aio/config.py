@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    PrivateAttr,
+    SecretStr,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from faceattr_aio.pipeline import Declaration, PipelineSettings, resolve
@@ -17,17 +27,44 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "faces": {"factory": "faceattr_aio.faces:FaceAttributes", "path": "/analyze"},
 }
 """The pipelines whose entry may leave out `factory` and `path`."""
+HIDDEN = "auth.keys"
+"""The setting whose value is never shown."""
 
 Natural = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Folder = Path | None
 MIB = 1 << 20
+SHORTEST_KEY = 16
 
 
 def _words(value: object) -> object:
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
+def _words_if_any(value: object) -> object:
+    """Fails closed: who sets a variable to nothing has lost the keys, rather than wants none."""
+    words = _words(value)
+    if isinstance(value, str) and not words:
+        raise ValueError("there is no key in it; leave it out where no keys are wanted")
+    return words
+
+
+def sane_key(key: str) -> str:
+    """An API key that nobody guesses and any header can carry. Raises ValueError, without the key."""
+    if len(key) < SHORTEST_KEY or not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError(f"an API key is at least {SHORTEST_KEY} letters, digits or signs of ASCII, without spaces")
+    return key
+
+
+def _sane_secret(secret: SecretStr) -> SecretStr:
+    sane_key(secret.get_secret_value())
+    return secret
+
+
+ApiKeys = Annotated[
+    tuple[Annotated[SecretStr, AfterValidator(_sane_secret)], ...], NoDecode, BeforeValidator(_words_if_any)
+]
+Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_words)]
 Formats = Annotated[tuple[Literal["jpeg", "png", "webp"], ...], NoDecode, BeforeValidator(_words), Field(min_length=1)]
 
 
@@ -92,6 +129,22 @@ class Models(Section):
     dir: Folder = None
 
 
+class Auth(Section):
+    keys: ApiKeys = ()
+    keys_file: Path | None = None
+
+    @property
+    def required(self) -> bool:
+        """Whether a request has to show a key."""
+        return bool(self.keys) or self.keys_file is not None
+
+
+class Clients(Section):
+    fair: bool = False
+    requests_per_minute: Natural | None = None
+    trusted_proxies: Networks = ()
+
+
 def _declaration(name: str) -> Declaration:
     found = resolve(name)
     if not isinstance(found, Declaration):
@@ -130,13 +183,21 @@ class PipelineEntry(BaseModel):
 class Config(BaseSettings):
     """All settings. Made in code it takes what it is given; `sources.load_config` reads file and environment too."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=DELIMITER, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # it may be an API key
+    )
 
     server: Server = Server()
     inference: Inference = Inference()
     upload: Upload = Upload()
     image: Image = Image()
     models: Models = Models()
+    auth: Auth = Auth()
+    clients: Clients = Clients()
     pipelines: dict[str, PipelineEntry] = Field(default_factory=dict)
 
     @model_validator(mode="before")

@@ -39,6 +39,14 @@ class FaceattrError(Exception):
         return cls(detail, log=f"{type(cause).__name__}: {cause}")
 
 
+class NotNow(FaceattrError):
+    """The same request may succeed in `retry_after_s` (seconds)."""
+
+    def __init__(self, detail: str = "", *, log: str = "", retry_after_s: float = 1.0, **members: object) -> None:
+        super().__init__(detail, log=log, **members)
+        self.retry_after_s = retry_after_s
+
+
 class InternalError(FaceattrError):
     """A fault of ours, a killed worker included; never retried, because the picture may be what killed it."""
 
@@ -63,6 +71,11 @@ class TooManyParts(FaceattrError):
 
 class BatchTooLarge(FaceattrError):
     status, kind, title = 400, "batch-too-large", "Too many pictures in one request"
+
+
+class Unauthorized(FaceattrError):
+    status, kind, title = 401, "unauthorized", "An API key is needed"
+    sentence = "Send an API key that is valid here, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
 
 
 class NotAcceptable(FaceattrError):
@@ -97,15 +110,15 @@ class TooComplex(FaceattrError):
     status, kind, title = 422, "too-complex", "The picture takes too long to decode"
 
 
-class Unavailable(FaceattrError):
-    """Not now: `retry_after_s` (seconds) says when to come back."""
+class RateLimited(NotNow):
+    """One client has had its share; the others are served."""
 
+    status, kind, title = 429, "rate-limited", "More than one client's share"
+
+
+class Unavailable(NotNow):
     status, kind, title = 503, "unavailable", "Not available at the moment"
     sentence = "No picture can be worked on at the moment; /readyz tells when that is over."
-
-    def __init__(self, detail: str = "", *, log: str = "", retry_after_s: float = 1.0, **members: object) -> None:
-        super().__init__(detail, log=log, **members)
-        self.retry_after_s = retry_after_s
 
 
 class Overloaded(Unavailable):

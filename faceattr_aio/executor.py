@@ -88,14 +88,14 @@ class Executor:
         self,
         name: str,
         tasks: Sequence[Task],
-        files: ExitStack | None = None,
+        held: ExitStack | None = None,
         wanted: Callable[[], bool] = lambda: True,
         deadline: float = math.inf,
     ) -> list[Outcome]:
         """The pictures of one request that was let in, in their order; one that fails does not keep the others from
         their answer.
 
-        `files` is emptied when the work takes over what it holds. While the job waits, `wanted` tells from another
+        `held` is emptied when the work takes over what is in it. While the job waits, `wanted` tells from another
         thread whether anybody still does; what has not begun by the `deadline` is not begun any more.
 
         Raises Overloaded, Draining, DeadlineOutOfReach, DeadlineExceeded or ClientGone.
@@ -109,7 +109,7 @@ class Executor:
             return [error for error in checked if isinstance(error, FaceattrError)]
         owned = ExitStack()
         owned.callback(self.limiter.acquire(deadline - time.monotonic()))
-        owned.enter_context((files or ExitStack()).pop_all())
+        owned.enter_context((held or ExitStack()).pop_all())
         timeout_s = self._config.inference.timeout_s
         job = Job(self.pool, name, checked, timeout_s, wanted, owned, self.limiter.observe, deadline)
         return await self._submit(job)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from aiohttp import HttpVersion11, hdrs, web
 
 from faceattr_aio.body import read
+from faceattr_aio.clients import Clients
 from faceattr_aio.errors import FaceattrError, NotAcceptable, UnknownExpectation, UnsupportedMedia
 from faceattr_aio.executor import Executor
+from faceattr_aio.fairness import Fairness
 from faceattr_aio.jobs import Outcome
 from faceattr_aio.negotiation import choose_media_type, read_options, read_wait
 from faceattr_aio.pipeline import JSON, Declaration, Options, Reply, Task
@@ -25,8 +27,9 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a request asks for: the form, the pipeline's options, since when and by when, on the monotonic clock."""
+    """Who asks for what: the form, the pipeline's options, since when and by when, on the monotonic clock."""
 
+    client: str
     media_type: str
     options: Options
     since: float
@@ -41,6 +44,8 @@ class Endpoint:
     declaration: Declaration
     executor: Executor
     uploads: Uploads
+    clients: Clients
+    fairness: Fairness
     deadline_s: float = math.inf
     active: int = 0
 
@@ -55,14 +60,16 @@ class Endpoint:
     async def _answer(self, request: web.Request) -> web.Response:
         """The order of work of every request."""
         wanted = self._let_in(request)
-        with ExitStack() as files:
-            pictures = await self.uploads.receive(
-                read(request.content), _header(request, hdrs.CONTENT_TYPE), files, wanted.deadline
-            )
+        with ExitStack() as held:
+            with self.fairness.upload(wanted.client):
+                pictures = await self.uploads.receive(
+                    read(request.content), _header(request, hdrs.CONTENT_TYPE), held, wanted.deadline
+                )
             upload_ms = (time.monotonic() - wanted.since) * 1e3
             tasks = [_task(picture, wanted, len(pictures)) for picture in pictures]
+            held.callback(self.fairness.acquire(wanted.client))
             outcomes = await self.executor.run_all(
-                self.name, tasks, files, lambda: request.transport is not None, wanted.deadline
+                self.name, tasks, held, lambda: request.transport is not None, wanted.deadline
             )
         return _respond(request, outcomes, wanted.media_type, {"upload": upload_ms})
 
@@ -84,6 +91,8 @@ class Endpoint:
     def _let_in(self, request: web.Request) -> Wanted:
         """What is wanted, if that can be had: all that is told by the headers alone. Raises FaceattrError."""
         since = time.monotonic()
+        client = self.clients.identify(request)
+        self.fairness.check(client)
         deadline = since + read_wait(_header(request, _PREFER), self.deadline_s)
         self.executor.check(deadline)
         self.uploads.check(request.content_length)
@@ -96,7 +105,7 @@ class Endpoint:
             )
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
             raise UnsupportedMedia("A body with a Content-Encoding is not accepted; send it as it is.")
-        return Wanted(media_type, options, since, deadline)
+        return Wanted(client, media_type, options, since, deadline)
 
 
 def _header(request: web.Request, name: str) -> str:

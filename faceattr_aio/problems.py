@@ -12,7 +12,15 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 
 from faceattr_aio.body import Lingering
-from faceattr_aio.errors import ClientGone, FaceattrError, InternalError, StorageUnavailable, Unavailable
+from faceattr_aio.errors import (
+    ClientGone,
+    FaceattrError,
+    InternalError,
+    NotNow,
+    StorageUnavailable,
+    Unauthorized,
+    Unavailable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +82,10 @@ def problem_response(request: web.Request, error: FaceattrError) -> web.Response
         level = _LEVELS.get(type(error), logging.DEBUG)
         log.log(level, "request %s: %s: %s", identity, error.kind, error.log)
     response = ProblemResponse(request, problem(error, identity), error.status)
-    if isinstance(error, Unavailable):
+    if isinstance(error, NotNow):
         response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, Unauthorized):
+        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
     return response
 
 

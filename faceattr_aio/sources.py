@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError, TomlConfigSettingsSource
 
-from faceattr_aio.config import DELIMITER, PREFIX, Config
+from faceattr_aio.config import DELIMITER, HIDDEN, PREFIX, Config
 from faceattr_aio.errors import StartError
 
 DEFAULT = "default"
@@ -57,9 +57,14 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 def origin_of(key: str, origins: Origins) -> str:
     """Where a key, or something in a section, came from."""
     for known, origin in origins.items():
-        if f"{known}.".startswith(f"{key}.") or f"{key}.".startswith(f"{known}."):
+        if _overlap(known, key):
             return origin
     return DEFAULT
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one of the keys is the other, or something in it."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _choose_file(file: Path | None) -> Path | None:
@@ -97,7 +102,9 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sentences(error: ValidationError, origins: Origins, prefix: tuple[str | int, ...] = ()) -> Iterator[str]:
-    """One sentence for each wrong key: the key, its value, where it came from, what is allowed."""
+    """One sentence for each wrong key: the key, its value, where it came from, what is allowed. A value stays unsaid
+    where it is a secret, or may be one under a misspelt key.
+    """
     for wrong in error.errors():
         path = prefix + wrong["loc"]
         cause = wrong.get("ctx", {}).get("error")
@@ -107,6 +114,8 @@ def _sentences(error: ValidationError, origins: Origins, prefix: tuple[str | int
         key = ".".join(str(part) for part in path)
         origin = origin_of(key, origins)
         place = "" if origin == DEFAULT else f", from {origin}"
-        said = "there is no such key" if wrong["type"] == "extra_forbidden" else wrong["msg"]
-        value = "" if isinstance(wrong["input"], dict) else f" = {wrong['input']!r}"
+        unknown = wrong["type"] == "extra_forbidden"
+        said = "there is no such key" if unknown else wrong["msg"]
+        unsaid = unknown or isinstance(wrong["input"], dict) or _overlap(key, HIDDEN)
+        value = "" if unsaid else f" = {wrong['input']!r}"
         yield f"{key}{value}{place}: {said}"

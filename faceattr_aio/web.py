@@ -9,10 +9,13 @@ from functools import partial
 from aiohttp import web
 
 from faceattr_aio.body import Lingering
+from faceattr_aio.clients import Clients
 from faceattr_aio.config import Config, Upload
 from faceattr_aio.executor import Executor
+from faceattr_aio.fairness import Fairness, Rate, Share
 from faceattr_aio.handlers import Endpoint
 from faceattr_aio.health import Health
+from faceattr_aio.keys import Keys
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.problems import LINGERING, problems
 from faceattr_aio.spool import Spool
@@ -46,7 +49,10 @@ def get_executor(request: web.Request) -> Executor:
 
 
 def make_app(config: Config | None = None) -> web.Application:
-    """The whole service as an app, to run or to mount: `app.add_subapp("/vision", make_app())`."""
+    """The whole service as an app, to run or to mount: `app.add_subapp("/vision", make_app())`.
+
+    Raises StartError when the file of API keys cannot be used.
+    """
     config = config or Config()
     app = web.Application(middlewares=[problems])
     app.cleanup_ctx.append(_spooling)  # ends after the executor, whose work may still need its file
@@ -54,9 +60,12 @@ def make_app(config: Config | None = None) -> web.Application:
     app[UPLOADS] = uploads = _uploads(config.upload, executor)
     app[LINGERING] = Lingering(_LINGERING, config.upload.timeout_s, _LINGERING_BODIES * config.upload.max_bytes)
     app.on_shutdown.append(_stop_reading)
+    clients = Clients(Keys(config.auth), config.clients.trusted_proxies)
+    fairness = _fairness(config, executor.limiter, uploads.limiter)
     deadline_s = config.inference.deadline_s or math.inf
     app[ENDPOINTS] = [
-        Endpoint(name, one.declaration, executor, uploads, deadline_s) for name, one in config.pipelines.items()
+        Endpoint(name, one.declaration, executor, uploads, clients, fairness, deadline_s)
+        for name, one in config.pipelines.items()
     ]
     for endpoint in app[ENDPOINTS]:
         path = config.pipelines[endpoint.name].path
@@ -114,3 +123,13 @@ def _uploads(upload: Upload, executor: Executor) -> Uploads:
     )
     spool = Spool(upload.dir, upload.max_spool_bytes, executor.io)
     return Uploads(limits, spool, Limiter(upload.max_in_progress, upload.max_in_progress, "uploads"))
+
+
+def _fairness(config: Config, requests: Limiter, uploads: Limiter) -> Fairness:
+    """Half of the slots for one client, when there is to be fairness at all."""
+    fair, per_minute = config.clients.fair, config.clients.requests_per_minute
+    return Fairness(
+        Share(requests, math.ceil(requests.limit / 2) if fair else math.inf, "requests are being worked on"),
+        Share(uploads, math.ceil(uploads.limit / 2) if fair else math.inf, "uploads are under way"),
+        Rate(per_minute) if per_minute else None,
+    )

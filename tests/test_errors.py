@@ -3,7 +3,7 @@ import pickle
 import pytest
 
 from faceattr_aio import errors
-from faceattr_aio.errors import DeadlineExceeded, FaceattrError, Overloaded
+from faceattr_aio.errors import DeadlineExceeded, FaceattrError, NotNow, Overloaded, RateLimited
 
 
 def all_failures() -> list[type[FaceattrError]]:
@@ -11,7 +11,7 @@ def all_failures() -> list[type[FaceattrError]]:
 
 
 def test_every_failure_has_a_kind_of_its_own() -> None:
-    kinds = [failure.kind for failure in all_failures() if failure is not FaceattrError]
+    kinds = [failure.kind for failure in all_failures() if failure not in {FaceattrError, NotNow}]
     assert len(kinds) == len(set(kinds))
 
 
@@ -23,8 +23,9 @@ def test_a_failure_survives_the_way_from_a_worker(failure: type[FaceattrError]) 
     assert (came.detail, came.log, came.members, str(came)) == ("what happened", "why", {"limit": 4}, "what happened")
 
 
-def test_the_time_to_come_back_survives_too() -> None:
-    assert pickle.loads(pickle.dumps(Overloaded("full", retry_after_s=3.5))).retry_after_s == 3.5
+@pytest.mark.parametrize("failure", [Overloaded, RateLimited])
+def test_the_time_to_come_back_survives_too(failure: type[NotNow]) -> None:
+    assert pickle.loads(pickle.dumps(failure("full", retry_after_s=3.5))).retry_after_s == 3.5
 
 
 def test_a_cause_goes_to_the_log_and_not_to_the_client() -> None:

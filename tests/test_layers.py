@@ -18,7 +18,9 @@ LAYERS = (
         "config",
         "download",
         "executor",
+        "fairness",
         "jobs",
+        "keys",
         "limiter",
         "model_store",
         "multipart",
@@ -28,7 +30,7 @@ LAYERS = (
         "upload",
         "workers",
     },
-    {"body", "handlers", "health", "negotiation", "problems", "web"},
+    {"body", "clients", "handlers", "health", "negotiation", "problems", "web"},
     {"__init__"},
     {"__main__", "cli"},
 )
@@ -38,7 +40,7 @@ SEALED = {"imaging", "faces"}
 """Reached by dotted name in a worker only: nothing above imports them."""
 
 OUTSIDE = {
-    "aiohttp": {"body", "handlers", "health", "negotiation", "problems", "web", "cli"},
+    "aiohttp": {"body", "clients", "handlers", "health", "negotiation", "problems", "web", "cli"},
     "cv2": SEALED,
     "numpy": SEALED,
 }

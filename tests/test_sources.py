@@ -57,14 +57,14 @@ def test_keys_of_a_pipeline_come_from_the_environment_too(monkeypatch: pytest.Mo
     ("text", "said"),
     [
         ("[server]\nport = 70000", "server.port = 70000, from FILE: Input should be less than or equal to 65535"),
-        ("[server]\nprot = 1", "server.prot = 1, from FILE: there is no such key"),
+        ("[server]\nprot = 1", "server.prot, from FILE: there is no such key"),
         ("[sevrer]\nport = 1", "sevrer, from FILE: there is no such key"),
         (
             "[inference]\npool = 'fork'",
             "inference.pool = 'fork', from FILE: Input should be 'auto', 'process' or 'thread'",
         ),
         ("[pipelines.faces]\ndetector = 'x'", "pipelines.faces.detector = 'x', from FILE: Input should be 'blazeface'"),
-        ("[pipelines.faces]\ncolour = 1", "pipelines.faces.colour = 1, from FILE: there is no such key"),
+        ("[pipelines.faces]\ncolour = 1", "pipelines.faces.colour, from FILE: there is no such key"),
         ("[pipelines.faces]\nclassifier = 'caffe'", "needs age_weights, age_prototxt"),
         ("[pipelines.a]\nfactory = 'no.such:Thing'\npath = '/a'", "'no.such:Thing' cannot be imported"),
         ("[server", "cannot be read"),
@@ -99,7 +99,7 @@ def test_the_origin_of_what_went_over_another_value_is_named(tmp_path: Path, mon
 
 def test_a_misspelt_key_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEATTR_SERVER__PROT", "1")
-    with pytest.raises(StartError, match=r"server\.prot = '1', from environment: there is no such key"):
+    with pytest.raises(StartError, match=r"server\.prot, from environment: there is no such key"):
         load_config()
 
 
@@ -107,6 +107,63 @@ def test_a_section_that_is_no_table_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("FACEATTR_PIPELINES", "3")
     with pytest.raises(StartError, match="pipelines = 3, from environment"):
         load_config()
+
+
+def test_networks_and_keys_come_from_the_environment_as_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEATTR_CLIENTS__TRUSTED_PROXIES", "10.0.0.0/8, ::1")
+    monkeypatch.setenv("FACEATTR_AUTH__KEYS", "one-key-of-sixteen,another-of-sixteen")
+    config, origins = load_config()
+    assert [str(network) for network in config.clients.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
+    assert [key.get_secret_value() for key in config.auth.keys] == ["one-key-of-sixteen", "another-of-sixteen"]
+    assert origins["auth.keys"] == "environment"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[auth]\nkeys = ['hush-hush']", "auth.keys.0, from FILE: Value error, an API key is at least 16 letters"),
+        ("[auth]\nkeys = ['one-key-of-sixteen', 'hush hush hush hush']", "auth.keys.1, from FILE: Value error, an API"),
+        ("[auth]\nkeys = [['hush-hush-hush-hush']]", "auth.keys.0, from FILE: Input should be a valid string"),
+        ("[auth]\nkeys = ''", "auth.keys, from FILE: Value error, there is no key in it"),
+        ("[auth]\nkey = 'hush-hush-hush-hush'", "auth.key, from FILE: there is no such key"),
+        ("auth = 'hush-hush-hush-hush'", "auth, from FILE: Input should be a valid dictionary"),
+        ("keys = ['hush-hush-hush-hush']", "keys, from FILE: there is no such key"),
+        ("[clients]\nkeys = ['hush-hush-hush-hush']", "clients.keys, from FILE: there is no such key"),
+        ("[auth]\nkeys = ['hush-hush-hush-hush'", "cannot be read"),
+        (
+            "[clients]\ntrusted_proxies = ['10.0.0.1/8']",
+            "clients.trusted_proxies.0 = '10.0.0.1/8', from FILE: value",
+        ),
+        ("[clients]\nrequests_per_minute = 0", "clients.requests_per_minute = 0, from FILE: Input should be greater"),
+    ],
+)
+def test_what_is_wrong_with_a_key_is_said_without_it(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(text)
+    with pytest.raises(StartError) as refused:
+        load_config(None, file)
+    assert said.replace("FILE", str(file)) in str(refused.value)
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FACEATTR_AUTH", "hush-hush-hush-hush"),
+        ("FACEATTR_AUTH", '"hush-hush-hush-hush"'),
+        ("FACEATTR_AUTH", '{"keys": "hush-hush'),
+        ("FACEATTR_AUTH__KEY", "hush-hush-hush-hush"),
+        ("FACEATTR_AUTH__KEYS", "hush-hush"),
+        ("FACEATTR_AUTH__KEYS", ""),
+        ("FACEATTR_AUTH__KEYS__0", "hush-hush-hush-hush"),
+        ("FACEATTR_AUHT__KEYS", "hush-hush-hush-hush"),
+    ],
+)
+def test_nor_is_a_key_of_the_environment_told(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StartError) as refused:
+        load_config()
+    assert "hush" not in str(refused.value)
 
 
 def test_a_flag_out_of_range_is_refused() -> None:

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import socket
+from ipaddress import ip_address
 
 import uvloop
 from aiohttp import web
@@ -36,6 +37,7 @@ def run(parsed: argparse.Namespace) -> int:
     _bound_pixels(config)
     _allow_descriptors()
     with _listen(config.server.host, config.server.port) as listener:
+        _warn_if_open(listener.getsockname()[0], config)
         uvloop.run(_serve(config.with_auto_pool("process"), listener))
     return 0
 
@@ -50,6 +52,15 @@ def _allow_descriptors() -> None:
     """As many as the system lets us have: the usual 1024 are soon taken by idle connections."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _warn_if_open(address: str, config: Config) -> None:
+    if not config.auth.required and not ip_address(address).is_loopback:
+        log.warning(
+            "everybody who can reach %s may use this server: set auth.keys or auth.keys_file, or let it listen on "
+            "127.0.0.1",
+            address,
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:

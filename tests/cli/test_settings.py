@@ -28,6 +28,18 @@ def test_what_is_shown_is_a_configuration_file(tmp_path: Path, capsys: pytest.Ca
     assert cli.main(["config", "show", "--config", str(tmp_path / "shown.toml")]) == 0
 
 
+def test_a_key_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.toml").write_text("[auth]\nkeys = ['hush-hush-hush-hush']\n")
+    assert cli.main(["config", "show", "--config", str(tmp_path / "mine.toml")]) == 0
+    monkeypatch.setenv("FACEATTR_AUTH__KEYS", "hush-hush-hush-hush,hush-hush-hush-2nd")
+    assert cli.main(["config", "show", "--config", str(tmp_path / "mine.toml")]) == 0
+    shown = capsys.readouterr()
+    assert 'keys = ["**********", "**********"]  # environment\n' in shown.out
+    assert "hush" not in shown.out + shown.err
+
+
 def test_wrong_settings_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "wrong.toml").write_text("[server]\nport = -1\n")
     assert cli.main(["config", "show", "--config", str(tmp_path / "wrong.toml")]) == 2

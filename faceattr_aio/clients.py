@@ -1,0 +1,86 @@
+"""Who asks: the API key that a request shows, or else the address it comes from.
+Knows nothing of what a client may have.
+"""
+
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from aiohttp import hdrs, web
+
+from faceattr_aio.errors import Unauthorized
+from faceattr_aio.keys import Keys
+
+API_KEY = "X-API-Key"
+_LOCAL = "local"
+"""All who come without an address, as over a unix socket."""
+_HOPS = 32
+"""Most addresses of X-Forwarded-For that are looked at, from the right."""
+_IPV6_CUSTOMER = 64
+"""Bits that one customer is given; the rest of an address is the customer's own choice."""
+
+Address = IPv4Address | IPv6Address
+
+
+class Clients:
+    """Tells clients apart. `trusted_proxies` are believed when they say whom they ask for."""
+
+    def __init__(self, keys: Keys, trusted_proxies: Sequence[IPv4Network | IPv6Network] = ()) -> None:
+        self._keys = keys
+        self._trusted_proxies = trusted_proxies
+
+    def identify(self, request: web.BaseRequest) -> str:
+        """A name for the client, the same for all its requests. Raises Unauthorized when keys are asked for and none
+        fits.
+        """
+        return self._by_key(request) if self._keys.required else _name(self._address(request))
+
+    def _by_key(self, request: web.BaseRequest) -> str:
+        shown = (_bearer(request.headers.get(hdrs.AUTHORIZATION, "")), request.headers.get(API_KEY, ""))
+        names = [name for name in map(self._keys.name_of, shown) if name]
+        if not names:
+            raise Unauthorized
+        return names[0]
+
+    def _address(self, request: web.BaseRequest) -> Address | None:
+        """The peer's; or what the nearest proxies say, up to the first that is not trusted or makes no sense."""
+        nearest = _parsed(request.remote or "")
+        told = _forwarded(request)
+        while nearest and self._is_trusted(nearest) and (before := next(told, None)):
+            nearest = before
+        return nearest
+
+    def _is_trusted(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted_proxies)
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, key = authorization.partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def _forwarded(request: web.BaseRequest) -> Iterator[Address | None]:
+    """The addresses that proxies have seen, the nearest proxy's first; None for what is no address."""
+    told = ",".join(request.headers.getall(hdrs.X_FORWARDED_FOR, []))
+    yield from map(_parsed, reversed(told.rsplit(",", _HOPS)))
+
+
+def _parsed(text: str) -> Address | None:
+    """Some proxies add a port: 192.0.2.1:80, [2001:db8::1]:80."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+
+
+def _name(address: Address | None) -> str:
+    if address is None:
+        return _LOCAL
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((int(address), _IPV6_CUSTOMER), strict=False))
+    return str(address)

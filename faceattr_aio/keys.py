@@ -1,0 +1,56 @@
+"""The API keys that are let in: read once, kept and compared as digests, named without being told.
+Knows no HTTP and not what a key allows.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from pathlib import Path
+
+from faceattr_aio.config import Auth, sane_key
+from faceattr_aio.errors import StartError
+
+
+class Keys:
+    """The keys of the settings and of the file that they name. Raises StartError when that file cannot be used."""
+
+    def __init__(self, auth: Auth) -> None:
+        given = [secret.get_secret_value() for secret in auth.keys]
+        if auth.keys_file:
+            given += _read(auth.keys_file)
+        self.required = auth.required
+        """Whether a request has to show a key."""
+        self._digests = frozenset(_digest(key) for key in given)
+
+    def name_of(self, shown: str) -> str | None:
+        """A name for the client that shows this key, always the same; None when the key is not one of ours."""
+        asked = _digest(shown)
+        fitting = [one for one in self._digests if hmac.compare_digest(one, asked)]  # all, so that time tells nothing
+        return f"key {fitting[0].hex()[:16]}" if fitting else None
+
+
+def _digest(key: str) -> bytes:
+    """All of one length, whatever is in the key."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise StartError(f"The file of API keys {path} cannot be read: {why}.") from error
+    keys = list(_keys(path, lines))
+    if not keys:
+        raise StartError(f"The file of API keys {path} has no key: write one a line, or leave auth.keys_file out.")
+    return keys
+
+
+def _keys(path: Path, lines: list[str]) -> Iterator[str]:
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if not line or line.startswith("#"):
+            continue
+        try:
+            yield sane_key(line)
+        except ValueError as error:
+            raise StartError(f"Line {number} of {path} is no API key: {error}.") from error
