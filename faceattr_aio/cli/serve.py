@@ -12,6 +12,7 @@ import uvloop
 from aiohttp import web
 
 from faceattr_aio.cli import flags
+from faceattr_aio.cli.decoder import bound_pixels
 from faceattr_aio.config import Config
 from faceattr_aio.errors import StartError
 from faceattr_aio.sources import load_config
@@ -32,16 +33,10 @@ def run(parsed: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT. Raises StartError."""
     config, _ = load_config(flags(parsed), parsed.config)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    _bound_pixels(config)
+    bound_pixels(config)
     with _listen(config.server.host, config.server.port) as listener:
         uvloop.run(_serve(config.with_auto_pool("process"), listener))
     return 0
-
-
-def _bound_pixels(config: Config) -> None:
-    """The decoder's own bounds, behind ours; the vision library reads them as it is imported, in the workers."""
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(config.image.max_pixels))
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 
 def _listen(host: str, port: int) -> socket.socket:
