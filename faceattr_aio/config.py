@@ -28,7 +28,8 @@ def _words(value: object) -> object:
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
-Formats = Annotated[tuple[Literal["jpeg", "png", "webp"], ...], NoDecode, BeforeValidator(_words), Field(min_length=1)]
+Format = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
+Formats = Annotated[tuple[Format, ...], NoDecode, BeforeValidator(_words), Field(min_length=1)]
 
 
 class Section(BaseModel):
