@@ -65,7 +65,8 @@ ApiKeys = Annotated[
     tuple[Annotated[SecretStr, AfterValidator(_sane_secret)], ...], NoDecode, BeforeValidator(_words_if_any)
 ]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_words)]
-Formats = Annotated[tuple[Literal["jpeg", "png", "webp"], ...], NoDecode, BeforeValidator(_words), Field(min_length=1)]
+Format = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
+Formats = Annotated[tuple[Format, ...], NoDecode, BeforeValidator(_words), Field(min_length=1)]
 
 
 class Section(BaseModel):

@@ -5,14 +5,23 @@ both are given back when the worker is done with them, not when the caller stops
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 
 from faceattr_aio.config import Config
-from faceattr_aio.errors import DeadlineExceeded, Draining, FaceattrError, InternalError, NoImage, Unavailable
+from faceattr_aio.errors import (
+    DeadlineExceeded,
+    Draining,
+    FaceattrError,
+    InternalError,
+    NoImage,
+    StartError,
+    Unavailable,
+)
+from faceattr_aio.headers import BLIND
 from faceattr_aio.jobs import Job, JobThreads, Outcome
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.model_store import ModelStore
@@ -37,6 +46,7 @@ class Executor:
     """
 
     def __init__(self, config: Config) -> None:
+        """Raises StartError when settings do not go together."""
         workers, image = config.inference.worker_count, config.image
         self.limiter = Limiter(config.inference.limit_count, workers)
         self.declarations: Mapping[str, Declaration] = {name: one.declaration for name, one in config.pipelines.items()}
@@ -143,6 +153,7 @@ class Executor:
 
     def _starter(self) -> Callable[[], Lendable]:
         if self._config.inference.pool != "process":
+            _refuse_blind(self._config.image.formats)
             return thread_starter(self._plans)
         modules = sorted({one.load.partition(":")[0] for one in self.declarations.values()})
         memory = _BASE_MEMORY + _BYTES_PER_PIXEL * self._config.image.max_pixels
@@ -157,6 +168,12 @@ class Executor:
         files = {model: self._store.verify(model) for model in entry.declaration.models(entry.settings)}
         own_process = self._config.inference.pool == "process"
         return Plan(entry.declaration.load, entry.settings, files, self._config.image.working_side, own_process)
+
+
+def _refuse_blind(formats: Iterable[str]) -> None:
+    """Raises StartError when a header could hide a picture that fills the memory of the whole program."""
+    for name in BLIND.intersection(formats):
+        raise StartError(f"The type {name} needs workers of bounded memory: set inference.pool to 'process'.")
 
 
 def _is_ours(outcome: Outcome) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceattr_aio.errors import TooManyPixels, UnreadableImage
-from faceattr_aio.probe import sniff
+from faceattr_aio.headers import jpeg, sniff
 
 Pixels = npt.NDArray[np.uint8]
 """Height x width x 3, in the order blue, green, red."""
@@ -19,6 +19,10 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating[Any]]
 
 _SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+
+
+_READ_AHEAD = np.zeros(8, np.uint8)
+"""As many bytes as libjpeg reads ahead of what it decodes."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,17 @@ def read(path: Path, longest_side: int) -> Picture:
     data = np.fromfile(path, np.uint8)
     pixels = decode(data)
     height, width = pixels.shape[:2]
-    return Picture(shrink(pixels, longest_side), width, height, sniff(data[:16].tobytes()) or "")
+    return Picture(shrink(pixels, longest_side), width, height, sniff(data.data) or "")
 
 
 def decode(data: npt.NDArray[np.uint8]) -> Pixels:
     """The pixels of an encoded picture: 8 bits, three channels, rotated as its EXIF says.
 
     `imdecode` refuses a JPEG that lacks its last two bytes; `imread` would take one cut to a tenth.
+    Raises what `read` does.
     """
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        pixels = cv2.imdecode(_strict(data), cv2.IMREAD_COLOR)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise TooManyPixels.because(error, "The picture is larger than the memory set aside for one.") from error
@@ -61,6 +66,15 @@ def decode(data: npt.NDArray[np.uint8]) -> Pixels:
     if pixels is None:
         raise UnreadableImage("The picture is damaged or cut short and cannot be decoded.")
     return np.asarray(pixels, np.uint8)
+
+
+def _strict(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A JPEG in one scan ends with it: a decoder that still wants data fails. From an end marker that comes too early
+    it would learn that there is no more, and paint the rest grey.
+    """
+    view = data.data
+    end = jpeg.end_of_only_scan(view) if sniff(view) == "jpeg" else None
+    return data if end is None else np.concatenate([data[:end], _READ_AHEAD])
 
 
 def shrink(pixels: Pixels, longest_side: int) -> Pixels:

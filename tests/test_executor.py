@@ -18,6 +18,7 @@ from faceattr_aio.errors import (
     InternalError,
     NoImage,
     Overloaded,
+    StartError,
     UnreadableImage,
     UnsupportedMedia,
 )
@@ -50,6 +51,15 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
     yield start
     for executor in executors:
         await executor.close()
+
+
+def test_a_type_with_a_blind_header_needs_workers_of_bounded_memory() -> None:
+    """In threads a small file would be decoded in the memory of the whole program."""
+    image = {"image": {"formats": ["jpeg", "avif"]}}
+    for pool in ("thread", "auto"):
+        with pytest.raises(StartError, match=r"avif.*inference\.pool"):
+            Executor(Config.model_validate({"inference": {"pool": pool}, **image}))
+    Executor(Config.model_validate({"inference": {"pool": "process"}, **image}))
 
 
 async def idle(executor: Executor) -> None:

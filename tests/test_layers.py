@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "faceattr_aio"
 
 LAYERS = (
-    {"errors", "pipeline", "probe"},
+    {"errors", "headers", "pipeline", "probe"},
     {"imaging", "faces"},
     {"worker"},
     {

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from faceattr_aio.cli import FAILED, flags
+from faceattr_aio.cli.decoder import bound_pixels
 from faceattr_aio.config import Config
 from faceattr_aio.errors import FaceattrError, StartError, StorageUnavailable
 from faceattr_aio.executor import Executor
@@ -39,6 +40,7 @@ def run(parsed: argparse.Namespace) -> int:
     outputs = _outputs(parsed.files, parsed.annotate)
     if {file.resolve() for file in parsed.files} & {output.file.resolve() for output in outputs if output}:
         raise StartError("A picture would be drawn over itself; name another file for it.")
+    bound_pixels(config)
     outcomes = asyncio.run(_analyze_all(config, parsed.files, outputs))
     for file, outcome in zip(parsed.files, outcomes, strict=True):
         print(_json(file, outcome) if parsed.json else _text(file, outcome))

@@ -14,6 +14,7 @@ import uvloop
 from aiohttp import web
 
 from faceattr_aio.cli import flags
+from faceattr_aio.cli.decoder import bound_pixels
 from faceattr_aio.config import Config
 from faceattr_aio.errors import StartError
 from faceattr_aio.sources import load_config
@@ -34,18 +35,12 @@ def run(parsed: argparse.Namespace) -> int:
     config, _ = load_config(flags(parsed), parsed.config)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it warns of every malformed body
-    _bound_pixels(config)
+    bound_pixels(config)
     _allow_descriptors()
     with _listen(config.server.host, config.server.port) as listener:
         _warn_if_open(listener.getsockname()[0], config)
         uvloop.run(_serve(config.with_auto_pool("process"), listener))
     return 0
-
-
-def _bound_pixels(config: Config) -> None:
-    """The decoder's own bounds, behind ours; the vision library reads them as it is imported, in the workers."""
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(config.image.max_pixels))
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 
 def _allow_descriptors() -> None:

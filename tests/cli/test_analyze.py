@@ -11,6 +11,8 @@ from faceattr_aio.imaging import Pixels
 
 pytestmark = pytest.mark.pixels
 
+PIXELS = "OPENCV_IO_MAX_IMAGE_PIXELS"
+
 
 def analyze(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
     """Exit status, what was printed, and what was said beside it."""
@@ -27,6 +29,18 @@ def test_one_picture_gives_its_faces(png_file: Path, capsys: pytest.CaptureFixtu
     assert face.startswith("  female (")
     assert face.endswith(" at 173,68")
     assert err == ""
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command sets for its workers ends with the test."""
+    monkeypatch.setenv(PIXELS, "1")
+    monkeypatch.setenv("OPENCV_LOG_LEVEL", "ERROR")
+
+
+def test_the_bound_of_the_settings_is_that_of_the_decoder(png_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert analyze(capsys, png_file)[0] == 0
+    assert os.environ[PIXELS] == "50000000"
 
 
 def test_one_bad_file_does_not_stop_the_rest(

@@ -13,6 +13,7 @@ from faceattr_aio.faces.predict import FacePipeline
 from faceattr_aio.imaging import Pixels
 from faceattr_aio.pipeline import Clock
 from tests.faces.conftest import LoadFaces
+from tests.pictures import with_orientation
 
 pytestmark = pytest.mark.pixels
 
@@ -80,23 +81,6 @@ def test_a_picture_is_taken_as_it_is_shown(
     (face,) = predict(load_faces(), file)["faces"]
     assert overlap(face["box"], BOX) > 0.9
     assert face["gender"]["label"] == "female"
-
-
-def with_orientation(shown: Pixels, orientation: int) -> bytes:
-    """A JPEG that shows these pixels, stored turned and flipped as the EXIF orientation says."""
-    stored = {
-        1: lambda image: image,
-        2: lambda image: image[:, ::-1],
-        3: lambda image: image[::-1, ::-1],
-        4: lambda image: image[::-1],
-        5: lambda image: image.transpose(1, 0, 2),
-        6: lambda image: image.transpose(1, 0, 2)[::-1],
-        7: lambda image: image.transpose(1, 0, 2)[::-1, ::-1],
-        8: lambda image: image.transpose(1, 0, 2)[:, ::-1],
-    }[orientation](shown)
-    plain = cv2.imencode(".jpg", np.ascontiguousarray(stored), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + bytes([0, orientation, 0, 0]) + b"\0\0\0\0"
-    return plain[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + plain[2:]
 
 
 def test_no_face_is_an_empty_list(load_faces: LoadFaces, tmp_path: Path) -> None:
