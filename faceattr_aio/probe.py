@@ -1,4 +1,4 @@
-"""What a file is, from its first bytes and its header alone: type, size in pixels, scans of a JPEG. Refuses what would
+"""What a file is, from its first bytes and its headers alone: type, size in pixels, scans of a JPEG. Refuses what would
 cost too much before a decoder sees it. Decodes nothing and knows no vision library.
 """
 
@@ -6,6 +6,7 @@ import mmap
 import os
 import re
 import stat
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,12 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _SIGNATURE_BYTES = 16
 _MAX_SEGMENTS = 2000
 """Honest pictures have a few dozen, hundreds with a large colour profile or panorama data."""
+_PNG_START = b"\x00\x00\x00\x0dIHDR"
+_PNG_HEADER_END = 33
+_PNG_CHUNK = struct.Struct(">I4s")
+"""Length and kind; the data and its check sum follow."""
+_MAX_CHUNKS = 200_000
+"""Honest pictures have one for every 8 KiB, and a few more."""
 _WINDOW = 1 << 20
 """Bytes searched in one go: other threads come to their turn in between."""
 
@@ -97,9 +104,26 @@ def _refuse_costly(header: Header, bounds: Bounds) -> None:
 
 
 def _png(data: Bytes) -> Header:
-    if data[12:16] != b"IHDR":
+    """Walks the chunks, since a decoder may set aside all that a length announces before it misses the bytes."""
+    if data[8:16] != _PNG_START:
         raise ValueError("the first chunk is not IHDR")
+    for number, end in enumerate(_png_chunks(data)):
+        if number == _MAX_CHUNKS:
+            raise TooComplex(f"The picture has more than {_MAX_CHUNKS} chunks; save it again.")
+        if end > len(data):
+            raise UnreadableImage("The png file is damaged or cut short: a chunk of it is longer than what is left.")
     return Header("png", _number(data, 16, 4, "big"), _number(data, 20, 4, "big"))
+
+
+def _png_chunks(data: Bytes) -> Iterator[int]:
+    """Where the data of each chunk after the header ends, as its length says; up to the last chunk."""
+    position = _PNG_HEADER_END
+    while position + 8 <= len(data):
+        length, kind = _PNG_CHUNK.unpack_from(data, position)
+        if kind == b"IEND":
+            return
+        yield position + 8 + length
+        position += 12 + length
 
 
 def _webp(data: Bytes) -> Header:

@@ -150,6 +150,41 @@ def test_a_large_file_of_nothing_but_segments_is_too_complex_in_no_time(segment:
     assert time.monotonic() - started < 1
 
 
+def png_chunks(*chunks: bytes) -> bytes:
+    """A PNG header of 5 x 5 pixels and what follows it."""
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBBI", 13, b"IHDR", 5, 5, 8, 2, 0, 0, 0, 0) + b"".join(chunks)
+
+
+@pytest.mark.parametrize("length", [0x3B23AFED, 0x7FFFFFFF, 0xFFFFFFFF, 9])
+def test_a_chunk_that_announces_more_than_there_is_never_reaches_a_decoder_that_would_make_room_for_it(
+    length: int,
+) -> None:
+    cut = struct.pack(">I4s8s", length, b"IDAT", b"x" * 8)
+    with pytest.raises(UnreadableImage, match="a chunk of it is longer than what is left"):
+        read_header(png_chunks(cut), ALL)
+    with pytest.raises(UnreadableImage, match="longer"):
+        read_header(png_chunks(struct.pack(">I4sI", 0, b"tEXt", 0), cut), ALL)
+
+
+def test_a_header_chunk_of_another_length_is_unreadable() -> None:
+    with pytest.raises(UnreadableImage):
+        read_header(png_chunks().replace(b"\0\0\0\x0dIHDR", b"\xff\0\0\0IHDR"), ALL)
+
+
+def test_what_follows_the_last_chunk_of_a_png_does_not_count(png: bytes) -> None:
+    assert read_header(png + b"\xff" * 100, ALL) == Header("png", 512, 512)
+
+
+def test_a_png_of_very_many_chunks_is_too_complex_in_no_time(tmp_path: Path) -> None:
+    comment = struct.pack(">I4sI", 0, b"tEXt", 0)
+    assert read_header(png_chunks(comment * 100_000), ALL) == Header("png", 5, 5)
+    (tmp_path / "chunks.png").write_bytes(png_chunks(comment * 1_700_000))
+    started = time.monotonic()
+    with pytest.raises(TooComplex):
+        probe(tmp_path / "chunks.png", BOUNDS)
+    assert time.monotonic() - started < 5
+
+
 def test_a_marker_across_the_border_of_two_searches_is_seen() -> None:
     """Wherever the second scan begins, it counts."""
     first, second = jpeg_with_scans(1)[:-2], jpeg_with_scans(2)[len(jpeg_with_scans(1)) - 2 :]
