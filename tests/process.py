@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 60.0
@@ -65,13 +66,14 @@ def environment(**more: str) -> dict[str, str]:
     return ours | {"PYTHONPATH": str(ROOT)} | more
 
 
-def start_server(folder: Path, config: str, more: Mapping[str, str]) -> Server:
-    """Serves on a free port with `config` (TOML) and returns once it answers."""
+def start_server(folder: Path, config: str, more: Mapping[str, str], log: IO[str] | None = None) -> Server:
+    """Serves on a free port with `config` (TOML) and returns once it answers. Its log goes to `log`, or to ours."""
     file = folder / "faceattr.toml"
     file.write_text(config)
     process = subprocess.Popen(
         [sys.executable, "-m", "faceattr_aio", "serve", "--port", "0", "--config", str(file)],
         stdout=subprocess.PIPE,
+        stderr=log,
         text=True,
         cwd=folder,
         env=environment(**more),
