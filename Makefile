@@ -7,7 +7,7 @@ PIP    := -m pip install --quiet --disable-pip-version-check
 PARTS  := setup.cfg pyproject.toml
 PYTEST := -m pytest -p no:cacheprovider
 
-.PHONY: serve models test test-opencv4 test-opencv5 lint types format accuracy calibrate clean
+.PHONY: serve models test fuzz test-opencv4 test-opencv5 lint types format accuracy calibrate clean
 
 serve: models  ## Serve on http://127.0.0.1:5000; ARGS="--port 8000" and the like are passed on
 	exec $(BIN)/faceattr-aio serve $(ARGS)
@@ -18,6 +18,10 @@ models: $(VENV)/installed  ## Fetch the model files that the settings use
 test: $(VENV)/developing  ## All tests, on OpenCV 5; ARGS="-k upload" and the like are passed on
 	$(BIN)/faceattr-aio models pull
 	$(BIN)/python $(PYTEST) $(ARGS)
+
+fuzz: $(VENV)/developing  ## Damaged pictures and odd requests for the real server; FACEATTR_FUZZ_INPUTS says how many
+	$(BIN)/faceattr-aio models pull
+	FACEATTR_FUZZ_INPUTS=$${FACEATTR_FUZZ_INPUTS:-20000} $(BIN)/python $(PYTEST) tests/fuzz $(ARGS)
 
 test-opencv5: $(VENV)/developing  ## The tests that depend on pixels, on OpenCV 5
 	$(BIN)/faceattr-aio models pull
@@ -46,7 +50,7 @@ calibrate: $(VENV)/developing  ## FACES=folder with labels.csv; writes the const
 	$(BIN)/python -m bench.calibrate $(FACES)
 
 clean:
-	rm -rf $(VENV) $(VENV4) build dist *.egg-info .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV4) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
 
 $(VENV)/installed: $(PARTS)
 	$(PYTHON) -m venv $(VENV)

@@ -31,7 +31,7 @@ class Multipart:
         """Raises MalformedUpload when `content_type` has no usable boundary."""
         self._max_parts, self._max_batch = max_parts, max_batch
         self._parts = self._pictures = 0
-        self._in_picture = self._ended = False
+        self._in_picture = self._begun = self._ended = False
         self._header = (bytearray(), bytearray())
         self._disposition = self._encoding = b""
         self._pieces: list[Piece] = []
@@ -44,6 +44,9 @@ class Multipart:
 
     def feed(self, chunk: bytes) -> Iterator[Piece]:
         """The pieces in the next chunk. Raises MalformedUpload, TooManyParts or BatchTooLarge."""
+        if not self._begun:  # the parser would skip more than newlines, as far as they come in one chunk with them
+            chunk = chunk.lstrip(b"\r\n")
+            self._begun = bool(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError as error:

@@ -45,6 +45,14 @@ def test_what_follows_the_last_boundary_is_ignored() -> None:
     assert parse(body(part("image", b"x")) + b"epilogue" * 100) == [b"x"]
 
 
+@pytest.mark.parametrize("step", [1, 2, 1000])
+def test_newlines_before_the_first_boundary_are_skipped_and_nothing_else_however_the_body_is_cut(step: int) -> None:
+    whole = body(part("image", b"x"))
+    assert parse(b"\r\n\n\r" + whole, step) == [b"x"]
+    with pytest.raises(MalformedUpload):
+        parse(b"\r\na preamble\r\n" + whole, step)
+
+
 @pytest.mark.parametrize(
     "data",
     [

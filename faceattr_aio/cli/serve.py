@@ -12,6 +12,7 @@ from ipaddress import ip_address
 
 import uvloop
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from faceattr_aio.cli import flags
 from faceattr_aio.cli.decoder import bound_pixels
@@ -33,14 +34,25 @@ _BACKLOG = 1024
 def run(parsed: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT. Raises StartError."""
     config, _ = load_config(flags(parsed), parsed.config)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it warns of every malformed body
+    _set_up_log()
     bound_pixels(config)
     _allow_descriptors()
     with _listen(config.server.host, config.server.port) as listener:
         _warn_if_open(listener.getsockname()[0], config)
         uvloop.run(_serve(config.with_auto_pool("process"), listener))
     return 0
+
+
+def _set_up_log() -> None:
+    """To standard error. What is wrong with a client's request is the client's to know, and it is told."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("aiohttp.server").addFilter(_is_no_clients_fault)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
+
+def _is_no_clients_fault(record: logging.LogRecord) -> bool:
+    """False for a request that is no HTTP, which aiohttp logs as an error with its traceback."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _allow_descriptors() -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from faceattr_aio.errors import UnreadableImage, UnsupportedMedia
-from faceattr_aio.headers import avif, fixed, jpeg, tiff
+from faceattr_aio.headers import avif, fixed, jpeg, png, tiff
 from faceattr_aio.headers.header import Bytes, Header
 
 __all__ = ["BLIND", "Bytes", "Header", "read_header", "sniff"]
@@ -27,7 +27,7 @@ _SIGNATURES = {
 _SIGNATURE_BYTES = 16
 _READERS: Mapping[str, Callable[[Bytes], Header]] = {
     "jpeg": jpeg.read,
-    "png": fixed.png,
+    "png": png.read,
     "webp": fixed.webp,
     "gif": fixed.gif,
     "bmp": fixed.bmp,
@@ -45,7 +45,7 @@ def sniff(data: Bytes) -> str | None:
 def read_header(data: Bytes, formats: tuple[str, ...]) -> Header:
     """The header in `data`, when its type is one of `formats`.
 
-    Raises UnsupportedMedia, UnreadableImage, or TooComplex for a JPEG of too many segments.
+    Raises UnsupportedMedia, UnreadableImage, or TooComplex for a JPEG of too many segments or a PNG of too many chunks.
     """
     name = sniff(data)
     if name is None or name not in formats:

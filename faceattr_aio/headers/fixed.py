@@ -1,4 +1,4 @@
-"""The formats whose size stands at a fixed place: PNG, WebP, GIF and BMP. Of an animation it is the canvas, which no
+"""The formats whose size stands at a fixed place: WebP, GIF and BMP. Of an animation it is the canvas, which no
 frame of a file that can be decoded goes beyond.
 """
 
@@ -6,12 +6,6 @@ from faceattr_aio.headers.header import Bytes, Header, number
 
 _CORE_HEADER = 12
 """Bytes of the oldest BMP header, whose fields are shorter."""
-
-
-def png(data: Bytes) -> Header:
-    if data[12:16] != b"IHDR":
-        raise ValueError("the first chunk is not IHDR")
-    return Header("png", number(data, 16, 4, "big"), number(data, 20, 4, "big"))
 
 
 def webp(data: Bytes) -> Header:

@@ -14,7 +14,7 @@ from aiohttp import ClientSession, FormData
 
 from tests.conftest import StartServer
 from tests.gate import PATIENCE_S, Gate
-from tests.process import TRICK, Server, environment
+from tests.process import TRICK, Server, environment, start_server
 
 RAW = {"Content-Type": "image/png"}
 Answer = tuple[int, dict[str, str]]
@@ -180,6 +180,27 @@ async def test_a_killed_worker_costs_its_request_and_the_next_is_served(
     async with client.post(f"{server.url}/trick?do=die", data=png, headers=RAW) as response:
         assert response.status == 500
     assert (await post(client, server, png))[0] == 200
+
+
+async def test_what_is_wrong_with_a_request_is_told_to_the_client_and_what_is_wrong_with_us_to_the_log(
+    png: bytes, client: ClientSession, tmp_path: Path
+) -> None:
+    with (tmp_path / "log").open("w") as log:
+        server = start_server(tmp_path, TRICK, {}, log=log)
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+        writer.write(b"POST /trick HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        form = {"Content-Type": "multipart/form-data; boundary=x"}
+        async with client.post(f"{server.url}/trick", data=b"junk", headers=form) as response:
+            assert response.status == 400
+        async with client.post(f"{server.url}/trick?do=raise", data=png, headers=RAW) as response:
+            assert response.status == 500
+    finally:
+        server.kill()
+    said = (tmp_path / "log").read_text().splitlines()
+    assert [line.split()[2:4] for line in said if line[:2] == "20"] == [["ERROR", "faceattr_aio.problems"]]
 
 
 def _runs(pid: int) -> bool:

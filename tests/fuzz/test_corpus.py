@@ -1,0 +1,37 @@
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from faceattr_aio.headers import sniff
+from tests.fuzz.corpus import keep, mended, picture
+from tests.fuzz.seeds import seeds
+
+NUMBERS = range(200)
+
+
+def test_a_number_makes_the_same_input_each_time_and_numbers_make_different_ones() -> None:
+    made = [picture(number) for number in NUMBERS]
+    assert [picture(number) for number in reversed(NUMBERS)] == made[::-1]
+    assert len(set(made)) > 180
+
+
+def test_every_kind_of_picture_is_damaged_and_some_are_left_whole() -> None:
+    kinds = Counter(sniff(picture(number)[:16]) for number in NUMBERS)
+    assert min(kinds[kind] for kind in ("jpeg", "png", "webp", None)) > 3
+    assert 0 < len(set(seeds()) & {picture(number) for number in NUMBERS}) < 40
+
+
+def test_a_mended_png_gets_past_its_check_sums() -> None:
+    damaged = bytearray(next(data for data in seeds() if sniff(data) == "png"))
+    assert mended(damaged) == damaged
+    damaged[23] -= 1  # one row less
+    assert cv2.imdecode(np.frombuffer(damaged, np.uint8), cv2.IMREAD_COLOR) is None
+    assert cv2.imdecode(np.frombuffer(mended(damaged), np.uint8), cv2.IMREAD_COLOR) is not None
+
+
+def test_an_input_that_failed_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.fuzz.corpus.KEPT", tmp_path / "kept")
+    assert keep(7, b"x").read_bytes() == b"x"

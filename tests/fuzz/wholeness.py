@@ -1,0 +1,130 @@
+"""The real server under fuzzing, and whether it holds afterwards what it held before: processes, memory, descriptors,
+slots.
+"""
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import ClientSession
+
+from tests.process import PATIENCE_S, Server, start_server
+
+WORKERS, LIMIT = 2, 4
+ANSWER_S = 10.0
+"""`inference.timeout_s`: no answer may take longer."""
+_SERVER_GROWTH, _WORKER_GROWTH = 10 << 20, 50 << 20
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What each process holds, by its id, the server's first: bytes of memory, descriptors."""
+
+    memory: Mapping[int, int]
+    descriptors: Mapping[int, int]
+
+    def __str__(self) -> str:
+        server, *others = (f"{size / _MIB:.1f}" for size in self.memory.values())
+        return f"server {server} MiB, processes {' '.join(others)} MiB"
+
+
+class FuzzedServer:
+    """`faceattr-aio serve` in `folder`, with no more upload slots than slots for work, and room for no more on disk,
+    so that what is lost of them is missed.
+    """
+
+    def __init__(self, folder: Path, upload_s: float) -> None:
+        self.spool = folder / "spool"
+        self.spool.mkdir()
+        upload = f"[upload]\ndir = '{self.spool}'\nmax_in_progress = {LIMIT}\ntimeout_s = {upload_s}\n"
+        upload += f"max_bytes = {_MIB}\nmax_spool_bytes = {LIMIT * _MIB}\n"
+        inference = f"[inference]\nworkers = {WORKERS}\nlimit = {LIMIT}\ntimeout_s = {ANSWER_S}\n"
+        self._log = folder / "log"
+        with self._log.open("w") as log:
+            self.process: Server = start_server(folder, f"[server]\ndrain_s = 5\n{inference}{upload}", {}, log=log)
+        self.url = f"{self.process.url}/analyze"
+        self._unused = self.holdings()
+
+    def holdings(self) -> Holdings:
+        pids = [self.process.pid, *self.process.descendants()]
+        return Holdings({pid: _resident(pid) for pid in pids}, {pid: _descriptors(pid) for pid in pids})
+
+    async def settled(self) -> Holdings:
+        """What it holds once the connections to it are closed. Fails unless it has the processes and the descriptors
+        that it had before any connection.
+        """
+        await _until(lambda: self.holdings().descriptors == self._unused.descriptors)
+        holdings = self.holdings()
+        assert holdings.descriptors == self._unused.descriptors, "other processes, or descriptors left open"
+        return holdings
+
+    def faults(self) -> list[str]:
+        """What the log says that it must not say."""
+        telling = ("Traceback", " ERROR ")
+        return [line for line in self._log.read_text(errors="replace").splitlines() if any(map(line.count, telling))]
+
+    async def is_whole(self, before: Holdings, picture: bytes) -> Holdings:
+        """What it holds now. Fails unless that is what it held before, and every slot is free. Ends the server."""
+        after = await self.settled()
+        assert list(self.spool.iterdir()) == []
+        await self._fill_every_slot(picture)
+        await _until(lambda: not self._grown(before))
+        assert self._grown(before) == {}
+        self._is_idle()
+        return after
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    async def _fill_every_slot(self, picture: bytes) -> None:
+        """As many uploads as are allowed at once, and then as many pictures."""
+        go_on = asyncio.Event()
+        before = len(self.process.open_files())
+
+        async def halves() -> AsyncIterator[bytes]:
+            yield picture[:1000]
+            await go_on.wait()
+            yield picture[1000:]
+
+        async def upload(client: ClientSession) -> int:
+            async with client.post(self.url, data=halves(), headers={"Content-Type": "image/png"}) as response:
+                return response.status
+
+        async with ClientSession() as client:
+            uploads = [asyncio.create_task(upload(client)) for _ in range(LIMIT)]
+            await _until(lambda: len(self.process.open_files()) == before + LIMIT)
+            assert len(self.process.open_files()) == before + LIMIT, "not every upload slot is free"
+            go_on.set()
+            assert await asyncio.gather(*uploads) == [200] * LIMIT, "not every slot is free"
+
+    def _grown(self, before: Holdings) -> dict[int, int]:
+        """By how many bytes those processes have grown that hold too much."""
+        grown = {pid: size - before.memory[pid] for pid, size in self.holdings().memory.items()}
+        server = self.process.pid
+        return {
+            pid: size for pid, size in grown.items() if size > (_SERVER_GROWTH if pid == server else _WORKER_GROWTH)
+        }
+
+    def _is_idle(self) -> None:
+        """A server that thinks that a request is still in flight waits for it, and says so."""
+        assert self.process.stop() == 0
+        assert "given up" not in self._log.read_text(errors="replace"), "a slot was never given back"
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    """Returns once it holds, or never did; what is asked for may take a moment after the last answer."""
+    for _ in range(round(PATIENCE_S / 6 / 0.05)):
+        if condition():
+            return
+        await asyncio.sleep(0.05)
+
+
+def _resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def _descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
