@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiohttp import ClientSession
 
+from faceattr_aio.upload import CHUNK
 from tests.process import PATIENCE_S, Server, start_server
 
 WORKERS, LIMIT = 2, 4
@@ -85,9 +86,8 @@ class FuzzedServer:
         before = len(self.process.open_files())
 
         async def halves() -> AsyncIterator[bytes]:
-            yield picture[:1000]
+            yield picture + bytes(CHUNK)  # there is no file before so much has come
             await go_on.wait()
-            yield picture[1000:]
 
         async def upload(client: ClientSession) -> int:
             async with client.post(self.url, data=halves(), headers={"Content-Type": "image/png"}) as response:
