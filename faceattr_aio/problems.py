@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import re
-import uuid
+import secrets
 from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
@@ -42,8 +42,8 @@ Problem = dict[str, object]
 def request_id(request: web.Request) -> str:
     """The client's X-Request-ID when it is sane, else one of our own; the same for the whole request."""
     if _ID_KEY not in request:
-        sent = request.headers.get(REQUEST_ID, "")
-        request[_ID_KEY] = sent if _SANE_ID.fullmatch(sent) else uuid.uuid4().hex
+        sent = request.headers.get(REQUEST_ID)
+        request[_ID_KEY] = sent if sent and _SANE_ID.fullmatch(sent) else secrets.token_hex(16)
     return request[_ID_KEY]
 
 
@@ -54,12 +54,12 @@ class ProblemResponse(web.Response):
         headers = {REQUEST_ID: request_id(request)}
         super().__init__(text=json.dumps(document), status=status, content_type=PROBLEM, headers=headers)
         self._request = request
+        self._lingering = request.app[LINGERING]
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Closes the connection when the rest of the body is not to be waited for."""
         await super().write_eof(data)
-        lingering = self._request.config_dict[LINGERING]
-        if not await lingering.run_out(self._request):
+        if not await self._lingering.run_out(self._request):
             self._request.protocol.force_close()
 
 
