@@ -21,7 +21,7 @@ CHUNK = 1 << 18
 """Bytes in one write: 256 KiB are ten times faster than 8 KiB."""
 _MULTIPART = b"multipart/form-data"
 _GRACE_S, _SHORTEST_GRACE_S = 2.0, 0.2
-"""The minimum rate is asked for after this: the fewer uploads may still come, the sooner."""
+"""The minimum rate is asked for after this; when half of the room is taken, the sooner the less of it is left."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,9 @@ class Uploads:
         raise Draining
 
     def _grace_s(self) -> float:
-        """Who sends nothing takes the room of others the longer the less of it is left."""
-        return max(_SHORTEST_GRACE_S, _GRACE_S * (1 - self.limiter.in_flight / self.limiter.limit))
+        """How long somebody who sends nothing may hold the room that others could need."""
+        left = 1 - self.limiter.in_flight / self.limiter.limit
+        return max(_SHORTEST_GRACE_S, _GRACE_S * min(1, 2 * left))
 
     async def _store(self, chunks: AsyncIterator[bytes], pieces: Pieces, files: ExitStack) -> list[SpoolFile]:
         stored: list[_Writer] = []
