@@ -7,7 +7,7 @@ PIP    := -m pip install --quiet --disable-pip-version-check
 PARTS  := setup.cfg pyproject.toml
 PYTEST := -m pytest -p no:cacheprovider
 
-.PHONY: serve models test fuzz test-opencv4 test-opencv5 lint types format accuracy calibrate clean
+.PHONY: serve models test fuzz overload soak test-opencv4 test-opencv5 lint types format accuracy calibrate clean
 
 serve: models  ## Serve on http://127.0.0.1:5000; ARGS="--port 8000" and the like are passed on
 	exec $(BIN)/faceattr-aio serve $(ARGS)
@@ -22,6 +22,15 @@ test: $(VENV)/developing  ## All tests, on OpenCV 5; ARGS="-k upload" and the li
 fuzz: $(VENV)/developing  ## Damaged pictures and odd requests for the real server; FACEATTR_FUZZ_INPUTS says how many
 	$(BIN)/faceattr-aio models pull
 	FACEATTR_FUZZ_INPUTS=$${FACEATTR_FUZZ_INPUTS:-20000} $(BIN)/python $(PYTEST) tests/fuzz $(ARGS)
+
+overload: $(VENV)/developing  ## Goodput, waiting and refusals at 1, 2, 4 and 8 times what the server can do; then hostile clients
+	$(BIN)/faceattr-aio models pull
+	$(BIN)/python -m bench.overload $(ARGS)
+	$(BIN)/python -m bench.hostile
+
+soak: $(VENV)/developing  ## Ten minutes at one and a half times what the server can do, bad clients mixed in
+	$(BIN)/faceattr-aio models pull
+	$(BIN)/python -m bench.soak $(ARGS)
 
 test-opencv5: $(VENV)/developing  ## The tests that depend on pixels, on OpenCV 5
 	$(BIN)/faceattr-aio models pull

@@ -32,8 +32,11 @@ class Pool:
 
     @property
     def fault(self) -> str | None:
-        """Why no worker could be started in place of one that ended, as long as a seat is empty."""
-        return next(iter(tuple(self._faults.values())), None)
+        """Why a seat is empty and stays so, or that all are for the moment."""
+        if self._faults:
+            return next(iter(tuple(self._faults.values())), None)
+        nobody = self.started and not (self._idle or self._lent)
+        return "All workers have ended; new ones are being started." if nobody else None
 
     def check(self) -> None:
         """Raises Unavailable when no seat is taken and none can be."""

@@ -5,8 +5,10 @@ import contextlib
 import json
 import logging
 import os
+import random
 import re
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -396,6 +398,51 @@ async def test_a_client_that_leaves_while_queued_costs_no_work(
     assert await held == 200
     await until_in_flight(apps[0], 0)
     assert not gate.somebody_came()
+
+
+async def test_a_client_that_ends_its_side_after_the_request_gets_no_answer_and_costs_no_slot(
+    make: Make, apps: list[web.Application], png: bytes
+) -> None:
+    """So aiohttp has it: what a client has no more to say on, it is taken to have left."""
+    url = await make()
+    async with connect(url) as (reader, writer):
+        writer.write(head("Content-Type: image/png", f"Content-Length: {len(png)}") + png)
+        writer.write_eof()
+        assert await reader.read() == b""
+    await until_in_flight(apps[0], 0)
+
+
+async def test_http_1_0_is_answered_and_the_connection_closed(make: Make, png: bytes) -> None:
+    async with connect(await make()) as (reader, writer):
+        request = head("Content-Type: image/png", f"Content-Length: {len(png)}").replace(b"HTTP/1.1", b"HTTP/1.0")
+        writer.write(request + png)
+        assert (await reader.read()).startswith(b"HTTP/1.0 200")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "HEAD", "DELETE"])
+async def test_another_method_is_405_and_says_which_there_is(method: str, make: Make, client: ClientSession) -> None:
+    async with client.request(method, await make(), data=b"x" * 1000) as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+        assert response.content_type == "application/problem+json"
+
+
+async def test_after_each_of_fifty_bursts_with_hang_ups_the_count_is_exact(
+    make: Make, apps: list[web.Application], png: bytes, client: ClientSession
+) -> None:
+    url, chance, seen = await make({"sleep_s": 0.002}), random.Random(1), Counter[int]()
+
+    async def ask() -> None:
+        patience = chance.choice((0.001, 0.005, 0.02, 30, 30))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                async with client.post(url, data=png, headers={"Content-Type": "image/png"}) as response:
+                    seen[response.status] += 1
+                    assert apps[0][EXECUTOR].limiter.in_flight <= 2
+
+    for _ in range(50):
+        await asyncio.gather(*(ask() for _ in range(20)))
+        await until_in_flight(apps[0], 0)
+    assert set(seen) == {200, 503}
 
 
 async def test_every_slot_is_back_after_a_storm(

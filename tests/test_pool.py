@@ -105,6 +105,23 @@ def test_a_worker_that_ends_while_idle_is_replaced_though_nobody_asks(pool: Pool
     assert not all_workers(pool) & before
 
 
+def test_while_all_workers_are_being_replaced_it_says_so(pool: Pool) -> None:
+    go_on, real = threading.Event(), pool._start_worker
+
+    def start() -> Lendable:
+        go_on.wait(PATIENCE_S)
+        return real()
+
+    pool._start_worker = start
+    assert pool.fault is None
+    for pid in all_workers(pool):
+        os.kill(pid, signal.SIGKILL)
+    assert fault_of(pool) == "All workers have ended; new ones are being started."
+    go_on.set()
+    assert len(all_workers(pool)) == 2
+    assert pool.fault is None
+
+
 def test_with_no_worker_and_none_to_come_nobody_waits(pool: Pool, file: Path, tmp_path: Path) -> None:
     pool.check()
     (tmp_path / "broken").touch()

@@ -1,20 +1,27 @@
 """Embedding: the three ways, in a host app with middlewares, routes and limits of its own."""
 
 import asyncio
+import contextlib
+import gzip
+import http.client
 import io
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientOSError, ClientSession, web
 
 import faceattr_aio
 from faceattr_aio.config import Config
-from faceattr_aio.web import UPLOADS
+from faceattr_aio.web import EXECUTOR, UPLOADS
 from tests.conftest import Serve
 from tests.gate import Gate
 from tests.process import PATIENCE_S, environment
@@ -267,3 +274,96 @@ async def test_300_mb_are_refused_at_the_default_limit(host_process: Callable[[i
     assert (await answer).startswith(b"HTTP/1.1 413")
     assert sent < limit + 16 * MIB  # what was under way in buffers; `test_upload` counts what we take
     writer.transport.abort()
+
+
+@pytest.fixture
+async def odd_host(gate: Gate) -> AsyncIterator[tuple[str, web.Application]]:
+    """A host that cancels handlers, lingers for nobody, takes no large bodies, and keeps its default threads busy."""
+    loop, end = asyncio.get_running_loop(), threading.Event()
+    loop.set_default_executor(ThreadPoolExecutor(2))
+    busy = [loop.run_in_executor(None, end.wait) for _ in range(8)]
+    vision = faceattr_aio.make_app(config(inference={"workers": 1, "limit": 2}, trick={"gate": str(gate.folder)}))
+    app = web.Application()
+    app.add_subapp("/vision", vision)
+    runner = web.AppRunner(app, handler_cancellation=True, lingering_time=0, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/vision/trick", vision
+    gate.open()
+    await runner.cleanup()
+    end.set()
+    await asyncio.gather(*busy)
+
+
+async def test_a_large_picture_is_served_whatever_the_host_is_like(
+    odd_host: tuple[str, web.Application], client: ClientSession, png: bytes, gate: Gate
+) -> None:
+    url, _ = odd_host
+    gate.open()
+    async with client.post(url, data=io.BytesIO(png + bytes(3 * MIB)), headers=RAW) as response:
+        assert response.status == 200
+
+
+async def test_a_refusal_is_seen_whatever_the_host_is_like(
+    odd_host: tuple[str, web.Application], png: bytes, gate: Gate
+) -> None:
+    url, vision = odd_host
+    async with ClientSession() as client:
+        held = [asyncio.create_task(client.post(url, data=png, headers=RAW)) for _ in range(2)]
+        await until_in_flight(vision, 2)
+        seen = await asyncio.gather(*(asyncio.to_thread(post_by_http_client, url, 5 * MIB) for _ in range(5)))
+        assert seen == [503] * 5
+        gate.open()
+        assert [(await one).status for one in held] == [200, 200]
+
+
+async def test_eighty_clients_that_hang_up_take_no_more_than_the_limit_whatever_the_host_is_like(
+    odd_host: tuple[str, web.Application], client: ClientSession, png: bytes, gate: Gate
+) -> None:
+    url, vision = odd_host
+
+    async def hang_up() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05), client.post(url, data=png, headers=RAW):
+                pass
+
+    await asyncio.gather(*(hang_up() for _ in range(80)))
+    assert vision[EXECUTOR].limiter.in_flight <= 2
+    gate.open()
+    await until_in_flight(vision, 0)
+    for _ in range(4):
+        async with client.post(url, data=png, headers=RAW) as response:
+            assert response.status == 200
+    assert vision[UPLOADS].spool.used == 0
+
+
+async def until_in_flight(vision: web.Application, requests: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while vision[EXECUTOR].limiter.in_flight != requests:  # counted in threads
+            await asyncio.sleep(0.005)
+
+
+def post_by_http_client(url: str, size: int) -> int:
+    """A client that sees nothing but a broken pipe when a connection is closed at once."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=PATIENCE_S)
+    try:
+        connection.request("POST", parts.path, io.BytesIO(bytes(size)), RAW | {"Content-Length": str(size)})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+async def test_a_gzip_bomb_is_refused_by_a_host_that_inflates(serve: Serve, client: ClientSession) -> None:
+    """Aiohttp inflates what we let run out: not more of it than of any other body."""
+    app = web.Application()
+    app.add_subapp("/vision", faceattr_aio.make_app(config(upload={"max_bytes": MIB})))
+    url = f"{await serve(app)}/vision/trick"
+    bomb = gzip.compress(bytes(1 << 28), 9)
+    before = time.process_time()
+    with contextlib.suppress(ClientOSError):
+        async with client.post(url, data=bomb, headers=RAW | {"Content-Encoding": "gzip"}) as response:
+            assert response.status == 415
+    async with client.get(f"{url.removesuffix('trick')}livez") as response:
+        assert response.status == 200
+    assert time.process_time() - before < 0.5  # it takes a second to inflate it all

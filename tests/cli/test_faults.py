@@ -67,8 +67,12 @@ async def test_without_its_model_a_lost_worker_makes_it_not_ready_and_says_which
     assert (await ask(client, server, png, "/analyze"))[0] == 200  # what is loaded is not missed
     os.kill(max(server.descendants()), signal.SIGKILL)
     await until_not_ready(client, server)
-    async with client.get(f"{server.url}/readyz?verbose") as response:
-        assert "age-v1" in (await response.json())["checks"]["workers"]
+    said = ""
+    async with asyncio.timeout(PATIENCE_S):
+        while "age-v1" not in said:  # all workers have ended, it says before
+            async with client.get(f"{server.url}/readyz?verbose") as response:
+                said = (await response.json())["checks"]["workers"]
+    assert "models pull" in said
     assert await ask(client, server, png, "/analyze") == (503, "urn:faceattr:unavailable")
     (folder / "away").rename(model)
     async with asyncio.timeout(PATIENCE_S):

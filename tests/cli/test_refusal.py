@@ -3,9 +3,13 @@
 import asyncio
 import http.client
 import io
+import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx
@@ -54,18 +58,23 @@ import asyncio, io, sys
 from aiohttp import ClientSession
 
 async def ask():
-    body = io.BytesIO(bytes(int(sys.argv[2])))
+    url, size, expect = sys.argv[1:]
+    body, headers = io.BytesIO(bytes(int(size))), {"Content-Type": "image/png"}
     async with ClientSession() as client:
-        async with client.post(sys.argv[1], data=body, headers={"Content-Type": "image/png"}) as response:
+        async with client.post(url, data=body, headers=headers, expect100=bool(expect)) as response:
             print(response.status)
 
 asyncio.run(ask())
 """
 
 
-def by_aiohttp(url: str, body: bytes) -> int:
+def by_aiohttp_expecting(url: str, body: bytes) -> int:
+    return by_aiohttp(url, body, "yes")
+
+
+def by_aiohttp(url: str, body: bytes, expect: str = "") -> int:
     """In a process of its own: its transport outlives a loop that ends at once, which would be a warning here."""
-    command = [sys.executable, "-c", AIOHTTP, url, str(len(body))]
+    command = [sys.executable, "-c", AIOHTTP, url, str(len(body)), expect]
     return int(subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE_S).stdout)
 
 
@@ -78,11 +87,67 @@ def by_http_client(url: str, body: bytes) -> int:
     return status
 
 
+def found(program: str) -> str:
+    return shutil.which(program) or pytest.skip(f"{program} is not installed")
+
+
+def by_curl(url: str, body: bytes, *more: str) -> int:
+    """It sends `Expect: 100-continue` of its own accord for more than a megabyte."""
+    command = [found("curl"), "-s", "-o", "/dev/null", "-w", "%{http_code}", "--data-binary", "@-", *more, url]
+    for name, value in RAW.items():
+        command += ["-H", f"{name}: {value}"]
+    return int(subprocess.run(command, input=body, capture_output=True, check=True, timeout=PATIENCE_S).stdout)
+
+
+def by_curl_expecting(url: str, body: bytes) -> int:
+    return by_curl(url, body, "-H", "Expect: 100-continue")
+
+
+def by_curl_not_expecting(url: str, body: bytes) -> int:
+    return by_curl(url, body, "-H", "Expect:")
+
+
+def by_wget(url: str, body: bytes) -> int:
+    """It tells the status of a failure on its error output alone."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(body)
+        file.flush()
+        command = [found("wget"), "-S", "-O", "/dev/null", "--tries=1", f"--post-file={file.name}", url]
+        command += [f"--header={name}: {value}" for name, value in RAW.items()]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    told = re.search(r"HTTP/1\.1 (\d+)", ended.stderr)
+    return int(told[1]) if told else 0
+
+
+CLIENTS = [
+    by_requests,
+    by_httpx,
+    by_httpx_async,
+    by_aiohttp,
+    by_aiohttp_expecting,
+    by_http_client,
+    by_curl,
+    by_curl_expecting,
+    by_curl_not_expecting,
+    by_wget,
+]
+
+
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("ask", [by_requests, by_httpx, by_httpx_async, by_aiohttp, by_http_client])
+@pytest.mark.parametrize("ask", CLIENTS)
 async def test_a_client_sees_the_refusal_whatever_it_sends(
     ask: Callable[[str, bytes], int], size: str, full: Server
 ) -> None:
     url, body = f"{full.url}/trick", bytes(SIZES[size])
     seen = [await asyncio.to_thread(ask, url, body) for _ in range(ROUNDS)]
     assert seen == [503] * ROUNDS
+
+
+@pytest.mark.parametrize("ask", [by_http_client, by_httpx])
+async def test_sixty_clients_see_it_at_the_same_time(ask: Callable[[str, bytes], int], full: Server) -> None:
+    """More than the 64 bodies that are waited for cannot be under way."""
+    url, body = f"{full.url}/trick", bytes(SIZES["1 MB"])
+    with ThreadPoolExecutor(60) as threads:
+        loop = asyncio.get_running_loop()
+        seen = await asyncio.gather(*(loop.run_in_executor(threads, ask, url, body) for _ in range(300)))
+    assert seen == [503] * 300

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from aiohttp import ClientSession, FormData
 
 from tests.conftest import StartServer
 from tests.gate import PATIENCE_S, Gate
-from tests.process import TRICK, Server, environment, start_server
+from tests.process import TRICK, Server, descendants, environment, start_server
 
 RAW = {"Content-Type": "image/png"}
 Answer = tuple[int, dict[str, str]]
@@ -124,6 +125,58 @@ async def test_an_upload_under_way_at_sigterm_is_taken_in_and_answered(
     go_on.set()
     assert (await upload).status == 200
     assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
+
+
+async def test_clients_behind_a_balancer_that_asks_for_readiness_notice_nothing_of_a_restart(
+    start: StartServer, png: bytes
+) -> None:
+    """Two servers, one of which goes down; the balancer takes who was ready a moment ago."""
+    servers = [start(f"[inference]\nworkers = 1\nlimit = 20\n{TRICK}sleep_s = 0.02\n") for _ in range(2)]
+    ready, end, seen = list(servers), asyncio.Event(), Counter[int]()
+
+    async def is_ready(client: ClientSession, server: Server) -> bool:
+        try:
+            async with client.get(f"{server.url}/readyz") as response:
+                return response.status == 200
+        except OSError:
+            return False
+
+    async def balance(client: ClientSession) -> None:
+        while not end.is_set():
+            ready[:] = [server for server in servers if await is_ready(client, server)]
+            await asyncio.sleep(0.1)
+
+    async def ask(client: ClientSession, number: int) -> None:
+        while not end.is_set():
+            status, _ = await post(client, ready[number % len(ready)], png)
+            seen[status] += 1
+
+    async with ClientSession() as client, asyncio.TaskGroup() as tasks:
+        tasks.create_task(balance(client))
+        for number in range(6):
+            tasks.create_task(ask(client, number))
+        async with asyncio.timeout(PATIENCE_S):
+            while seen[200] < 50:
+                await asyncio.sleep(0.01)
+            servers[0].process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(servers[0].process.wait, PATIENCE_S) == 0
+            before = seen[200]
+            while seen[200] < before + 50:
+                await asyncio.sleep(0.01)
+        end.set()
+    assert set(seen) == {200}
+
+
+def test_a_signal_while_the_models_are_loaded_ends_it_as_well(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "faceattr_aio", "serve", "--port", "0"], cwd=tmp_path, env=environment()
+    )
+    while not descendants(process.pid):  # the port is bound, the workers are being started
+        assert process.poll() is None
+    started = descendants(process.pid)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+    asyncio.run(until_ended(started))
 
 
 async def test_what_is_not_done_in_time_is_given_up_with_an_answer(

@@ -1,0 +1,91 @@
+"""The real server when several times as much is offered as it can do: counted with a pipeline that sleeps, and with
+bounds ten times the promise. The figures themselves are `make overload`'s.
+"""
+
+import os
+from functools import partial
+from statistics import median
+
+import pytest
+
+from bench import hostile, overload, soak
+from bench.openloop import Record, offer, post, session
+from bench.overload import REFUSAL_P50_MS, REFUSAL_P99_MS
+from bench.sleeper import SLEEP
+from tests.conftest import StartServer
+
+TWO_CORES = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core for the server, one for the load")
+SLEEP_S, WORKERS, LIMIT, SECONDS = 0.05, 2, 4, 3.0
+CAPACITY = WORKERS / SLEEP_S
+
+
+async def offered(start: StartServer, multiple: int) -> Record:
+    server = start(f"[inference]\nworkers = {WORKERS}\nlimit = {LIMIT}\n{SLEEP}seconds = {SLEEP_S}\n")
+    async with session() as client:
+        ask = partial(post, client, f"{server.url}/sleep", overload.PICTURE.read_bytes(), overload.TYPE)
+        return await offer(ask, multiple * CAPACITY, SECONDS)
+
+
+@pytest.mark.parametrize("multiple", [2, 8])
+async def test_past_its_capacity_it_does_all_it_can_and_refuses_the_rest_at_once(
+    multiple: int, start: StartServer
+) -> None:
+    record = await offered(start, multiple)
+    assert record.strange() == {}
+    assert record.counts["200"] > CAPACITY * SECONDS / 2
+    assert record.counts["200"] + record.counts["503"] == multiple * CAPACITY * SECONDS
+    assert record.ms("200", 99) < 10 * 1.5 * LIMIT / WORKERS * SLEEP_S * 1e3
+    assert record.ms("503", 50) < 10 * REFUSAL_P50_MS
+    assert record.ms("503", 99) < 10 * REFUSAL_P99_MS
+
+
+@TWO_CORES
+async def test_a_refusal_of_100_kb_costs_little() -> None:
+    with overload.served(overload.SLEEPER) as server:
+        assert await overload.measure_refusal_cpu(server, 200) < 10 * overload.REFUSAL_CPU_MS
+
+
+@TWO_CORES
+async def test_the_measuring_of_overload_runs_and_reports(capsys: pytest.CaptureFixture[str]) -> None:
+    rounds, refusal_cpu_ms = await overload.measure(1, 0.3)
+    lines = [line for line, _ in overload.report(rounds, refusal_cpu_ms)]
+    assert len(lines) == 2 + len(overload.MULTIPLES) + 1
+    assert all(f"{multiple}x" in line for multiple, line in zip(overload.MULTIPLES, lines[2:], strict=False))
+    assert capsys.readouterr().out == ""
+
+
+async def test_a_bound_that_is_passed_is_told() -> None:
+    good, bad, slow = Record(), Record(), Record()
+    for number in range(100):
+        good.add("200", 0.05)
+        good.add("503", 0.001)
+        bad.add("200" if number % 2 else "ClientOSError", 0.05)
+        slow.add("200", 2.0)
+
+    def kept(*records: Record) -> list[bool]:
+        measured = overload.Round(100.0, 1.0, dict(zip(overload.MULTIPLES, records, strict=True)))
+        return [kept for _, kept in overload.report([measured], 0.1)][2:-1]
+
+    assert kept(good, good, good, good) == [True] * 4
+    assert kept(good, bad, good, slow) == [True, False, True, False]
+
+
+@TWO_CORES
+async def test_a_few_seconds_of_soaking_leave_nothing_behind() -> None:
+    seen, left = await soak.measure(6.0)
+    assert {outcome for outcome in seen.counts if outcome not in soak.DOCUMENTED} == set()
+    assert {"200", "503", soak.LEFT} <= set(seen.counts)
+    assert left == 0
+    assert [good for _, good in soak.report(seen, left, 0.0)][1] is True
+
+
+def test_growth_is_the_slope_after_the_settling() -> None:
+    seen = soak.Seen(memory=[(float(second), 10**9 if second < 10 else 10**6 * second) for second in range(100)])
+    assert seen.growth(10) == pytest.approx(60)
+
+
+@TWO_CORES
+async def test_slow_clients_leave_others_most_of_their_goodput() -> None:
+    with overload.served(overload.SETTINGS) as server:
+        shares = [await hostile.share_beside_slow_clients(server.url, "/analyze", 2.0) for _ in range(2)]
+    assert median(shares) > 1 - 4 * (1 - hostile.LEAST_SHARE)
