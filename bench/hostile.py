@@ -11,8 +11,8 @@ import gzip
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -98,18 +98,28 @@ async def watch(url: str, work: Awaitable[int]) -> tuple[int, float]:
     return await task, worst * 1e3
 
 
+@asynccontextmanager
+async def connection(url: str) -> AsyncIterator[asyncio.StreamWriter]:
+    """A bare connection, which is reset at the end."""
+    parts = urlsplit(url)
+    _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    try:
+        yield writer
+    finally:
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
 async def dribble(url: str, end: asyncio.Event, head: bytes) -> None:
     """A client that sends a byte a second, and comes back when it is cut."""
-    parts = urlsplit(url)
     while not end.is_set():
-        _, writer = await asyncio.open_connection(parts.hostname, parts.port)
-        writer.write(head)
-        with suppress(ConnectionError, TimeoutError):
+        async with connection(url) as writer:
+            writer.write(head)
             while not writer.is_closing() and not end.is_set():
                 writer.write(b"x")
-                await writer.drain()
-                await asyncio.wait_for(end.wait(), 1.0)
-        writer.close()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(end.wait(), 1.0)
 
 
 def slow_heads(path: str, clients: int) -> Iterator[bytes]:

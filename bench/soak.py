@@ -14,7 +14,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import linear_regression
@@ -24,7 +23,7 @@ import uvloop
 from aiohttp import ClientSession, FormData
 from tqdm import trange
 
-from bench.hostile import HOSTILE, dribble, send, slow_heads
+from bench.hostile import HOSTILE, connection, dribble, send, slow_heads
 from bench.openloop import Ask, offer, post, saturate, session
 from bench.overload import FAILED, PICTURE, SETTINGS, TYPE, served
 from bench.served import Server
@@ -67,14 +66,11 @@ def bad_pictures() -> Iterator[bytes]:
 
 async def leave(url: str, sent: float) -> str:
     """Ends the connection when so much of the upload was sent, and all of it when `sent` is 1."""
-    parts, body = urlsplit(url), PICTURE.read_bytes()
-    head = f"POST {parts.path} HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
-    _, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    with suppress(ConnectionError):
+    path, body = urlsplit(url).path, PICTURE.read_bytes()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with connection(url) as writer:
         writer.write(head.encode() + body[: round(len(body) * sent)])
-        await writer.drain()
         await asyncio.sleep(random.uniform(0, 0.1))
-        writer.transport.abort()
     return LEFT
 
 
@@ -89,7 +85,7 @@ def mixed(client: ClientSession, url: str) -> Ask:
             case 1 | 2 | 3 | 4:
                 return await leave(url, random.choice((0.0, 0.5, 0.99, 1.0)))
             case 5 | 6 | 7 | 8:
-                return await post(client, url, random.choice(bad), TYPE)
+                return await post(client, url, io.BytesIO(random.choice(bad)), TYPE)
             case 9 | 10 | 11 | 12:
                 return await post(client, url, FormData({"image": io.BytesIO(good)}))
             case _:

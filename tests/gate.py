@@ -31,14 +31,15 @@ class Gate:
 
     def open(self) -> None:
         """Lets everybody through, for good."""
+        if not self._bar.exists():
+            return
         bar = os.open(self._bar, os.O_RDWR)
         self._bar.unlink()
         os.write(bar, b"." * 1024)
         os.close(bar)
 
     def close(self) -> None:
-        if self._bar.exists():
-            self.open()
+        self.open()
         os.close(self._arrivals)
 
 

@@ -4,8 +4,9 @@ import logging
 import pytest
 from aiohttp import ClientSession, web
 
+from faceattr_aio.body import Lingering
 from faceattr_aio.errors import InternalError, Overloaded, TooManyPixels
-from faceattr_aio.problems import problems
+from faceattr_aio.problems import LINGERING, problems
 from tests.conftest import Serve
 
 
@@ -36,6 +37,7 @@ async def fine(_: web.Request) -> web.Response:
 @pytest.fixture
 async def url(serve: Serve) -> str:
     app = web.Application(middlewares=[problems])
+    app[LINGERING] = Lingering(most=1, seconds=1, most_bytes=1024)
     for handler in (overloaded, too_many, internal, unforeseen, moved, fine):
         app.router.add_get(f"/{handler.__name__}", handler)
     return await serve(app)
