@@ -86,8 +86,8 @@ def drain(app: web.Application) -> None:
 
 
 def is_idle(app: web.Application) -> bool:
-    """Whether no request is being worked on, and no work is left by a client who is gone."""
-    return app[EXECUTOR].limiter.in_flight == 0 and not any(endpoint.active for endpoint in app[ENDPOINTS])
+    """Whether nobody waits for an answer."""
+    return not any(endpoint.active for endpoint in app[ENDPOINTS])
 
 
 async def _running(executor: Executor, _: web.Application) -> AsyncIterator[None]:

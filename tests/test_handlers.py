@@ -321,7 +321,7 @@ async def test_a_deadline_also_holds_for_the_upload(make: Make, png: bytes, clie
         await never.wait()
 
     headers = {"Content-Type": "image/png", "Prefer": "wait=0.3"}
-    async with client.post(await make(), data=stalled(), headers=headers) as response:
+    async with asyncio.timeout(10), client.post(await make(), data=stalled(), headers=headers) as response:
         assert response.status == 504
 
 

@@ -130,7 +130,7 @@ async def _drain(app: web.Application, site: web.SockSite, drain_s: float) -> No
             await asyncio.sleep(min(_PROBE_PERIOD_S, drain_s / 2))
             drain(app)
             await site.stop()
-            while not is_idle(app):  # noqa: ASYNC110  # counted in threads
+            while not is_idle(app):  # noqa: ASYNC110  # counted by several endpoints
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
         log.warning("what was not done within %g s of draining is given up", drain_s)

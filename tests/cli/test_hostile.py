@@ -180,6 +180,16 @@ async def test_two_hundred_bodies_that_nobody_reads_hold_little_memory(server: S
         assert server.memory()[server.pid] - before < 200 * 250 * 1024
 
 
+def test_it_may_open_as_many_files_as_the_system_lets_it(start: StartServer) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard - 1), hard))
+    try:
+        server = start(TRICK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+
+
 async def test_out_of_descriptors_it_comes_back_by_itself(start: StartServer, png: bytes) -> None:
     server = start(TRICK)
     _, most = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)

@@ -122,6 +122,7 @@ async def test_an_upload_under_way_at_sigterm_is_taken_in_and_answered(
             await asyncio.sleep(0.01)
     os.kill(server.pid, signal.SIGTERM)
     await until_not_ready(client, server)
+    await asyncio.sleep(1.5)  # longer than aiohttp waits for handlers by itself
     go_on.set()
     assert (await upload).status == 200
     assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
