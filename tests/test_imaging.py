@@ -11,9 +11,10 @@ import pytest
 
 from faceattr_aio import imaging
 from faceattr_aio.errors import UnreadableImage
+from faceattr_aio.headers import Header
 from faceattr_aio.imaging import Floats, Pixels
 from tests import catalogue
-from tests.pictures import Maker, cut, flipped, saved, scans_of
+from tests.pictures import Maker, cut, flipped, saved, scans_of, with_orientation
 
 pytestmark = pytest.mark.pixels
 
@@ -48,6 +49,51 @@ def test_a_large_picture_is_scaled_down_to_the_working_side(png_file: Path) -> N
     picture = imaging.read(png_file, 128)
     assert picture.pixels.shape == (128, 128, 3)
     assert (picture.width, picture.height, picture.scale) == (512, 512, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "reduction"),
+    [
+        (512, 512, 1),
+        (1535, 1000, 1),  # half of it would be less than three quarters of the working side
+        (1536, 1000, 2),
+        (3000, 4000, 4),
+        (4000, 4000, 4),
+        (6144, 100, 8),
+        (20_000, 2000, 8),
+        (4000, 3999, 1),  # smaller, both sides would be as long, and nobody could tell how it is turned
+        (6150, 6145, 4),
+    ],
+)
+def test_a_large_jpeg_is_decoded_no_larger_than_needed(width: int, height: int, reduction: int) -> None:
+    assert imaging.choose_reduction(Header("jpeg", width, height), 1024) == reduction
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_large_jpeg_shows_the_same_however_it_is_turned(
+    orientation: int, astronaut: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "large.jpg"
+    file.write_bytes(with_orientation(cv2.resize(astronaut, (2001, 1503)), orientation))  # type: ignore[arg-type]  # bytes
+    reduced = imaging.read(file, 400)
+    monkeypatch.setattr(imaging, "choose_reduction", lambda *_: 1)
+    whole = imaging.read(file, 400)
+    assert (reduced.width, reduced.height) == (whole.width, whole.height) == (2001, 1503)
+    assert reduced.pixels.shape == whole.pixels.shape
+    assert np.abs(brightness(reduced.pixels) - brightness(whole.pixels)).mean() < 4
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_large_jpeg_cut_at_any_tenth_is_unreadable(
+    progressive: bool, astronaut: Pixels, tmp_path: Path
+) -> None:  # a table
+    data = saved(cv2.resize(astronaut, (2000, 1500)), "jpeg", progressive=progressive)  # type: ignore[arg-type]  # bytes
+    file = tmp_path / "large.jpg"
+    for tenth in range(1, 10):
+        for end in (b"",) if progressive else (b"", b"\xff\xd9"):  # see the one cut that is not seen
+            file.write_bytes(cut(data, tenth / 10) + end)
+            with pytest.raises(UnreadableImage):
+                imaging.read(file, 400)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1)])

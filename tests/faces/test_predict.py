@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from faceattr_aio import imaging
 from faceattr_aio.faces import FaceOptions
 from faceattr_aio.faces.predict import FacePipeline
 from faceattr_aio.imaging import Pixels
@@ -47,6 +48,21 @@ def test_the_astronaut_is_found_and_described(load_faces: LoadFaces, png_file: P
     assert 0.4 < face["age"]["probability"] < 0.7
     assert result["image"] == {"width": 512, "height": 512, "format": "png"}
     assert result["models"] == {"detector": "blazeface-full-range", "age": "dlib-age-v1", "gender": "dlib-gender-v1"}
+
+
+@pytest.mark.parametrize("width", [1600, 4000, 7000])
+def test_a_photo_of_many_megapixels_shows_the_same_face(
+    width: int, load_faces: LoadFaces, astronaut: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, size = tmp_path / "large.jpg", (width, width * 3 // 4)
+    cv2.imwrite(str(file), cv2.resize(astronaut, size, interpolation=cv2.INTER_CUBIC))
+    pipeline = load_faces()
+    (face,) = predict(pipeline, file)["faces"]
+    monkeypatch.setattr(imaging, "choose_reduction", lambda *_: 1)
+    (same,) = predict(pipeline, file)["faces"]
+    assert overlap(face["box"], same["box"]) > 0.8
+    assert face["age"]["years"] == pytest.approx(same["age"]["years"], abs=1.5)
+    assert face["gender"]["label"] == same["gender"]["label"]
 
 
 @pytest.mark.parametrize("detector", ["blazeface", "yunet", "ssd"])
