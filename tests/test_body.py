@@ -84,7 +84,8 @@ async def test_a_body_that_ends_runs_out() -> None:
 )
 async def test_a_body_that_costs_too_much_is_given_up(chunks: list[bytes], seconds: float) -> None:
     lingering = Lingering(most=1, seconds=seconds, most_bytes=1000)
-    assert not await lingering.run_out(refused(chunks))
+    async with asyncio.timeout(10):
+        assert not await lingering.run_out(refused(chunks))
     assert lingering.count == 0
 
 

@@ -19,6 +19,7 @@ from faceattr_aio.errors import (
     NoImage,
     Overloaded,
     StartError,
+    Unavailable,
     UnreadableImage,
     UnsupportedMedia,
 )
@@ -202,6 +203,14 @@ async def test_a_task_that_takes_too_long_is_given_up(make: Make, gate: Gate, pn
         assert executor.limiter.in_flight == 1
     gate.open()
     await idle(executor)
+
+
+async def test_a_newcomer_is_refused_while_no_worker_can_work(make: Make) -> None:
+    executor = await make()
+    executor.check()
+    executor.pool._faults.update(dict.fromkeys(range(executor.pool.size), "The model is gone."))
+    with pytest.raises(Unavailable):
+        executor.check()
 
 
 async def test_work_that_waits_when_the_executor_closes_is_dropped(make: Make, gate: Gate, png_file: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from faceattr_aio.errors import DeadlineExceeded, InternalError, StartError, Unavailable, WorkerGone
+from faceattr_aio.errors import DeadlineExceeded, FaceattrError, InternalError, StartError, Unavailable, WorkerGone
 from faceattr_aio.pipeline import Task
 from faceattr_aio.pool import Pool
 from faceattr_aio.workers import Lendable, process_starter, thread_starter
@@ -231,3 +231,10 @@ def test_closing_does_not_trip_over_a_worker_that_comes_back_meanwhile() -> None
     for borrower in borrowers:
         borrower.join(PATIENCE_S)
     assert pool._lent == set()
+
+
+def test_a_worker_whose_task_failed_is_lent_again(pool: Pool, file: Path) -> None:
+    for _ in range(3):
+        with pytest.raises(FaceattrError), pool.lend(PATIENCE_S) as worker:
+            worker.call("trick", Task(file, TrickOptions(do="refuse")), PATIENCE_S)
+    assert len(all_workers(pool)) == 2

@@ -174,7 +174,7 @@ async def test_two_hundred_bodies_that_nobody_reads_hold_little_memory(server: S
     async with AsyncExitStack() as stack:
         for _ in range(200):
             _, writer = await stack.enter_async_context(connect(server.url))
-            writer.write(head("Content-Type: text/html", "Content-Length: 1000000") + bytes(200_000))
+            writer.write(head("Content-Type: text/html", "Content-Length: 1000000") + bytes(900_000))
         async with client.get(f"{server.url}/livez") as response:
             assert response.status == 200
         assert server.memory()[server.pid] - before < 200 * 250 * 1024
