@@ -55,6 +55,10 @@ class Server:
         """The ids of all processes that it started, directly or not."""
         return descendants(self.pid)
 
+    def children(self) -> list[int]:
+        """The ids of the processes that it started itself."""
+        return children(self.pid)
+
     def memory(self) -> dict[int, int]:
         """Resident bytes of the server and of each process it started, by id."""
         return {pid: resident(pid) for pid in (self.pid, *self.descendants())}
@@ -65,13 +69,16 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def children(pid: int) -> list[int]:
+    """The ids of the processes that a process has started."""
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+
+
 def descendants(pid: int) -> list[int]:
     """The ids of the process's children and of theirs."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            found += [child, *descendants(child)]
-    return found
+    return [found for child in children(pid) for found in (child, *descendants(child))]
 
 
 def resident(pid: int) -> int:

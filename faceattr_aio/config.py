@@ -76,6 +76,7 @@ class Section(BaseModel):
 class Server(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 5000
+    processes: Annotated[int, Field(ge=1, le=256)] = 1
     drain_s: Seconds = 20.0
     keepalive_s: Seconds = 75.0
 

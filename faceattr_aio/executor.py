@@ -6,10 +6,10 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from faceattr_aio.config import Config
 from faceattr_aio.errors import (
@@ -22,6 +22,7 @@ from faceattr_aio.errors import (
     Unavailable,
 )
 from faceattr_aio.headers import BLIND
+from faceattr_aio.io_threads import IoThreads
 from faceattr_aio.jobs import Job, JobThreads, Outcome
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.model_store import ModelStore
@@ -50,7 +51,7 @@ class Executor:
         workers, image = config.inference.worker_count, config.image
         self.limiter = Limiter(config.inference.limit_count, workers)
         self.declarations: Mapping[str, Declaration] = {name: one.declaration for name, one in config.pipelines.items()}
-        self.io = ThreadPoolExecutor(_IO_THREADS, "faceattr-io")
+        self.io = IoThreads(_IO_THREADS, "faceattr-io")
         self.retiring = False
         """Whether this instance should get no more work, though it still takes it."""
         self._config = config
@@ -86,6 +87,10 @@ class Executor:
         self.limiter.check(deadline - time.monotonic())
         self.pool.check()
 
+    def probe(self, path: Path) -> None:
+        """Refuses a picture that must not go to a decoder. Raises FaceattrError, or OSError."""
+        probe(path, self._bounds)
+
     async def run(self, name: str, task: Task, deadline: float = math.inf) -> Reply:
         """One picture through the pipeline `name`. Raises FaceattrError, and KeyError for a name there is not."""
         self.check(deadline)
@@ -97,13 +102,13 @@ class Executor:
     async def run_all(
         self,
         name: str,
-        tasks: Sequence[Task],
+        tasks: Sequence[Task | FaceattrError],
         held: ExitStack | None = None,
         wanted: Callable[[], bool] = lambda: True,
         deadline: float = math.inf,
     ) -> list[Outcome]:
-        """The pictures of one request that was let in, in their order; one that fails does not keep the others from
-        their answer.
+        """The pictures of one request that was let in, in their order; one that fails, or is a failure already, keeps no
+        other from its answer.
 
         `held` is emptied when the work takes over what is in it. While the job waits, `wanted` tells from another
         thread whether anybody still does; what has not begun by the `deadline` is not begun any more.
@@ -114,7 +119,7 @@ class Executor:
             raise Draining
         if not self.pool.started:
             raise RuntimeError("The executor was not started: await its start(), or set it up in an app that runs.")
-        checked = [await self._check(name, task) for task in tasks]
+        checked = [await self._check(name, task) if isinstance(task, Task) else task for task in tasks]
         if not any(isinstance(task, Task) for task in checked):
             return [error for error in checked if isinstance(error, FaceattrError)]
         owned = ExitStack()
@@ -127,12 +132,9 @@ class Executor:
     async def _check(self, name: str, task: Task) -> Task | FaceattrError:
         """The task made complete, or why its picture must not go to a decoder."""
         options = task.options or self.declarations[name].options()
-        probing = asyncio.get_running_loop().run_in_executor(self.io, probe, task.path, self._bounds)
         try:
-            await asyncio.shield(probing)
-        except asyncio.CancelledError:
-            await asyncio.wait({probing})  # it reads the file, which the caller closes
-            raise
+            if not task.probed:
+                await self.io.run(self.probe, task.path)
         except FaceattrError as error:
             return error
         except OSError as error:

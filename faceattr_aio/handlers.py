@@ -113,12 +113,11 @@ def _header(request: web.Request, name: str) -> str:
     return ",".join(request.headers.getall(name, [])).encode("ascii", "replace").decode()
 
 
-def _task(picture: SpoolFile, wanted: Wanted, pictures: int) -> Task:
-    if wanted.media_type == JSON:
-        return Task(picture.path, wanted.options)
-    if pictures > 1:
-        raise NotAcceptable(f"{wanted.media_type} can answer one picture; for {pictures} ask for {JSON}.")
-    return Task(picture.path, wanted.options, wanted.media_type)
+def _task(picture: SpoolFile, wanted: Wanted, pictures: int) -> Task | FaceattrError:
+    media_type = None if wanted.media_type == JSON else wanted.media_type
+    if media_type and pictures > 1:
+        raise NotAcceptable(f"{media_type} can answer one picture; for {pictures} ask for {JSON}.")
+    return picture.fault or Task(picture.path, wanted.options, media_type, probed=True)
 
 
 def _respond(

@@ -4,6 +4,7 @@ Knows no pipeline.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from multidict import MultiMapping
@@ -15,8 +16,11 @@ from faceattr_aio.pipeline import Options
 
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 """Whole ones by RFC 7240; we also take less."""
+_REMEMBERED = 64
+"""Headers that need no second reading."""
 
 
+@lru_cache(_REMEMBERED)
 def choose_media_type(accept: str, offered: tuple[str, ...]) -> str:
     """The offered type that the Accept header likes best; the first offered when it likes several equally.
 

@@ -67,12 +67,13 @@ class Plan:
 @dataclass(frozen=True)
 class Task:
     """One picture and what is wanted of it. No `options` means the pipeline's defaults; with a `media_type` the
-    reply has the encoded body of that type as well.
+    reply has the encoded body of that type as well. `probed` tells that the picture's header was looked at already.
     """
 
     path: Path
     options: Options | None = None
     media_type: str | None = None
+    probed: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,15 +27,23 @@ def probe(path: Path, bounds: Bounds) -> Header:
 
     Raises NoImage (empty), UnsupportedMedia, UnreadableImage, TooManyPixels or TooComplex.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise NoImage("That is no file.")  # a pipe would never end
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            raise NoImage("The file is empty.")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            header = read_header(data, bounds.formats)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would never open
+    try:
+        header = _read(descriptor, bounds.formats)
+    finally:
+        os.close(descriptor)
     _refuse_costly(header, bounds)
     return header
+
+
+def _read(descriptor: int, formats: tuple[str, ...]) -> Header:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise NoImage("That is no file.")
+    if status.st_size == 0:
+        raise NoImage("The file is empty.")
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
+        return read_header(data, formats)
 
 
 def _refuse_costly(header: Header, bounds: Bounds) -> None:

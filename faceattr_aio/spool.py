@@ -8,14 +8,14 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Awaitable
-from concurrent.futures import Executor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from aiofiles.threadpool import wrap
 
-from faceattr_aio.errors import StartError, StorageUnavailable
+from faceattr_aio.errors import FaceattrError, StartError, StorageUnavailable
+from faceattr_aio.io_threads import IoThreads
 
 _PREFIX = "faceattr-spool-"
 _LOCK = "lock"
@@ -34,20 +34,16 @@ class SpoolFile:
     def __init__(self, file: BinaryIO, path: Path, spool: "Spool") -> None:
         self.path = path
         self.size = 0
+        self.fault: FaceattrError | None = None
+        """Why what is in it is refused."""
         self._file = file
         self._spool = spool
-        self._async = wrap(file, executor=spool.threads)
         self._writing = False
 
     async def write(self, data: bytes | bytearray) -> None:
         """Appends. Raises StorageUnavailable when the spool is full or the disk is."""
-        self._spool.reserve(len(data))
-        self.size += len(data)
-        await self._in_thread(self._async.write(data))
-
-    async def flush(self) -> None:
-        """Makes all that was written visible to readers of `path`. Raises StorageUnavailable."""
-        await self._in_thread(self._async.flush())
+        self._reserve(len(data))
+        await self._in_thread(wrap(self._file, executor=self._spool.threads).write(data))
 
     def close(self) -> None:
         """Gives the bytes back. Call it once, when the work on the file is over, or the upload was given up."""
@@ -59,6 +55,21 @@ class SpoolFile:
             self._spool.threads.submit(self._close)
         except RuntimeError:  # the threads have ended, and their writes with them
             self._close()
+
+    def complete(self, data: bytes | bytearray) -> None:
+        """Appends the last there will be, in the calling thread, and makes all of it visible to readers of `path`.
+        Raises StorageUnavailable.
+        """
+        self._reserve(len(data))
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except OSError as error:
+            raise _unavailable(error) from error
+
+    def _reserve(self, size: int) -> None:
+        self._spool.reserve(size)
+        self.size += size
 
     async def _in_thread(self, operation: Awaitable[object]) -> None:
         """Remembers an operation whose caller was cancelled: its thread goes on."""
@@ -78,7 +89,7 @@ class SpoolFile:
 class Spool:
     """Files in `folder` (the system's temporary folder by default), at most `max_bytes` bytes together."""
 
-    def __init__(self, folder: Path | None, max_bytes: int, threads: Executor) -> None:
+    def __init__(self, folder: Path | None, max_bytes: int, threads: IoThreads) -> None:
         self.threads = threads
         self.used = 0
         self._max_bytes = max_bytes
@@ -106,9 +117,7 @@ class Spool:
     async def find_fault(self) -> str | None:
         """Why nothing can be stored at the moment, found out by trying it."""
         try:
-            with closing(self.open()) as file:
-                await file.write(bytes(_TRIAL))
-                await file.flush()
+            await self.threads.run(self._try)
         except StorageUnavailable as error:
             return error.detail
         return None
@@ -135,6 +144,10 @@ class Spool:
         if self._private is not None:
             shutil.rmtree(self._private, ignore_errors=True)
             os.close(self._lock)
+
+    def _try(self) -> None:
+        with closing(self.open()) as file:
+            file.complete(bytes(_TRIAL))
 
     def _unnamed_works(self) -> bool:
         try:

@@ -7,12 +7,13 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
 
 from python_multipart.multipart import parse_options_header
 
-from faceattr_aio.errors import DeadlineExceeded, Draining, NoImage, UploadTimeout, UploadTooLarge
+from faceattr_aio.errors import DeadlineExceeded, Draining, FaceattrError, NoImage, UploadTimeout, UploadTooLarge
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.multipart import Multipart, Piece
 from faceattr_aio.spool import Spool, SpoolFile
@@ -20,8 +21,18 @@ from faceattr_aio.spool import Spool, SpoolFile
 CHUNK = 1 << 18
 """Bytes in one write: 256 KiB are ten times faster than 8 KiB."""
 _MULTIPART = b"multipart/form-data"
+_REMEMBERED = 64
+"""Headers that need no second reading."""
 _GRACE_S, _SHORTEST_GRACE_S = 2.0, 0.2
 """The minimum rate is asked for after this; when half of the room is taken, the sooner the less of it is left."""
+
+
+Inspect = Callable[[Path], None]
+"""Looks at a stored picture, in a thread. Raises FaceattrError to refuse it."""
+
+
+def _take_anything(_: Path) -> None:
+    """Refuses nothing."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ def is_accepted(content_type: str) -> bool:
     return kind in (_MULTIPART, b"application/octet-stream") or kind.startswith(b"image/")
 
 
+@lru_cache(_REMEMBERED)
 def _kind(content_type: str) -> bytes:
     return parse_options_header(content_type)[0]
 
@@ -69,10 +81,12 @@ class Whole:
 class Uploads:
     """Takes in bodies, a limited number of them at a time."""
 
-    def __init__(self, limits: Limits, spool: Spool, limiter: Limiter) -> None:
+    def __init__(self, limits: Limits, spool: Spool, limiter: Limiter, inspect: Inspect = _take_anything) -> None:
+        """What `inspect` raises becomes the `fault` of the file."""
         self.limits = limits
         self.spool = spool
         self.limiter = limiter
+        self._inspect = inspect
         self._timers: set[asyncio.Timeout] = set()
 
     def check(self, length: int | None) -> None:
@@ -159,24 +173,19 @@ class Uploads:
         return max(_SHORTEST_GRACE_S, _GRACE_S * min(1, 2 * left))
 
     async def _store(self, chunks: AsyncIterator[bytes], pieces: Pieces, files: ExitStack) -> list[SpoolFile]:
-        stored: list[_Writer] = []
+        stored: list[SpoolFile] = []
+        writer = None
         async for chunk in chunks:
             for number, data in pieces.feed(chunk):
-                if number == len(stored):
-                    if stored:
-                        await stored[-1].finish()
-                    stored.append(_Writer(partial(self._open, files)))
-                await stored[number].add(data, self.limits.max_part_bytes)
+                if writer and number > len(stored):
+                    stored.append(await writer.finish())
+                    writer = None
+                writer = writer or _Writer(self.spool, files, self._inspect)
+                await writer.add(data, self.limits.max_part_bytes)
         pieces.end()
-        if not stored:
+        if writer is None:
             raise NoImage("The request has no picture: send a part named 'image' or 'file', or the picture itself.")
-        await stored[-1].finish()
-        return [writer.file for writer in stored]
-
-    def _open(self, files: ExitStack) -> SpoolFile:
-        file = self.spool.open()
-        files.callback(file.close)
-        return file
+        return [*stored, await writer.finish()]
 
     def _too_large(self) -> UploadTooLarge:
         return UploadTooLarge(f"The request is larger than {self.limits.max_bytes} bytes.")
@@ -184,17 +193,14 @@ class Uploads:
 
 class _Writer:
     """Gathers pieces into chunks that are worth a trip to a thread. Until the first one there is no file, so that slow
-    clients hold none.
+    clients hold none; what is no larger than a chunk takes one trip in all.
     """
 
-    def __init__(self, open_file: Callable[[], SpoolFile]) -> None:
-        self._open_file = open_file
+    def __init__(self, spool: Spool, files: ExitStack, inspect: Inspect) -> None:
+        self._spool, self._files, self._inspect = spool, files, inspect
+        self._file: SpoolFile | None = None
         self._size = 0
         self._gathered = bytearray()
-
-    @cached_property
-    def file(self) -> SpoolFile:
-        return self._open_file()
 
     async def add(self, data: bytes, most: int) -> None:
         self._size += len(data)
@@ -204,11 +210,25 @@ class _Writer:
         if len(self._gathered) >= CHUNK:
             await self._write()
 
-    async def finish(self) -> None:
-        if self._gathered:
-            await self._write()
-        await self.file.flush()
+    async def finish(self) -> SpoolFile:
+        """The file with everything in it."""
+        return await self._spool.threads.run(self._complete)
+
+    def _complete(self) -> SpoolFile:
+        file = self._open()
+        file.complete(self._gathered)
+        try:
+            self._inspect(file.path)
+        except FaceattrError as fault:
+            file.fault = fault
+        return file
 
     async def _write(self) -> None:
         gathered, self._gathered = self._gathered, bytearray()
-        await self.file.write(gathered)
+        await self._open().write(gathered)
+
+    def _open(self) -> SpoolFile:
+        if self._file is None:
+            self._file = self._spool.open()
+            self._files.callback(self._file.close)
+        return self._file

@@ -122,7 +122,7 @@ def _uploads(upload: Upload, executor: Executor) -> Uploads:
         upload.min_rate,
     )
     spool = Spool(upload.dir, upload.max_spool_bytes, executor.io)
-    return Uploads(limits, spool, Limiter(upload.max_in_progress, upload.max_in_progress, "uploads"))
+    return Uploads(limits, spool, Limiter(upload.max_in_progress, upload.max_in_progress, "uploads"), executor.probe)
 
 
 def _fairness(config: Config, requests: Limiter, uploads: Limiter) -> Fairness:

@@ -4,6 +4,7 @@ end it. A process that dies or does not answer in time costs the task it was at.
 
 import atexit
 import multiprocessing
+import select
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import wait
@@ -70,6 +71,8 @@ class ProcessWorker:
     def __init__(self, context: ForkServerContext, plans: Mapping[str, Plan], limits: ProcessLimits) -> None:
         self.alive = True
         self._connection, theirs = context.Pipe()
+        self._poll = select.poll()  # once: the connection's own would be set up anew for each task
+        self._poll.register(self._connection, select.POLLIN)
         self._process = context.Process(target=main, args=(theirs, plans, limits), name="faceattr-worker", daemon=True)
         self._process.start()
         theirs.close()
@@ -118,7 +121,7 @@ class ProcessWorker:
     def _receive(self, timeout_s: float, too_late: Exception, died: Exception) -> object:
         """The next word of the worker; a worker that is too late is killed."""
         try:
-            if self._connection.poll(timeout_s):
+            if self._poll.poll(timeout_s * 1e3):
                 return self._connection.recv()
         except (EOFError, OSError) as error:
             self.alive = False

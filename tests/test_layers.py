@@ -19,6 +19,7 @@ LAYERS = (
         "download",
         "executor",
         "fairness",
+        "io_threads",
         "jobs",
         "keys",
         "limiter",
@@ -45,7 +46,7 @@ OUTSIDE = {
     "numpy": SEALED,
 }
 OUTSIDE |= {
-    "asyncio": {"body", "executor", "upload", "cli"},
+    "asyncio": {"body", "executor", "io_threads", "upload", "cli"},
     "aiofiles": {"spool"},
     "uvloop": {"cli"},
     "multidict": {"negotiation"},

@@ -2,24 +2,24 @@ import asyncio
 import os
 import select
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
 import pytest
 
 from faceattr_aio.errors import StartError, StorageUnavailable
+from faceattr_aio.io_threads import IoThreads
 from faceattr_aio.spool import Spool, sweep
 
 
 @pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as threads:
+def threads() -> Iterator[IoThreads]:
+    with IoThreads(2) as threads:
         yield threads
 
 
 @pytest.fixture(params=["unnamed", "named"])
-def spool(request: pytest.FixtureRequest, tmp_path: Path, threads: ThreadPoolExecutor) -> Iterator[Spool]:
+def spool(request: pytest.FixtureRequest, tmp_path: Path, threads: IoThreads) -> Iterator[Spool]:
     """Both kinds of files, since a test machine has but one."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "named":
@@ -33,8 +33,7 @@ def spool(request: pytest.FixtureRequest, tmp_path: Path, threads: ThreadPoolExe
 async def test_what_is_written_can_be_read_by_path(spool: Spool) -> None:
     file = spool.open()
     await file.write(b"one ")
-    await file.write(b"two")
-    await file.flush()
+    file.complete(b"two")
     assert file.path.read_bytes() == b"one two"
     assert (file.size, spool.used) == (7, 7)
     file.close()
@@ -61,7 +60,7 @@ async def test_a_full_spool_refuses_and_recovers(spool: Spool) -> None:
     assert spool.used == 0
 
 
-def test_an_unnamed_file_is_seen_nowhere(tmp_path: Path, threads: ThreadPoolExecutor) -> None:
+def test_an_unnamed_file_is_seen_nowhere(tmp_path: Path, threads: IoThreads) -> None:
     spool = Spool(tmp_path, 1000, threads)
     spool.start()
     file = spool.open()
@@ -69,7 +68,7 @@ def test_an_unnamed_file_is_seen_nowhere(tmp_path: Path, threads: ThreadPoolExec
     file.close()
 
 
-async def test_a_full_disk_is_a_storage_failure(threads: ThreadPoolExecutor, tmp_path: Path) -> None:
+async def test_a_full_disk_is_a_storage_failure(threads: IoThreads, tmp_path: Path) -> None:
     spool = Spool(tmp_path, 1 << 30, threads)
     spool.start()
     file = spool.open()
@@ -82,14 +81,12 @@ async def test_a_full_disk_is_a_storage_failure(threads: ThreadPoolExecutor, tmp
     assert spool.used == 0
 
 
-def test_a_folder_that_is_not_there_stops_the_start(tmp_path: Path, threads: ThreadPoolExecutor) -> None:
+def test_a_folder_that_is_not_there_stops_the_start(tmp_path: Path, threads: IoThreads) -> None:
     with pytest.raises(StartError, match="cannot be stored in"):
         Spool(tmp_path / "nowhere", 1000, threads).start()
 
 
-async def test_closing_waits_for_a_write_under_way_and_the_loop_does_not(
-    tmp_path: Path, threads: ThreadPoolExecutor
-) -> None:
+async def test_closing_waits_for_a_write_under_way_and_the_loop_does_not(tmp_path: Path, threads: IoThreads) -> None:
     """Else the descriptor could be another file's while the thread still writes to it."""
     spool = Spool(tmp_path, 1 << 30, threads)
     spool.start()
@@ -112,7 +109,7 @@ async def test_closing_waits_for_a_write_under_way_and_the_loop_does_not(
     os.close(reading)
 
 
-async def test_a_write_that_has_not_begun_goes_to_no_other_file(spool: Spool, threads: ThreadPoolExecutor) -> None:
+async def test_a_write_that_has_not_begun_goes_to_no_other_file(spool: Spool, threads: IoThreads) -> None:
     busy, go = Event(), Event()
 
     def occupy() -> None:
@@ -137,7 +134,7 @@ async def test_a_write_that_has_not_begun_goes_to_no_other_file(spool: Spool, th
 
 
 def test_leftovers_of_the_dead_are_swept_and_of_the_living_are_not(
-    tmp_path: Path, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, threads: IoThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "O_TMPFILE")
     dead = tmp_path / "faceattr-spool-dead"

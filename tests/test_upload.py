@@ -1,13 +1,23 @@
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from faceattr_aio.errors import Draining, NoImage, Overloaded, StorageUnavailable, UploadTimeout, UploadTooLarge
+from faceattr_aio.errors import (
+    Draining,
+    NoImage,
+    Overloaded,
+    StorageUnavailable,
+    UnreadableImage,
+    UploadTimeout,
+    UploadTooLarge,
+)
+from faceattr_aio.io_threads import IoThreads
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.spool import Spool, SpoolFile
 from faceattr_aio.upload import CHUNK, Limits, Uploads
@@ -21,7 +31,7 @@ RAW = "image/jpeg"
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Spool]:
-    with ThreadPoolExecutor(2) as threads:
+    with IoThreads(2) as threads:
         spool = Spool(tmp_path, 1 << 22, threads)
         spool.start()
         yield spool
@@ -140,13 +150,13 @@ def test_the_less_room_is_left_the_sooner_a_body_has_to_come(held: int, patience
 
 async def test_a_slow_disk_is_not_the_clients_fault(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     uploads = Uploads(replace(LIMITS, timeout_s=0.3), spool, Limiter(2, 2))
-    flush = SpoolFile.flush
+    complete = SpoolFile.complete
 
-    async def slow_flush(file: SpoolFile) -> None:
-        await asyncio.sleep(0.6)
-        await flush(file)
+    def complete_slowly(file: SpoolFile, data: bytes) -> None:
+        time.sleep(0.6)
+        complete(file, data)
 
-    monkeypatch.setattr(SpoolFile, "flush", slow_flush)
+    monkeypatch.setattr(SpoolFile, "complete", complete_slowly)
     assert await receive(uploads, chunks(b"x" * 1000)) == [b"x" * 1000]
 
 
@@ -160,6 +170,41 @@ async def test_no_more_uploads_than_allowed_at_a_time(uploads: Uploads) -> None:
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+    assert nothing_is_left(uploads)
+
+
+async def test_a_picture_that_is_refused_has_its_fault_and_the_others_have_none(spool: Spool) -> None:
+    def inspect(path: Path) -> None:
+        if path.read_bytes() == b"bad":
+            raise UnreadableImage
+
+    uploads = Uploads(LIMITS, spool, Limiter(2, 2), inspect)
+    data = body(part("image", b"good"), part("image", b"bad"), part("image", b"x" * 2 * CHUNK))
+    with ExitStack() as files:
+        received = await uploads.receive(chunks(data), TYPE, files)
+        assert [type(file.fault) for file in received] == [type(None), UnreadableImage, type(None)]
+    assert nothing_is_left(uploads)
+
+
+async def test_an_upload_that_is_cancelled_while_it_is_looked_at_is_closed_afterwards(spool: Spool) -> None:
+    looking, go_on = threading.Event(), threading.Event()
+    seen = list[bytes]()
+
+    def inspect(path: Path) -> None:
+        looking.set()
+        go_on.wait(10)
+        seen.append(path.read_bytes())
+
+    uploads = Uploads(LIMITS, spool, Limiter(2, 2), inspect)
+    task = asyncio.create_task(receive(uploads, chunks(b"picture")))
+    await asyncio.to_thread(looking.wait, 10)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not nothing_is_left(uploads)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == [b"picture"]
     assert nothing_is_left(uploads)
 
 
@@ -186,7 +231,7 @@ async def test_an_abort_ends_uploads_in_progress_at_once(uploads: Uploads) -> No
 
 
 async def test_a_full_spool_is_a_storage_failure(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(1) as threads:
+    with IoThreads(1) as threads:
         spool = Spool(tmp_path, 1000, threads)
         spool.start()
         uploads = Uploads(LIMITS, spool, Limiter(2, 2))

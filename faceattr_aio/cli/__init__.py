@@ -62,6 +62,7 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--port", dest="server.port", metavar="N", help="0 lets the system choose")
     serve.add_argument("--workers", dest="inference.workers", metavar="N", help="default: one for each core")
     serve.add_argument("--limit", dest="inference.limit", metavar="N", help="requests in flight, running and waiting")
+    serve.add_argument("--processes", dest="server.processes", metavar="N", help="event loops that share all that")
     serve.add_argument("--pool", dest="inference.pool", metavar="KIND", help="auto, process or thread")
 
 

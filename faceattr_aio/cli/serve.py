@@ -4,11 +4,13 @@ import argparse
 import asyncio
 import errno
 import logging
-import os
 import resource
-import signal
 import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
+from multiprocessing.connection import Connection
 
 import uvloop
 from aiohttp import web
@@ -16,6 +18,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from faceattr_aio.cli import flags
 from faceattr_aio.cli.decoder import bound_pixels
+from faceattr_aio.cli.fleet import Fleet, share_out
+from faceattr_aio.cli.signals import by_pipe, by_signal
 from faceattr_aio.config import Config
 from faceattr_aio.errors import StartError
 from faceattr_aio.sources import load_config
@@ -33,14 +37,36 @@ _BACKLOG = 1024
 
 def run(parsed: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT. Raises StartError."""
+    config = _set_up(parsed)
+    with _listen(config.server.host, config.server.port) as listener:
+        _warn_if_open(listener.getsockname()[0], config)
+        announce = partial(_announce, listener)
+        if config.server.processes == 1:
+            uvloop.run(_serve(config, listener, by_signal, announce))
+        else:
+            share_out(config, 0)  # refuses what cannot be shared, before anything is started
+            fleet = Fleet(partial(_run_member, parsed, listener), config.server.processes)
+            asyncio.run(fleet.run(announce))
+    return 0
+
+
+def _run_member(parsed: argparse.Namespace, listener: socket.socket, number: int, pipe: Connection) -> None:
+    """One process of several. It reads the settings anew."""
+    try:
+        config = share_out(_set_up(parsed), number)
+        uvloop.run(_serve(config, listener, partial(by_pipe, pipe), partial(pipe.send, None)))
+    except StartError as error:
+        with suppress(OSError):  # another one has said it already
+            pipe.send(error)
+
+
+def _set_up(parsed: argparse.Namespace) -> Config:
+    """The settings, and what holds for the whole process."""
     config, _ = load_config(flags(parsed), parsed.config)
     _set_up_log()
     bound_pixels(config)
     _allow_descriptors()
-    with _listen(config.server.host, config.server.port) as listener:
-        _warn_if_open(listener.getsockname()[0], config)
-        uvloop.run(_serve(config.with_auto_pool("process"), listener))
-    return 0
+    return config.with_auto_pool("process")
 
 
 def _set_up_log() -> None:
@@ -82,8 +108,15 @@ def _listen(host: str, port: int) -> socket.socket:
         raise StartError(f"Port {port} on {host} cannot be opened: {error.strerror}.") from error
 
 
-async def _serve(config: Config, listener: socket.socket) -> None:
-    stopping = _signalled()
+def _announce(listener: socket.socket) -> None:
+    host, port, *_ = listener.getsockname()
+    print(f"faceattr-aio: serving on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+
+
+async def _serve(
+    config: Config, listener: socket.socket, stopped: Callable[[], asyncio.Event], announce: Callable[[], None]
+) -> None:
+    stopping = stopped()
     app = make_app(config)
     runner = web.AppRunner(
         app,
@@ -99,27 +132,11 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         await site.start()
         if stopping.is_set():
             return
-        host, port, *_ = listener.getsockname()
-        print(f"faceattr-aio: serving on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+        announce()
         await stopping.wait()
         await _drain(app, site, config.server.drain_s)
     finally:
         await runner.cleanup()
-
-
-def _signalled() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; a second one ends the process: nothing that it holds has a name on disk."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        if stopping.is_set():
-            os._exit(1)
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    return stopping
 
 
 async def _drain(app: web.Application, site: web.SockSite, drain_s: float) -> None:

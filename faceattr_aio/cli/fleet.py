@@ -1,0 +1,124 @@
+"""Several serving processes behind one listening socket, for when one event loop is the bottleneck: starts them,
+replaces one that ends, and stops them together. Knows neither app nor workers.
+"""
+
+import asyncio
+import logging
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from faceattr_aio.cli.signals import by_signal
+from faceattr_aio.config import Config, Section
+from faceattr_aio.errors import StartError
+
+log = logging.getLogger(__name__)
+
+Serve = Callable[[int, Connection], None]
+"""What process number N does: says None through the pipe once it serves, or the StartError that keeps it from it, and
+drains when something comes back. Must be picklable.
+"""
+_PAUSE_S = 1.0
+"""Before another process is started where one has ended: it may end for the same reason."""
+
+
+def share_out(config: Config, number: int) -> Config:
+    """The settings of one process: workers, slots and uploads of all of them add up to those of the whole.
+
+    Raises StartError when there are not enough for each.
+    """
+    processes, inference, upload = config.server.processes, config.inference, config.upload
+    workers, limit = inference.worker_count, inference.limit_count
+    if min(workers, limit, upload.max_in_progress) < processes:
+        raise StartError(f"{processes} processes need as many workers and slots; there are {workers} and {limit}.")
+
+    def share(total: int) -> int:
+        return total // processes + (number < total % processes)
+
+    return config.model_copy(
+        update={
+            "inference": _with(inference, workers=share(workers), limit=share(limit)),
+            "upload": _with(
+                upload,
+                max_in_progress=share(upload.max_in_progress),
+                max_spool_bytes=max(upload.max_bytes, share(upload.max_spool_bytes)),
+            ),
+        }
+    )
+
+
+def _with(section: Section, **values: int) -> Section:
+    return section.model_copy(update=values)
+
+
+class _Member:
+    """One process, and our end of its pipe. The process ends when that is closed, as when we are killed."""
+
+    def __init__(self, serve: Serve, number: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(number, theirs), name=f"faceattr-serve-{number}")
+        self._process.start()
+        theirs.close()
+
+    async def serves(self) -> None:
+        """Returns when it does. Raises StartError."""
+        try:
+            said = await asyncio.to_thread(self._pipe.recv)
+        except EOFError as error:
+            raise StartError("A serving process ended as it started.") from error
+        if said is not None:
+            raise said
+
+    def drain(self) -> None:
+        try:
+            self._pipe.send(None)
+        except OSError:
+            log.warning("a serving process had ended already")
+
+    async def ended(self) -> None:
+        await asyncio.to_thread(self._process.join)
+
+    def end(self) -> None:
+        self._pipe.close()
+
+
+class Fleet:
+    """As many processes as `config.server` says, each doing `serve`."""
+
+    def __init__(self, serve: Serve, processes: int) -> None:
+        self._serve = serve
+        self._members: list[_Member] = []
+        self._processes = processes
+
+    async def run(self, announce: Callable[[], Any]) -> None:
+        """Until SIGTERM or SIGINT. Raises StartError when one of the first processes cannot start."""
+        stopping = by_signal()
+        self._members = [_Member(self._serve, number) for number in range(self._processes)]
+        try:
+            await asyncio.gather(*(member.serves() for member in self._members))
+            announce()
+            seats = [asyncio.create_task(self._keep(number)) for number in range(self._processes)]
+            await stopping.wait()
+            for seat in seats:
+                seat.cancel()
+            for member in self._members:
+                member.drain()
+            await asyncio.gather(*(member.ended() for member in self._members))
+        finally:
+            for member in self._members:
+                member.end()
+
+    async def _keep(self, number: int) -> None:
+        """Puts a new process where one has ended."""
+        while True:
+            await self._members[number].ended()
+            log.error("serving process %d has ended; another one is started", number)
+            self._members[number].end()
+            await asyncio.sleep(_PAUSE_S)
+            self._members[number] = _Member(self._serve, number)
+            try:
+                await self._members[number].serves()
+            except StartError as error:
+                log.error("serving process %d: %s", number, error)  # noqa: TRY400  # one sentence

@@ -1,0 +1,110 @@
+"""Several processes behind one port, as users run them."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientOSError, ClientSession, ServerDisconnectedError
+
+from faceattr_aio.cli.fleet import share_out
+from faceattr_aio.config import Config
+from faceattr_aio.errors import StartError
+from tests.cli.test_serve import RAW, hold, post, run, until_ended
+from tests.conftest import StartServer
+from tests.gate import PATIENCE_S, Gate
+from tests.process import TRICK, Server
+
+TWO = "[server]\nprocesses = 2\n[inference]\nworkers = 2\nlimit = 4\n"
+
+
+def config(processes: int, workers: int, limit: int) -> Config:
+    return Config.model_validate(
+        {"server": {"processes": processes}, "inference": {"workers": workers, "limit": limit}}
+    )
+
+
+def serving(server: Server) -> list[int]:
+    """The ids of the serving processes."""
+    return [pid for pid in server.children() if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def test_the_shares_add_up() -> None:
+    whole = config(3, 4, 17)
+    shares = [share_out(whole, number) for number in range(3)]
+    assert [one.inference.workers for one in shares] == [2, 1, 1]
+    assert [one.inference.limit for one in shares] == [6, 6, 5]
+    assert sum(one.upload.max_in_progress for one in shares) == whole.upload.max_in_progress
+
+
+def test_a_share_holds_at_least_one_request() -> None:
+    whole = Config.model_validate({"server": {"processes": 128}, "inference": {"workers": 128}})
+    assert share_out(whole, 127).upload.max_spool_bytes == whole.upload.max_bytes
+
+
+@pytest.mark.parametrize(("workers", "limit"), [(1, 8), (8, 1)])
+def test_less_than_one_for_each_cannot_be_shared(workers: int, limit: int) -> None:
+    with pytest.raises(StartError, match="2 processes need as many workers and slots"):
+        share_out(config(2, workers, limit), 0)
+
+
+async def test_both_serve_on_one_port_and_one_that_is_killed_is_replaced(start: StartServer, png: bytes) -> None:
+    server = start(f"{TWO}{TRICK}")
+    first, second = serving(server)
+    os.kill(first, signal.SIGKILL)
+    async with asyncio.timeout(PATIENCE_S):
+        while (now := serving(server)) == [first, second] or len(now) < 2:
+            await asyncio.sleep(0.01)
+    workers = set[int]()
+    async with asyncio.timeout(PATIENCE_S):
+        while len(workers) < 2:  # one of each process
+            async with ClientSession() as client, client.post(f"{server.url}/trick", data=png, headers=RAW) as response:
+                workers.add((await response.json())["pid"])
+    assert server.stop() == 0
+
+
+async def test_sigterm_to_the_group_lets_accepted_work_end_and_leaves_no_process(
+    start: StartServer, gate: Gate, png: bytes, client: ClientSession
+) -> None:
+    server = start(f"{TWO}timeout_s = 60\n{TRICK}gate = '{gate.folder}'\n")
+    started = server.descendants()
+    held = await hold(client, server, png, gate)
+    for pid in (server.pid, *serving(server)):
+        os.kill(pid, signal.SIGTERM)
+    done, _ = await asyncio.wait(held, timeout=2.5)
+    assert not done
+    gate.open()
+    assert [status for status, _ in await asyncio.gather(*held)] == [200]
+    assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
+    await until_ended(started)
+
+
+async def test_after_sigkill_no_process_is_left(start: StartServer, png: bytes, client: ClientSession) -> None:
+    server = start(f"{TWO}{TRICK}")
+    assert (await post(client, server, png))[0] == 200
+    started = server.descendants()
+    server.kill()
+    await until_ended(started)
+
+
+async def test_a_second_signal_ends_all_at_once(
+    start: StartServer, gate: Gate, png: bytes, client: ClientSession
+) -> None:
+    server = start(f"{TWO}timeout_s = 60\n{TRICK}gate = '{gate.folder}'\n")
+    started = server.descendants()
+    (held,) = await hold(client, server, png, gate)
+    os.kill(server.pid, signal.SIGTERM)
+    await asyncio.sleep(0.1)
+    os.kill(server.pid, signal.SIGTERM)
+    assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 1
+    await until_ended(started)
+    with pytest.raises((ClientOSError, ServerDisconnectedError)):
+        await held
+
+
+def test_what_stops_one_stops_all_with_one_sentence(tmp_path: Path) -> None:
+    ended = run(tmp_path, "serve", "--port", "0", "--processes", "2", "--workers", "2", FACEATTR_MODELS__DIR="/nowhere")
+    assert ended.returncode == 2
+    assert "is missing: run 'faceattr-aio models pull'" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
