@@ -107,8 +107,8 @@ class Executor:
         wanted: Callable[[], bool] = lambda: True,
         deadline: float = math.inf,
     ) -> list[Outcome]:
-        """The pictures of one request that was let in, in their order; one that fails, or is a failure already, keeps no
-        other from its answer.
+        """The pictures of one request that was let in, in their order. One that fails, or that is a failure already,
+        keeps no other from its answer.
 
         `held` is emptied when the work takes over what is in it. While the job waits, `wanted` tells from another
         thread whether anybody still does; what has not begun by the `deadline` is not begun any more.
