@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_analyze(commands)
     _add_models(commands)
     _add_config(commands)
+    _add_tune(commands)
     return parser
 
 
@@ -84,3 +85,20 @@ def _add_models(commands: Any) -> None:
 def _add_config(commands: Any) -> None:
     config = _command(commands, "config", "Show the effective settings and where each came from.", "settings")
     config.add_argument("action", choices=["show"])
+
+
+def _add_tune(commands: Any) -> None:
+    tune = _command(commands, "tune", "Find out how many workers and slots pay on this machine.")
+    tune.add_argument("picture", type=Path, metavar="PICTURE", help="one as your clients send it")
+    tune.add_argument("--seconds", type=seconds, default=5.0, metavar="S", help="for each number of workers (5)")
+    tune.add_argument("--wait", type=seconds, default=0.25, metavar="S", help="longest wait of a request (0.25)")
+    tune.add_argument("--pipeline", metavar="NAME", help="default: the first in the settings")
+    tune.add_argument("--output", type=Path, metavar="FILE", help="a new file for the settings that are recommended")
+
+
+def seconds(text: str) -> float:
+    """A time in seconds. Raises ValueError, which argparse tells under the name of this function."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number

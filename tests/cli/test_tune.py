@@ -1,0 +1,65 @@
+"""The figures of a machine and what is made of them; and the command as users run it."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from faceattr_aio.cli import main
+from faceattr_aio.cli.tune import Measured, candidates, find_knee, recommend, table
+from tests.process import TRICK
+
+
+@pytest.mark.parametrize(("cores", "numbers"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])])
+def test_numbers_of_workers_double_up_to_the_cores(cores: int, numbers: list[int]) -> None:
+    assert candidates(cores) == numbers
+
+
+def test_the_knee_is_where_more_workers_gain_nothing() -> None:
+    measured = [Measured(1, 50, 0.02), Measured(2, 99, 0.02), Measured(4, 101, 0.04), Measured(8, 103, 0.08)]
+    assert find_knee(measured).workers == 2
+    assert find_knee(measured[:1]).workers == 1
+
+
+def test_the_limit_is_what_can_be_waited_for() -> None:
+    assert tomllib.loads(recommend(Measured(2, 100, 0.02), 0.25))["inference"] == {"workers": 2, "limit": 25}
+    assert tomllib.loads(recommend(Measured(2, 1, 2.0), 0.25))["inference"] == {"workers": 2, "limit": 2}
+
+
+def test_the_table_has_a_line_for_each() -> None:
+    assert len(table([Measured(1, 50, 0.02), Measured(2, 99, 0.02)]).splitlines()) == 3
+
+
+def tune(folder: Path, *arguments: str) -> int:
+    settings = folder / "settings.toml"
+    settings.write_text(f"{TRICK}sleep_s = 0.02\n")
+    return main(["tune", "--seconds", "0.3", "--config", str(settings), *arguments])
+
+
+def test_it_measures_and_recommends_and_writes_where_it_is_told_to(
+    png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune(tmp_path, "--output", str(tmp_path / "tuned.toml"), str(png_file)) == 0
+    said = capsys.readouterr().out
+    rates = [float(rate) for rate in re.findall(r"^ +\d+ +([\d.]+)", said, re.MULTILINE)]
+    assert all(10 < rate < 50 * workers for workers, rate in zip((1, 2, 4, 8, 16), rates, strict=False))
+    recommended = tomllib.loads((tmp_path / "tuned.toml").read_text())["inference"]
+    assert 1 <= recommended["workers"] <= recommended["limit"]
+    assert f"limit = {recommended['limit']}" in said
+
+
+def test_it_writes_over_nothing(png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune(tmp_path, "--output", str(png_file), str(png_file)) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["nothing.jpg"], "No such file"), (["--pipeline", "other", "a.jpg"], "no pipeline 'other'")],
+)
+def test_what_cannot_be_measured_is_one_sentence(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune(tmp_path, *arguments) == 2
+    assert said in capsys.readouterr().err
