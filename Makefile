@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV   := .venv
 VENV4  := .venv-opencv4
+VENVP  := .venv-peers
 BIN    := $(VENV)/bin
 PIP    := -m pip install --quiet --disable-pip-version-check
 PARTS  := setup.cfg pyproject.toml
 PYTEST := -m pytest -p no:cacheprovider
 
-.PHONY: serve models test fuzz overload soak test-opencv4 test-opencv5 lint types format accuracy calibrate clean
+.PHONY: serve models test fuzz overload soak bench-peers test-opencv4 test-opencv5 lint types format accuracy calibrate clean
 
 serve: models  ## Serve on http://127.0.0.1:5000; ARGS="--port 8000" and the like are passed on
 	exec $(BIN)/faceattr-aio serve $(ARGS)
@@ -31,6 +32,10 @@ overload: $(VENV)/developing  ## Goodput, waiting and refusals at 1, 2, 4 and 8 
 soak: $(VENV)/developing  ## Ten minutes at one and a half times what the server can do, bad clients mixed in
 	$(BIN)/faceattr-aio models pull
 	$(BIN)/python -m bench.soak $(ARGS)
+
+bench-peers: $(VENVP)/installed  ## The same pipeline behind Flask, FastAPI, LitServe, BentoML and plain aiohttp, beside ours
+	$(VENVP)/bin/faceattr-aio models pull
+	$(VENVP)/bin/python -m bench.peers $(ARGS)
 
 test-opencv5: $(VENV)/developing  ## The tests that depend on pixels, on OpenCV 5
 	$(BIN)/faceattr-aio models pull
@@ -59,7 +64,7 @@ calibrate: $(VENV)/developing  ## FACES=folder with labels.csv; writes the const
 	$(BIN)/python -m bench.calibrate $(FACES)
 
 clean:
-	rm -rf $(VENV) $(VENV4) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(VENV4) $(VENVP) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
 
 $(VENV)/installed: $(PARTS)
 	$(PYTHON) -m venv $(VENV)
@@ -73,4 +78,9 @@ $(VENV)/developing: $(VENV)/installed
 $(VENV4)/developing: $(PARTS)
 	$(PYTHON) -m venv $(VENV4)
 	$(VENV4)/bin/python $(PIP) --editable '.[dev]' 'opencv-python-headless>=4.12,<5'
+	touch $@
+
+$(VENVP)/installed: $(PARTS)
+	$(PYTHON) -m venv $(VENVP)
+	$(VENVP)/bin/python $(PIP) --editable '.[peers]' 'opencv-python-headless>=5,<6'
 	touch $@

@@ -8,7 +8,6 @@ Exit status 1: a bound was passed; 3: the machine was too unsteady to tell.
 
 import argparse
 import asyncio
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from statistics import median
 import uvloop
 
 from bench.openloop import Record, offer, post, saturate, session
-from bench.served import ROOT, Server, start_server
+from bench.served import ROOT, Server, server_core, start_server
 from bench.sleeper import SLEEP
 
 PICTURE, TYPE = ROOT / "docs" / "astronaut.jpg", "image/jpeg"
@@ -59,17 +58,12 @@ class Round:
 @contextmanager
 def served(config: str) -> Iterator[Server]:
     """A server on the first core that we may use; we go to the others."""
-    first, *others = sorted(os.sched_getaffinity(0))
-    if not others:
-        raise SystemExit("This needs two cores: one for the server, one for the load.")
-    with tempfile.TemporaryDirectory() as folder:
-        server = start_server(Path(folder), config, {}, {first})
-        os.sched_setaffinity(0, others)
+    with server_core() as core, tempfile.TemporaryDirectory() as folder:
+        server = start_server(Path(folder), config, {}, {core})
         try:
             yield server
         finally:
             server.kill()
-            os.sched_setaffinity(0, [first, *others])
 
 
 async def measure_round(url: str, seconds: float) -> Round:

@@ -3,13 +3,14 @@ files, processes. Knows no pipeline.
 """
 
 import os
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 60.0
@@ -39,6 +40,18 @@ class Server:
         if self.process.stdout:
             self.process.stdout.close()
 
+    def kill_all(self) -> None:
+        """SIGKILL to the server and to whatever it has started, even if it has ended itself; waits for their ends."""
+        started = [handle for pid in self.descendants() if (handle := _handle(pid)) is not None]
+        self.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        for handle in started:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+            select.select([handle], [], [], PATIENCE_S)
+            os.close(handle)
+
     def open_files(self) -> list[str]:
         """What its descriptors of regular files stand for."""
         targets = []
@@ -63,17 +76,32 @@ class Server:
         """Resident bytes of the server and of each process it started, by id."""
         return {pid: resident(pid) for pid in (self.pid, *self.descendants())}
 
+    def proportional(self) -> int:
+        """Bytes of memory of the server and of all that it started; what they share is counted once."""
+        return sum(proportional(pid) for pid in (self.pid, *self.descendants()))
+
     def cpu_s(self) -> float:
         """Seconds of CPU that the server's own process has used: the loop and its threads, not the workers."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def _handle(pid: int) -> int | None:
+    """A descriptor that stands for the process and no later one; none if it has ended."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
 def children(pid: int) -> list[int]:
-    """The ids of the processes that a process has started."""
-    return [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
+    """The ids of the processes that a process has started; none if it has ended."""
+    found: list[str] = []
+    with suppress(FileNotFoundError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended since
+                found += (task / "children").read_text().split()
+    return [int(child) for child in found]
 
 
 def descendants(pid: int) -> list[int]:
@@ -84,6 +112,14 @@ def descendants(pid: int) -> list[int]:
 def resident(pid: int) -> int:
     """Bytes of resident memory."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def proportional(pid: int) -> int:
+    """Bytes of memory, each page divided by the number of processes that share it; 0 if the process has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+    return 0
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -100,19 +136,47 @@ def start_server(
     """
     file = folder / "faceattr.toml"
     file.write_text(config)
-    process = subprocess.Popen(  # noqa: S603  # our own program
-        [sys.executable, "-m", "faceattr_aio", "serve", "--port", "0", "--config", str(file)],
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        cwd=folder,
-        env=environment(**more),
-        preexec_fn=_pin_to(cores) if cores else None,  # noqa: PLW1509  # no thread of ours holds a lock it needs
-    )
+    command = [sys.executable, "-m", "faceattr_aio", "serve", "--port", "0", "--config", str(file)]
+    process = _launch(command, folder, more, cores, stdout=subprocess.PIPE, stderr=log)
     assert process.stdout is not None
     line = process.stdout.readline()
     assert "serving on" in line, f"the server did not start: {line!r}"
     return Server(process, line.split()[-1])
+
+
+def start_program(
+    command: Sequence[str], url: str, folder: Path, more: Mapping[str, str], cores: set[int], log: IO[str]
+) -> Server:
+    """Any program that is to serve at `url`, on `cores` alone; whether it does is for the caller to find out. Stop it
+    with `kill_all`.
+    """
+    return Server(_launch(command, folder, more, cores, stdout=log, stderr=log, start_new_session=True), url)
+
+
+@contextmanager
+def server_core() -> Iterator[int]:
+    """The first core that we may use, for a server; meanwhile we keep to the others."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        raise SystemExit("This needs two cores: one for the server, one for the load.")
+    os.sched_setaffinity(0, others)
+    try:
+        yield first
+    finally:
+        os.sched_setaffinity(0, [first, *others])
+
+
+def _launch(
+    command: Sequence[str], folder: Path, more: Mapping[str, str], cores: set[int] | None, **streams: Any
+) -> "subprocess.Popen[str]":
+    return subprocess.Popen(  # noqa: S603  # programs that we know
+        command,
+        text=True,
+        cwd=folder,
+        env=environment(**more),
+        preexec_fn=_pin_to(cores) if cores else None,  # noqa: PLW1509  # no thread of ours holds a lock it needs
+        **streams,
+    )
 
 
 def _pin_to(cores: set[int]) -> Callable[[], None]:

@@ -1,0 +1,51 @@
+"""The same pipeline behind other servers and behind ours, one after the other on one core, the load from another.
+
+    python -m bench.peers --rounds 3 --seconds 10 [--only flask --only aiohttp] [--waiting 3]
+
+The table is printed at the end; a server that is not installed or does not start is told with the reason.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from bench.peers.catalogue import PEERS, Peer
+from bench.peers.limits import WAITING
+from bench.peers.measuring import Measured, PeerFailedError, measure
+from bench.peers.table import lines
+from bench.served import server_core
+
+
+async def compare(peers: Sequence[Peer], rounds: int, seconds: float, waiting: int) -> list[str]:
+    """The table. In each round all servers have their turn, so that a change of the machine meets all."""
+    measured: dict[str, list[Measured]] = {peer.name: [] for peer in peers}
+    failed = {peer.name: f"{' and '.join(peer.missing())} not installed" for peer in peers if peer.missing()}
+    with server_core() as core:
+        for number in range(rounds):
+            for peer in peers:
+                if peer.name in failed:
+                    continue
+                print(f"round {number + 1}: {peer.name}", file=sys.stderr, flush=True)
+                try:
+                    measured[peer.name].append(await measure(peer, core, waiting, seconds))
+                except PeerFailedError as failure:
+                    failed[peer.name] = str(failure)
+    return list(lines(peers, measured, failed))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.peers")
+    parser.add_argument("--only", action="append", choices=[peer.name for peer in PEERS], help="may be repeated")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--waiting", type=int, default=WAITING, help="bound of the peers' queues, where they have one")
+    chosen = parser.parse_args(arguments)
+    peers = [peer for peer in PEERS if not chosen.only or peer.name in chosen.only]
+    # asyncio's own loop, because uvloop's clock has whole milliseconds.
+    print("\n".join(asyncio.run(compare(peers, chosen.rounds, chosen.seconds, chosen.waiting))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""What all peers serve: the pipeline as a worker of ours loads it. Knows no server."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.ceiling import load
+from faceattr_aio.faces import FaceOptions
+from faceattr_aio.pipeline import Clock
+
+
+class Model:
+    """The loaded nets, on one thread of OpenCV. Not safe for threads."""
+
+    def __init__(self) -> None:
+        self._pipeline = load()
+
+    def analyze(self, path: Path) -> dict[str, Any]:
+        """The faces in a picture on disk, as `faceattr-aio serve` tells them."""
+        return self._pipeline.predict(path, FaceOptions(), Clock())
+
+    def analyze_bytes(self, picture: bytes) -> dict[str, Any]:
+        """The same for a picture in memory; the pipeline reads files."""
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(picture)
+            file.flush()
+            return self.analyze(Path(file.name))

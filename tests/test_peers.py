@@ -1,0 +1,118 @@
+"""The comparison with other servers: those that need nothing that is not installed anyway, and those that fail."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.peers import __main__ as program
+from bench.peers import measuring
+from bench.peers.catalogue import PEERS, RAW, Peer
+from bench.peers.table import COLUMNS
+from bench.served import children
+
+pytestmark = pytest.mark.pixels
+
+
+def cells(row: str) -> dict[str, str]:
+    return dict(zip(COLUMNS, row.strip("| ").split(" | "), strict=True))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_behind() -> Iterator[None]:
+    """No process of ours, and no core that we may not use any more."""
+    before, cores = set(children(os.getpid())), os.sched_getaffinity(0)
+    yield
+    assert set(children(os.getpid())) == before
+    assert os.sched_getaffinity(0) == cores
+
+
+def compared(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """The lines that are printed."""
+    assert program.main([*arguments, "--rounds", "1", "--seconds", "0.5"]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: str) -> str:
+    """The last line when the only server is this Python program."""
+    peer = Peer("broken", (), RAW, lambda port, _: [sys.executable, "-c", code, str(port)])
+    monkeypatch.setattr(program, "PEERS", (peer,))
+    return compared(capsys)[-1]
+
+
+def test_ours_and_plain_aiohttp_are_measured_at_three_loads(capsys: pytest.CaptureFixture[str]) -> None:
+    head, _, *rows = compared(capsys, "--only", "faceattr-aio", "--only", "aiohttp")
+    assert list(cells(head).values()) == list(COLUMNS)
+    ours, plain = map(cells, rows[:2])
+    assert (ours["server"], plain["server"]) == ("faceattr-aio", "aiohttp")
+    for row in (ours, plain):
+        assert float(row["first 200"].removesuffix(" s")) > 0
+        assert float(row["goodput"].removesuffix("/s")) > 0
+        assert int(row["memory"].removesuffix(" MB")) > 20
+        assert (row["resets"], row["other errors"]) == ("0", "0")
+    assert (ours["refused p50 / p99 ms"] != "-", plain["refused p50 / p99 ms"]) == (True, "-")
+    assert [line.split(" ")[0] for line in rows[2:]] == ["", "faceattr-aio:", "aiohttp:"]
+
+
+def test_a_server_that_does_not_start_is_told_with_its_last_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = failing(monkeypatch, capsys, "raise SystemExit('there is no model')")
+    assert line == "broken: not measured in full: did not start: there is no model"
+
+
+def test_a_server_that_never_answers_is_given_up_and_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(measuring, "START_PATIENCE_S", 1.0)
+    began = time.monotonic()
+    line = failing(monkeypatch, capsys, "import time; time.sleep(600)")
+    assert line.startswith("broken: not measured in full: no answer within 1 s, but ClientConnectorError")
+    assert time.monotonic() - began < 30
+
+
+ELSEWHERE = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_what_a_server_started_ends_with_it_even_in_a_session_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(measuring, "START_PATIENCE_S", 2.0)
+    pid = int(failing(monkeypatch, capsys, ELSEWHERE).split()[-1])
+    stat = Path(f"/proc/{pid}/stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+CHEAT = """
+import sys
+from aiohttp import web
+async def answer(request):
+    return web.json_response({"faces": []})
+app = web.Application()
+app.router.add_post("/analyze", answer)
+web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None)
+"""
+
+
+def test_a_server_that_answers_something_else_is_no_peer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "not the answer that ours gives" in failing(monkeypatch, capsys, CHEAT)
+
+
+def test_a_server_that_is_not_installed_is_told_not_dropped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peer = Peer("absent", ("no-such-distribution",), RAW, PEERS[0].command)
+    monkeypatch.setattr(program, "PEERS", (peer,))
+    row, _, line = compared(capsys)[2:]
+    assert row.startswith("| absent | not measured |")
+    assert line == "absent: not measured in full: no-such-distribution not installed"
