@@ -1,16 +1,19 @@
 """The comparison with other servers: those that need nothing that is not installed anyway, and those that fail."""
 
 import os
+import select
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from bench.openloop import Record
+from bench.overload import INCONCLUSIVE
 from bench.peers import __main__ as program
 from bench.peers import measuring
 from bench.peers.catalogue import PEERS, RAW, Peer
+from bench.peers.measuring import Measured, Point
 from bench.peers.table import COLUMNS
 from bench.served import children
 
@@ -74,21 +77,41 @@ def test_a_server_that_never_answers_is_given_up_and_ended(
     assert time.monotonic() - began < 30
 
 
-ELSEWHERE = """
+def test_a_server_has_the_first_core_to_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = min(os.sched_getaffinity(0))
+    line = failing(monkeypatch, capsys, "import os; print('cores', *os.sched_getaffinity(0))")
+    assert line.endswith(f"did not start: cores {first}")
+
+
+CHILD = """
 import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session={elsewhere})
 print(child.pid, flush=True)
-child.wait()
+if {stays}: child.wait()
 """
 
 
-def test_what_a_server_started_ends_with_it_even_in_a_session_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def has_ended(pid: int) -> bool:
+    """Waits for the end, but not for long."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], 10)[0])
+    finally:
+        os.close(handle)
+
+
+@pytest.mark.parametrize(("elsewhere", "stays"), [(True, True), (False, False)], ids=["own session", "orphan"])
+def test_what_a_server_has_started_ends_with_it(
+    elsewhere: bool, stays: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(measuring, "START_PATIENCE_S", 2.0)
-    pid = int(failing(monkeypatch, capsys, ELSEWHERE).split()[-1])
-    stat = Path(f"/proc/{pid}/stat")
-    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    line = failing(monkeypatch, capsys, CHILD.format(elsewhere=elsewhere, stays=stays))
+    assert has_ended(int(line.split()[-1]))
 
 
 CHEAT = """
@@ -116,3 +139,22 @@ def test_a_server_that_is_not_installed_is_told_not_dropped(
     row, _, line = compared(capsys)[2:]
     assert row.startswith("| absent | not measured |")
     assert line == "absent: not measured in full: no-such-distribution not installed"
+
+
+def made_up(goodput: float) -> Measured:
+    point = Point(0.0, goodput, Record())
+    return Measured(1.0, point, point, point, 1)
+
+
+@pytest.mark.parametrize(("second", "status"), [(95.0, 0), (50.0, INCONCLUSIVE)])
+def test_what_differs_from_round_to_round_is_inconclusive(
+    second: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rounds = iter([made_up(100.0), made_up(second)])
+
+    async def measure(*_: object) -> Measured:
+        return next(rounds)
+
+    monkeypatch.setattr(program, "measure", measure)
+    assert program.main(["--only", "faceattr-aio", "--rounds", "2"]) == status
+    assert ("inconclusive" in capsys.readouterr().out) == bool(status)

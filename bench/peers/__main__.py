@@ -3,6 +3,7 @@
     python -m bench.peers --rounds 3 --seconds 10 [--only flask --only aiohttp] [--waiting 3]
 
 The table is printed at the end; a server that is not installed or does not start is told with the reason.
+Exit status 3: the machine was too unsteady to tell.
 """
 
 import argparse
@@ -10,15 +11,18 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+from bench.overload import INCONCLUSIVE, STEADY
 from bench.peers.catalogue import PEERS, Peer
 from bench.peers.limits import WAITING
 from bench.peers.measuring import Measured, PeerFailedError, measure
-from bench.peers.table import lines
+from bench.peers.table import lines, spread
 from bench.served import server_core
 
 
-async def compare(peers: Sequence[Peer], rounds: int, seconds: float, waiting: int) -> list[str]:
-    """The table. In each round all servers have their turn, so that a change of the machine meets all."""
+async def compare(peers: Sequence[Peer], rounds: int, seconds: float, waiting: int) -> bool:
+    """Prints the table; whether the machine was steady. In each round all servers have their turn, so that what changes
+    meets all.
+    """
     measured: dict[str, list[Measured]] = {peer.name: [] for peer in peers}
     failed = {peer.name: f"{' and '.join(peer.missing())} not installed" for peer in peers if peer.missing()}
     with server_core() as core:
@@ -31,7 +35,8 @@ async def compare(peers: Sequence[Peer], rounds: int, seconds: float, waiting: i
                     measured[peer.name].append(await measure(peer, core, waiting, seconds))
                 except PeerFailedError as failure:
                     failed[peer.name] = str(failure)
-    return list(lines(peers, measured, failed))
+    print("\n".join(lines(peers, measured, failed)))
+    return all(spread(one) <= STEADY for one in measured.values() if one)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     peers = [peer for peer in PEERS if not chosen.only or peer.name in chosen.only]
     # asyncio's own loop, because uvloop's clock has whole milliseconds.
-    print("\n".join(asyncio.run(compare(peers, chosen.rounds, chosen.seconds, chosen.waiting))))
+    if not asyncio.run(compare(peers, chosen.rounds, chosen.seconds, chosen.waiting)):
+        print("inconclusive: the machine was too unsteady")
+        return INCONCLUSIVE
     return 0
 
 

@@ -35,9 +35,9 @@ def lines(peers: Sequence[Peer], measured: Mapping[str, Rounds], failed: Mapping
         rounds = measured[peer.name]
         yield _row(_cells(peer, rounds) if rounds else [peer.name, "not measured", *[""] * (len(COLUMNS) - 2)])
     yield ""
-    yield from (
-        f"{peer.name}: {peer.versions()}; {_spread(measured[peer.name])}" for peer in peers if measured[peer.name]
-    )
+    for peer in peers:
+        if measured[peer.name]:
+            yield f"{peer.name}: {peer.versions()}; spread {spread(measured[peer.name]):.0%}"
     yield from (f"{name}: not measured in full: {reason}" for name, reason in failed.items())
 
 
@@ -62,10 +62,10 @@ def _cells(peer: Peer, rounds: Rounds) -> list[str]:
     ]
 
 
-def _spread(rounds: Rounds) -> str:
-    """How steady the machine was."""
+def spread(rounds: Rounds) -> float:
+    """(highest - lowest) / median of what the clients that wait were answered: how steady the machine was."""
     rates = [one.full.goodput for one in rounds]
-    return f"{CLIENTS} clients {min(rates):.1f} to {max(rates):.1f}/s in {len(rates)} rounds"
+    return (max(rates) - min(rates)) / (median(rates) or 1)
 
 
 def _goodput_and_wait(points: Sequence[Point]) -> tuple[str, str]:
