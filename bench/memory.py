@@ -7,7 +7,8 @@ python -m bench.memory
 import asyncio
 import sys
 import tempfile
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,40 +24,49 @@ CONNECTIONS, MOST_IDLE_MB = 1000, 20.0
 WARM_UP_S = 3.0
 
 
-def proportional(pid: int) -> int:
-    """Bytes of a process's memory, of what it shares its share."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-
-
-def held_mb(server: Server) -> float:
-    return sum(proportional(pid) for pid in (server.pid, *server.descendants())) / 1e6
-
-
-async def measure(server: Server) -> tuple[float, float]:
-    """MB after work, and those that idle connections add."""
+async def worked_mb(server: Server) -> float:
+    """MB after some seconds of work."""
     async with session() as client:
         ask = partial(post, client, f"{server.url}/analyze", PICTURE.read_bytes(), TYPE)
         await saturate(ask, 4, WARM_UP_S)
-    worked, parts = held_mb(server), urlsplit(server.url)
+    return server.proportional() / 1e6
+
+
+@asynccontextmanager
+async def idle_connection(url: str) -> AsyncIterator[None]:
+    """A connection that was answered once, and is kept."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"200" in await reader.readuntil(b"\r\n\r\n")
+    yield
+    writer.transport.abort()
+
+
+async def idle_mb(server: Server) -> float:
+    """MB that idle connections add, before any work: later they would fit into free memory of the heap."""
+    before, open_before = server.proportional(), server.descriptors()
     async with AsyncExitStack() as stack:
         for _ in range(CONNECTIONS):
-            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-            stack.callback(writer.transport.abort)
-            writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert b"200" in await reader.readuntil(b"\r\n\r\n")
-        return worked, held_mb(server) - worked
+            await stack.enter_async_context(idle_connection(server.url))
+        assert server.descriptors() - open_before >= CONNECTIONS
+        return (server.proportional() - before) / 1e6
+
+
+def measure(pool: str, figure: Callable[[Server], Coroutine[None, None, float]]) -> float:
+    """A figure of a fresh server."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = start_server(Path(folder), f"[inference]\nworkers = 2\npool = '{pool}'\n", {})
+        try:
+            return uvloop.run(figure(server))
+        finally:
+            server.kill()
 
 
 def main() -> int:
     kept = True
     for pool, most in MOST_MB.items():
-        with tempfile.TemporaryDirectory() as folder:
-            server = start_server(Path(folder), f"[inference]\nworkers = 2\npool = '{pool}'\n", {})
-            try:
-                worked, idle = uvloop.run(measure(server))
-            finally:
-                server.kill()
+        worked, idle = measure(pool, worked_mb), measure(pool, idle_mb)
         print(f"{pool}: {worked:.0f} MB (bound {most:.0f}), {CONNECTIONS} idle connections {idle:.1f} MB more")
         kept = kept and worked < most and idle < MOST_IDLE_MB
     return 0 if kept else 1
