@@ -1,6 +1,6 @@
 """How often faces are found, and how right gender, age and their probabilities are, on labelled faces.
 
-python -m bench.accuracy FOLDER [--detector blazeface|yunet|ssd]
+python -m bench.accuracy FOLDER [--detector blazeface|yunet|ssd] [--backend cv2|openvino]
 """
 
 import argparse
@@ -97,9 +97,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Accuracy on labelled faces.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--detector", default="blazeface", choices=["blazeface", "yunet", "ssd"])
+    parser.add_argument("--backend", default="cv2", choices=["cv2", "openvino"])
     arguments = parser.parse_args()
     truths = read_labels(arguments.folder)
-    print("\n".join(report(truths, estimate(truths, arguments.detector))))
+    print("\n".join(report(truths, estimate(truths, arguments.detector, backend=arguments.backend))))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How many pictures a second the pipeline alone can do on one core: no HTTP, no queue, no second process.
 
-python -m bench.ceiling --seconds 10
+python -m bench.ceiling --seconds 10 [--backend cv2|openvino]
 """
 
 import argparse
@@ -14,7 +14,7 @@ from statistics import median
 
 from bench.served import ROOT, environment
 from faceattr_aio.config import Config
-from faceattr_aio.faces import FaceAttributes, FaceOptions
+from faceattr_aio.faces import Backend, FaceAttributes, FaceOptions
 from faceattr_aio.faces.predict import FacePipeline
 from faceattr_aio.model_store import ModelStore
 from faceattr_aio.pipeline import Clock, Plan
@@ -23,9 +23,9 @@ PICTURE = ROOT / "docs" / "astronaut.jpg"
 _WARM_UP = 10
 
 
-def load() -> FacePipeline:
-    """The pipeline as a worker loads it, with the settings' defaults."""
-    config = Config()
+def load(backend: Backend = "cv2") -> FacePipeline:
+    """The pipeline as a worker loads it, with the other settings' defaults."""
+    config = Config(pipelines={"faces": {"backend": backend}})
     settings, store = config.pipelines["faces"].settings, ModelStore(config.models.dir)
     files = {name: store.verify(name) for name in FaceAttributes.models(settings)}
     return FacePipeline(Plan(FaceAttributes.load, settings, files, config.image.working_side, own_process=True))
@@ -55,9 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)))
+    parser.add_argument("--backend", choices=["cv2", "openvino"], default="cv2")
     chosen = parser.parse_args(arguments)
     os.sched_setaffinity(0, {chosen.core})
-    pipeline = load()
+    pipeline = load(chosen.backend)
     rates = [
         rate(lambda: pipeline.predict(chosen.picture, FaceOptions(), Clock()), chosen.seconds)
         for _ in range(chosen.rounds)

@@ -13,10 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from faceattr_aio.config import Config
-from faceattr_aio.faces import FaceAttributes, FaceSettings
+from faceattr_aio.faces import Backend, FaceAttributes, FaceSettings
 from faceattr_aio.faces.attributes import cut_chip
 from faceattr_aio.faces.calibration import AGES, OLDEST
-from faceattr_aio.faces.loading import DLIB_CHIP, dlib_age_net, dlib_gender_net, load_detector
+from faceattr_aio.faces.loading import DLIB_CHIP, READ, dlib_age_net, dlib_gender_net, load_detector
 from faceattr_aio.imaging import Floats, Pixels, decode, limit_threads
 from faceattr_aio.model_store import ModelStore
 
@@ -66,14 +66,17 @@ def read_padded(path: Path) -> Pixels:
     return np.asarray(padded, np.uint8)
 
 
-def estimate(truths: list[Truth], detector: str = "blazeface", models: Path | None = None) -> Estimates:
+def estimate(
+    truths: list[Truth], detector: str = "blazeface", models: Path | None = None, backend: Backend = "cv2"
+) -> Estimates:
     """Runs detector and nets on every face; a face that is not found is not in the result."""
     limit_threads()
-    settings = FaceSettings.model_validate({"detector": detector})
+    settings = FaceSettings.model_validate({"detector": detector, "backend": backend})
     store = ModelStore(models or Config().models.dir)
     files = {name: store.verify(name) for name in FaceAttributes.models(settings)}
     find = load_detector(settings, files)
-    age, gender = dlib_age_net(files["dlib-age-v1"].path), dlib_gender_net(files["dlib-gender-v1"].path)
+    read = READ[backend]
+    age, gender = dlib_age_net(read(files["dlib-age-v1"].path)), dlib_gender_net(read(files["dlib-gender-v1"].path))
 
     def look() -> Iterator[tuple[Truth, Floats, float]]:
         for truth in tqdm(truths, unit="face"):

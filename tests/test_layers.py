@@ -44,6 +44,7 @@ OUTSIDE = {
     "aiohttp": {"body", "clients", "handlers", "health", "negotiation", "problems", "web", "cli"},
     "cv2": SEALED,
     "numpy": SEALED,
+    "openvino": SEALED,
 }
 OUTSIDE |= {
     "asyncio": {"body", "executor", "io_threads", "upload", "cli"},

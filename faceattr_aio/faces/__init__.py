@@ -15,6 +15,7 @@ UNKNOWN = "unknown"
 """What is not sure enough to be named."""
 
 Attribute = Literal["age", "gender"]
+Backend = Literal["cv2", "openvino"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -34,6 +35,7 @@ class FaceOptions(Options):
 class FaceSettings(PipelineSettings):
     """The keys of `[pipelines.faces]`. The four Caffe files are the user's own: nobody promises to have them."""
 
+    backend: Backend = "cv2"
     detector: Literal["blazeface", "yunet", "ssd"] = "blazeface"
     classifier: Literal["dlib", "caffe"] = "dlib"
     yunet_side: Annotated[int, Field(ge=64, le=2048)] = 320
@@ -51,6 +53,15 @@ class FaceSettings(PipelineSettings):
             raise ValueError(
                 "classifier 'caffe' needs age_weights, age_prototxt, gender_weights and gender_prototxt, "
                 "four files of your own"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _caffe_runs_on_opencv(self) -> Self:
+        if self.backend != "cv2" and (self.detector == "ssd" or self.classifier == "caffe"):
+            raise ValueError(
+                "detector 'ssd' and classifier 'caffe' are Caffe nets, which only backend 'cv2' reads: "
+                "set it, or detector 'blazeface' and classifier 'dlib'"
             )
         return self
 

@@ -1,12 +1,10 @@
 """BlazeFace full range (Google, Apache-2.0): the detector by default. 192x192 in, 48x48 anchors out."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 
 from faceattr_aio.faces.detector import Detection, keep_best
-from faceattr_aio.faces.network import read_tflite
+from faceattr_aio.faces.network import Network, make_blob
 from faceattr_aio.imaging import Floats, Pixels, shrink
 
 _SIDE = 192
@@ -22,18 +20,15 @@ class BlazeFace:
 
     name = "blazeface-full-range"
 
-    def __init__(self, path: Path) -> None:
-        self._net = read_tflite(path)
-        self._outputs = self._net.getUnconnectedOutLayersNames()
+    def __init__(self, network: Network) -> None:
+        self._network = network
         self._anchors = _anchors()
         self.detect(np.zeros((_SIDE, _SIDE, 3), np.uint8), 0.5)
 
     def detect(self, pixels: Pixels, min_confidence: float) -> list[Detection]:
         """The faces in the picture, the surest first."""
         square, scale, offset = _letterbox(pixels)
-        self._net.setInput(cv2.dnn.blobFromImage(square, 1 / 127.5, (_SIDE, _SIDE), (127.5,) * 3, swapRB=True))
-        outputs = sorted(self._net.forward(self._outputs), key=np.size)
-        scores, regressors = (np.asarray(output, np.float32) for output in outputs)
+        scores, regressors = self._network.run(make_blob(square, _SIDE, 1 / 127.5, (127.5,) * 3, rgb=True))
         confidences = 1 / (1 + np.exp(-np.clip(scores.ravel(), -80, 80)))
         (sure,) = np.nonzero(confidences >= min_confidence)
         sizes, points = np.split(regressors.reshape(-1, 8, 2)[sure][:, _SIZE_FIRST], [1], axis=1)

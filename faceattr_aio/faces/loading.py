@@ -1,16 +1,16 @@
 """Which detector and classifiers the settings name, and the constants of each net. Nothing else knows them all."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from faceattr_aio.faces import FaceSettings
+from faceattr_aio.faces import Backend, FaceSettings, cv2_network, openvino_network
 from faceattr_aio.faces.age import AgeInBrackets, AgeInYears
 from faceattr_aio.faces.attributes import Attributes
 from faceattr_aio.faces.blazeface import BlazeFace
 from faceattr_aio.faces.calibration import load_calibration
 from faceattr_aio.faces.detector import Detector
 from faceattr_aio.faces.gender import Gender
-from faceattr_aio.faces.network import SoftmaxNet, read_caffe, read_onnx
+from faceattr_aio.faces.network import Network, SoftmaxNet
 from faceattr_aio.faces.ssd import Ssd
 from faceattr_aio.faces.yunet import YuNet
 from faceattr_aio.pipeline import ModelFile
@@ -24,44 +24,48 @@ _CAFFE_SIDE = 227
 _CAFFE_MEAN = (78.4263377603, 87.7689143744, 114.895847746)
 """Blue, green, red: the mean of the pictures that Levi and Hassner trained their nets on (2015)."""
 
+READ: Mapping[Backend, Callable[[Path], Network]] = {"cv2": cv2_network.read, "openvino": openvino_network.read}
+"""Reads a file of the type .tflite or .onnx; raises StartError where the backend is not installed."""
+
 
 def load_detector(settings: FaceSettings, files: Files) -> Detector:
-    """The detector that the settings name. Raises StartError when this OpenCV cannot run it."""
+    """The detector that the settings name. Raises StartError when it cannot run here."""
     match settings.detector:
         case "blazeface":
-            return BlazeFace(files["blazeface-full-range"].path)
+            return BlazeFace(READ[settings.backend](files["blazeface-full-range"].path))
         case "yunet":
             return YuNet(files["yunet"].path, settings.yunet_side)
         case "ssd":
-            return Ssd(files["res10-ssd"].path, files["res10-ssd-layers"].path)
+            return Ssd(cv2_network.read_caffe(files["res10-ssd-layers"].path, files["res10-ssd"].path))
 
 
 def load_attributes(settings: FaceSettings, files: Files) -> Attributes:
-    """The classifiers that the settings name. Raises StartError when this OpenCV cannot run them."""
+    """The classifiers that the settings name. Raises StartError when they cannot run here."""
     match settings.classifier:
         case "dlib":
-            return _dlib(settings, files["dlib-age-v1"].path, files["dlib-gender-v1"].path)
+            return _dlib(settings, files)
         case "caffe":
             return _caffe(settings)
 
 
-def dlib_age_net(path: Path) -> SoftmaxNet:
+def dlib_age_net(network: Network) -> SoftmaxNet:
     """81 classes: calibration.AGES."""
-    return SoftmaxNet(read_onnx(path), 64, 1 / 256, _DLIB_MEAN, rgb=True)
+    return SoftmaxNet(network, 64, 1 / 256, _DLIB_MEAN, rgb=True)
 
 
-def dlib_gender_net(path: Path) -> SoftmaxNet:
+def dlib_gender_net(network: Network) -> SoftmaxNet:
     """Two classes: female, male."""
-    return SoftmaxNet(read_onnx(path), 32, 1 / 256, _DLIB_MEAN, rgb=True)
+    return SoftmaxNet(network, 32, 1 / 256, _DLIB_MEAN, rgb=True)
 
 
-def _dlib(settings: FaceSettings, age: Path, gender: Path) -> Attributes:
+def _dlib(settings: FaceSettings, files: Files) -> Attributes:
+    read = READ[settings.backend]
+    gender, age = dlib_gender_net(read(files["dlib-gender-v1"].path)), dlib_age_net(read(files["dlib-age-v1"].path))
+    calibration = load_calibration("age-v1")
     return Attributes(
         {
-            "gender": Gender("dlib-gender-v1", dlib_gender_net(gender), DLIB_CHIP, 0, settings.gender_threshold),
-            "age": AgeInYears(
-                "dlib-age-v1", dlib_age_net(age), DLIB_CHIP, load_calibration("age-v1"), settings.bracket_threshold
-            ),
+            "gender": Gender("dlib-gender-v1", gender, DLIB_CHIP, 0, settings.gender_threshold),
+            "age": AgeInYears("dlib-age-v1", age, DLIB_CHIP, calibration, settings.bracket_threshold),
         }
     )
 
@@ -81,4 +85,5 @@ def _caffe(settings: FaceSettings) -> Attributes:
 def _caffe_net(layers: Path | None, weights: Path | None) -> tuple[str, SoftmaxNet]:
     assert layers is not None
     assert weights is not None
-    return weights.stem, SoftmaxNet(read_caffe(layers, weights), _CAFFE_SIDE, 1.0, _CAFFE_MEAN, rgb=False)
+    network = cv2_network.read_caffe(layers, weights)
+    return weights.stem, SoftmaxNet(network, _CAFFE_SIDE, 1.0, _CAFFE_MEAN, rgb=False)

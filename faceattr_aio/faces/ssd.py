@@ -1,12 +1,9 @@
 """The res10 SSD face detector (OpenCV, Apache-2.0), a Caffe net: 300x300 in, no landmarks, OpenCV 4 only."""
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 
 from faceattr_aio.faces.detector import Detection, keep_best
-from faceattr_aio.faces.network import read_caffe
+from faceattr_aio.faces.network import Network, make_blob
 from faceattr_aio.imaging import Floats, Pixels
 
 _SIDE = 300
@@ -21,14 +18,14 @@ class Ssd:
 
     name = "res10-ssd"
 
-    def __init__(self, weights: Path, layers: Path) -> None:
-        self._net = read_caffe(layers, weights)
+    def __init__(self, network: Network) -> None:
+        self._network = network
         self.detect(np.zeros((_SIDE, _SIDE, 3), np.uint8), 0.5)
 
     def detect(self, pixels: Pixels, min_confidence: float) -> list[Detection]:
         """The faces in the picture, the surest first."""
-        self._net.setInput(cv2.dnn.blobFromImage(pixels, 1.0, (_SIDE, _SIDE), _MEAN))
-        rows = np.asarray(self._net.forward(), np.float32).reshape(-1, 7)
+        (output,) = self._network.run(make_blob(pixels, _SIDE, 1.0, _MEAN, rgb=False))
+        rows = output.reshape(-1, 7)
         size = np.array(pixels.shape[1::-1], np.float32)
         return keep_best([_detection(row, size) for row in rows if row[2] >= min_confidence])
 

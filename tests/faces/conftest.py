@@ -6,7 +6,7 @@ import cv2
 import pytest
 
 from faceattr_aio.faces import FaceAttributes, FaceSettings
-from faceattr_aio.faces.network import WITHOUT_CAFFE
+from faceattr_aio.faces.cv2_network import WITHOUT_CAFFE
 from faceattr_aio.faces.predict import FacePipeline
 from faceattr_aio.model_store import ModelStore
 from faceattr_aio.pipeline import ModelFile, Plan

@@ -6,20 +6,24 @@ import pytest
 from pydantic import ValidationError
 
 from faceattr_aio.errors import StartError
-from faceattr_aio.faces import FaceAttributes, FaceSettings
+from faceattr_aio.faces import Backend, FaceAttributes, FaceSettings, loading
+from faceattr_aio.faces.cv2_network import WITHOUT_CAFFE
 from faceattr_aio.faces.loading import load_attributes, load_detector
-from faceattr_aio.faces.network import WITHOUT_CAFFE
+from faceattr_aio.faces.network import Network
+from faceattr_aio.model_store import ModelStore
 from faceattr_aio.pipeline import ModelFile
 
 pytestmark = pytest.mark.pixels
 
 NOTHING = Path("/nowhere")
+CAFFE = ("age_weights", "age_prototxt", "gender_weights", "gender_prototxt")
 
 
 @pytest.mark.parametrize(
     ("settings", "models"),
     [
         ({}, ("blazeface-full-range", "dlib-age-v1", "dlib-gender-v1")),
+        ({"backend": "openvino"}, ("blazeface-full-range", "dlib-age-v1", "dlib-gender-v1")),
         ({"detector": "yunet"}, ("yunet", "dlib-age-v1", "dlib-gender-v1")),
         ({"detector": "ssd"}, ("res10-ssd", "res10-ssd-layers", "dlib-age-v1", "dlib-gender-v1")),
     ],
@@ -31,9 +35,33 @@ def test_only_the_models_of_the_settings_are_needed(settings: dict[str, str], mo
 def test_caffe_classifiers_need_four_files() -> None:
     with pytest.raises(ValidationError, match="four files of your own"):
         FaceSettings.model_validate({"classifier": "caffe", "age_weights": NOTHING})
-    named = dict.fromkeys(("age_weights", "age_prototxt", "gender_weights", "gender_prototxt"), NOTHING)
+    named = dict.fromkeys(CAFFE, NOTHING)
     settings = FaceSettings.model_validate({"classifier": "caffe", **named})
     assert FaceAttributes.models(settings) == ("blazeface-full-range",)
+
+
+@pytest.mark.parametrize("backend", ["cv2", "openvino"])
+def test_the_chosen_backend_reads_every_net(
+    backend: Backend, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, read, seen = FaceSettings(backend=backend), loading.READ[backend], list[Path]()
+
+    def remember(path: Path) -> Network:
+        seen.append(path)
+        return read(path)
+
+    monkeypatch.setattr(loading, "READ", {backend: remember})
+    files = {name: store.verify(name) for name in FaceAttributes.models(settings)}
+    load_detector(settings, files)
+    load_attributes(settings, files)
+    assert sorted(seen) == sorted(file.path for file in files.values())
+
+
+@pytest.mark.parametrize("chosen", [{"detector": "ssd"}, {"classifier": "caffe"} | dict.fromkeys(CAFFE, NOTHING)])
+def test_caffe_nets_run_on_opencv_only(chosen: dict[str, object]) -> None:
+    FaceSettings.model_validate(chosen)
+    with pytest.raises(ValidationError, match="only backend 'cv2' reads"):
+        FaceSettings.model_validate(chosen | {"backend": "openvino"})
 
 
 def test_caffe_nets_that_cannot_be_read_stop_the_start_with_the_reason() -> None:
@@ -41,6 +69,6 @@ def test_caffe_nets_that_cannot_be_read_stop_the_start_with_the_reason() -> None
     reason = "OpenCV 5 cannot read Caffe nets" if WITHOUT_CAFFE else "cannot be read as a Caffe net"
     with pytest.raises(StartError, match=reason):
         load_detector(FaceSettings(detector="ssd"), files)
-    named = dict.fromkeys(("age_weights", "age_prototxt", "gender_weights", "gender_prototxt"), NOTHING)
+    named = dict.fromkeys(CAFFE, NOTHING)
     with pytest.raises(StartError, match=reason):
         load_attributes(FaceSettings.model_validate({"classifier": "caffe", **named}), {})
