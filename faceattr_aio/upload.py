@@ -4,35 +4,25 @@ a chunk of it in memory. Knows neither HTTP nor what the files are for.
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Protocol
 
 from python_multipart.multipart import parse_options_header
 
-from faceattr_aio.errors import DeadlineExceeded, Draining, FaceattrError, NoImage, UploadTimeout, UploadTooLarge
+from faceattr_aio.errors import DeadlineExceeded, Draining, NoImage, UploadTimeout, UploadTooLarge
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.multipart import Multipart, Piece
 from faceattr_aio.spool import Spool, SpoolFile
+from faceattr_aio.writer import Inspect, Writer, take_anything
 
-CHUNK = 1 << 18
-"""Bytes in one write: 256 KiB are ten times faster than 8 KiB."""
 _MULTIPART = b"multipart/form-data"
 _REMEMBERED = 64
 """Headers that need no second reading."""
 _GRACE_S, _SHORTEST_GRACE_S = 2.0, 0.2
 """The minimum rate is asked for after this; when half of the room is taken, the sooner the less of it is left."""
-
-
-Inspect = Callable[[Path], None]
-"""Looks at a stored picture, in a thread. Raises FaceattrError to refuse it."""
-
-
-def _take_anything(_: Path) -> None:
-    """Refuses nothing."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,7 @@ class Whole:
 class Uploads:
     """Takes in bodies, a limited number of them at a time."""
 
-    def __init__(self, limits: Limits, spool: Spool, limiter: Limiter, inspect: Inspect = _take_anything) -> None:
+    def __init__(self, limits: Limits, spool: Spool, limiter: Limiter, inspect: Inspect = take_anything) -> None:
         """What `inspect` raises becomes the `fault` of the file."""
         self.limits = limits
         self.spool = spool
@@ -180,7 +170,7 @@ class Uploads:
                 if writer and number > len(stored):
                     stored.append(await writer.finish())
                     writer = None
-                writer = writer or _Writer(self.spool, files, self._inspect)
+                writer = writer or Writer(self.spool, files, self._inspect)
                 await writer.add(data, self.limits.max_part_bytes)
         pieces.end()
         if writer is None:
@@ -189,46 +179,3 @@ class Uploads:
 
     def _too_large(self) -> UploadTooLarge:
         return UploadTooLarge(f"The request is larger than {self.limits.max_bytes} bytes.")
-
-
-class _Writer:
-    """Gathers pieces into chunks that are worth a trip to a thread. Until the first one there is no file, so that slow
-    clients hold none; what is no larger than a chunk takes one trip in all.
-    """
-
-    def __init__(self, spool: Spool, files: ExitStack, inspect: Inspect) -> None:
-        self._spool, self._files, self._inspect = spool, files, inspect
-        self._file: SpoolFile | None = None
-        self._size = 0
-        self._gathered = bytearray()
-
-    async def add(self, data: bytes, most: int) -> None:
-        self._size += len(data)
-        if self._size > most:
-            raise UploadTooLarge(f"A part of the request is larger than {most} bytes.")
-        self._gathered += data
-        if len(self._gathered) >= CHUNK:
-            await self._write()
-
-    async def finish(self) -> SpoolFile:
-        """The file with everything in it."""
-        return await self._spool.threads.run(self._complete)
-
-    def _complete(self) -> SpoolFile:
-        file = self._open()
-        file.complete(self._gathered)
-        try:
-            self._inspect(file.path)
-        except FaceattrError as fault:
-            file.fault = fault
-        return file
-
-    async def _write(self) -> None:
-        gathered, self._gathered = self._gathered, bytearray()
-        await self._open().write(gathered)
-
-    def _open(self) -> SpoolFile:
-        if self._file is None:
-            self._file = self._spool.open()
-            self._files.callback(self._file.close)
-        return self._file

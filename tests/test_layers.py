@@ -30,6 +30,7 @@ LAYERS = (
         "spool",
         "upload",
         "workers",
+        "writer",
     },
     {"body", "clients", "handlers", "health", "negotiation", "problems", "web"},
     {"__init__"},

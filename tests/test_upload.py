@@ -20,7 +20,8 @@ from faceattr_aio.errors import (
 from faceattr_aio.io_threads import IoThreads
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.spool import Spool, SpoolFile
-from faceattr_aio.upload import CHUNK, Limits, Uploads
+from faceattr_aio.upload import Limits, Uploads
+from faceattr_aio.writer import CHUNK
 from tests.test_multipart import TYPE, body, part
 
 LIMITS = Limits(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aiohttp import ClientSession
 
-from faceattr_aio.upload import CHUNK
+from faceattr_aio.writer import CHUNK
 from tests.process import PATIENCE_S, Server, start_server
 
 WORKERS, LIMIT = 2, 4
