@@ -1,5 +1,5 @@
-"""`faceattr-aio tune`: finds out how many workers and slots pay on this machine, with a picture as clients send it.
-Tells what to set, and writes it only where it is told to.
+"""`faceattr-aio tune`: finds out how many workers and slots pay on this machine, and which backend, with a picture as
+clients send it. Tells what to set, and writes it only where it is told to.
 """
 
 import argparse
@@ -9,8 +9,11 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import median
+from typing import get_args
 
+from pydantic import ValidationError
 from tqdm import tqdm
 
 from faceattr_aio.cli import flags
@@ -30,8 +33,11 @@ _QUEUE = "queue"
 
 @dataclass(frozen=True)
 class Measured:
-    """What so many workers did: pictures a second, and the seconds that a worker needs for one."""
+    """What so many workers did: pictures a second, and the seconds that a worker needs for one. `backend` is empty for
+    a pipeline that has no choice.
+    """
 
+    backend: str
     workers: int
     rate: float
     service_s: float
@@ -49,7 +55,7 @@ def run(parsed: argparse.Namespace) -> int:
     measured = asyncio.run(_measure_all(config, name, Task(parsed.picture), parsed.seconds))
     knee = find_knee(measured)
     print(table(measured))
-    settings = recommend(knee, parsed.wait)
+    settings = recommend(knee, name, parsed.wait)
     print(f"\nUp to {parsed.wait:g} s of waiting:\n\n{settings}")
     if parsed.output:
         parsed.output.write_text(settings)
@@ -67,42 +73,66 @@ def find_knee(measured: Sequence[Measured]) -> Measured:
     return next(one for one in sorted(measured, key=lambda one: one.workers) if one.rate >= _ENOUGH * best)
 
 
-def recommend(knee: Measured, wait_s: float) -> str:
+def recommend(knee: Measured, name: str, wait_s: float) -> str:
     """The settings, as TOML: longest wait = limit / workers x service time."""
     limit = max(knee.workers, int(wait_s / knee.service_s * knee.workers))
-    return f"[inference]\nworkers = {knee.workers}\nlimit = {limit}\n"
+    backend = f'\n[pipelines.{name}]\nbackend = "{knee.backend}"\n' if knee.backend else ""
+    return f"[inference]\nworkers = {knee.workers}\nlimit = {limit}\n{backend}"
 
 
 def table(measured: Sequence[Measured]) -> str:
-    lines = [f"{one.workers:7}  {one.rate:10.1f}  {one.service_s * 1e3:9.1f} ms" for one in measured]
-    return "\n".join(["workers  pictures/s  for one each", *lines])
+    lines = [f"{one.backend:9} {one.workers:7}  {one.rate:10.1f}  {one.service_s * 1e3:9.1f} ms" for one in measured]
+    return "\n".join(["backend   workers  pictures/s  for one each", *lines])
+
+
+def backends(config: Config, name: str) -> list[str]:
+    """Those that the pipeline can be set to; an empty name where there is no choice."""
+    field = config.pipelines[name].declaration.settings.model_fields.get("backend")
+    return list(get_args(field.annotation)) if field else [""]
 
 
 async def _measure_all(config: Config, name: str, task: Task, seconds: float) -> list[Measured]:
-    numbers = candidates(len(os.sched_getaffinity(0)))
-    with tqdm(numbers, unit="point", file=sys.stderr) as bar:
-        return [await _measure(_with_workers(config, number), name, task, seconds) for number in bar]
+    """Raises StartError when no backend works."""
+    points = list(product(backends(config, name), candidates(len(os.sched_getaffinity(0)))))
+    measured, faults = list[Measured](), dict[str, str]()
+    for backend, workers in tqdm(points, unit="point", file=sys.stderr):
+        if backend not in faults:
+            try:
+                measured.append(await _measure(_set(config, name, backend, workers), name, backend, task, seconds))
+            except (StartError, ValidationError) as error:
+                faults[backend] = str(error)
+    if not measured:
+        raise StartError(next(iter(faults.values())))
+    for fault in faults.values():
+        print(f"faceattr-aio: not measured: {fault}", file=sys.stderr)
+    return measured
 
 
-def _with_workers(config: Config, workers: int) -> Config:
-    inference = config.inference.model_copy(update={"workers": workers, "limit": _WAITING * workers})
-    return config.model_copy(update={"inference": inference}).with_auto_pool("process")
+def _set(config: Config, name: str, backend: str, workers: int) -> Config:
+    """The settings with these. Raises ValidationError when they do not go together."""
+    values = config.model_dump()
+    values["inference"] |= {"workers": workers, "limit": _WAITING * workers}
+    if backend:
+        values["pipelines"][name]["backend"] = backend
+    return Config(**values).with_auto_pool("process")
 
 
-async def _measure(config: Config, name: str, task: Task, seconds: float) -> Measured:
+async def _measure(config: Config, name: str, backend: str, task: Task, seconds: float) -> Measured:
     """Each worker always has something to do. Raises StartError when the picture is refused."""
     executor, laps = Executor(config), list[float]()
     workers = config.inference.worker_count
     try:
         await executor.start()
         await executor.run(name, task)  # warms up
-        end = time.monotonic() + seconds
+        began = time.monotonic()
+        end = began + seconds
         await asyncio.gather(*(_ask(executor, name, task, end, laps) for _ in range(_WAITING * workers)))
+        spent = time.monotonic() - began
     except FaceattrError as error:
         raise StartError(f"{task.path}: {error.detail}") from error
     finally:
         await executor.close()
-    return Measured(workers, len(laps) / seconds, median(laps))
+    return Measured(backend, workers, len(laps) / spent, median(laps))
 
 
 async def _ask(executor: Executor, name: str, task: Task, end: float, laps: list[float]) -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from faceattr_aio.cli import main
-from faceattr_aio.cli.tune import Measured, candidates, find_knee, recommend, table
+from faceattr_aio.cli import tune as tune_module
+from faceattr_aio.cli.tune import Measured, _measure_all, backends, candidates, find_knee, recommend, table
+from faceattr_aio.config import Config
+from faceattr_aio.pipeline import Task
 from tests.process import TRICK
 
 
@@ -17,18 +20,41 @@ def test_numbers_of_workers_double_up_to_the_cores(cores: int, numbers: list[int
 
 
 def test_the_knee_is_where_more_workers_gain_nothing() -> None:
-    measured = [Measured(1, 50, 0.02), Measured(2, 99, 0.02), Measured(4, 101, 0.04), Measured(8, 103, 0.08)]
+    measured = [
+        Measured("", 1, 50, 0.02),
+        Measured("", 2, 99, 0.02),
+        Measured("", 4, 101, 0.04),
+        Measured("", 8, 103, 0.08),
+    ]
     assert find_knee(measured).workers == 2
     assert find_knee(measured[:1]).workers == 1
 
 
 def test_the_limit_is_what_can_be_waited_for() -> None:
-    assert tomllib.loads(recommend(Measured(2, 100, 0.02), 0.25))["inference"] == {"workers": 2, "limit": 25}
-    assert tomllib.loads(recommend(Measured(2, 1, 2.0), 0.25))["inference"] == {"workers": 2, "limit": 2}
+    assert tomllib.loads(recommend(Measured("", 2, 100, 0.02), "faces", 0.25))["inference"] == {
+        "workers": 2,
+        "limit": 25,
+    }
+    assert tomllib.loads(recommend(Measured("", 2, 1, 2.0), "faces", 0.25))["inference"] == {"workers": 2, "limit": 2}
+
+
+def test_a_backend_is_recommended_where_there_is_a_choice() -> None:
+    settings = tomllib.loads(recommend(Measured("openvino", 2, 100, 0.02), "faces", 0.25))
+    assert settings["pipelines"] == {"faces": {"backend": "openvino"}}
+    assert backends(Config(), "faces") == ["cv2", "openvino"]
+
+
+async def test_a_backend_that_does_not_start_is_left_out(
+    png_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune_module, "backends", lambda *_: ["cv2", "none"])
+    measured = await _measure_all(Config(), "faces", Task(png_file), 0.1)
+    assert {one.backend for one in measured} == {"cv2"}
+    assert "not measured: " in capsys.readouterr().err
 
 
 def test_the_table_has_a_line_for_each() -> None:
-    assert len(table([Measured(1, 50, 0.02), Measured(2, 99, 0.02)]).splitlines()) == 3
+    assert len(table([Measured("", 1, 50, 0.02), Measured("", 2, 99, 0.02)]).splitlines()) == 3
 
 
 def tune(folder: Path, *arguments: str) -> int:
