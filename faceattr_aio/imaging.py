@@ -49,15 +49,23 @@ class Picture:
 def read(path: Path, longest_side: int) -> Picture:
     """Decodes the picture in `path` and scales it down so that no side is longer than `longest_side` pixels.
 
-    Raises UnreadableImage, or TooManyPixels when a worker's memory does not hold it.
+    Raises UnreadableImage, TooComplex, or TooManyPixels when a worker's memory does not hold it.
     """
     data = np.fromfile(path, np.uint8)
     kind = sniff(data.data) or ""
-    header = read_header(data.data, ("jpeg",)) if kind == "jpeg" else None
-    reduction = choose_reduction(header, longest_side) if header else 1
-    pixels = decode(data, reduction)
-    width, height = pixels.shape[1::-1] if reduction == 1 or not header else _size(header, pixels, reduction)
+    if kind == "jpeg":
+        return _read_jpeg(data, longest_side)
+    pixels = decode(data)
+    height, width = pixels.shape[:2]
     return Picture(shrink(pixels, longest_side), width, height, kind)
+
+
+def _read_jpeg(data: npt.NDArray[np.uint8], longest_side: int) -> Picture:
+    header = read_header(data.data, ("jpeg",))
+    reduction = choose_reduction(header, longest_side)
+    pixels = decode(data, reduction)
+    width, height = _size(header, pixels, reduction)
+    return Picture(shrink(pixels, longest_side), width, height, "jpeg")
 
 
 def choose_reduction(header: Header, longest_side: int) -> int:

@@ -78,7 +78,14 @@ class _Member:
             log.warning("a serving process had ended already")
 
     async def ended(self) -> None:
-        await asyncio.to_thread(self._process.join)
+        """Returns when it has. Takes no thread, of which there may be fewer than processes."""
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._process.sentinel, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(self._process.sentinel)
+        self._process.join()
 
     def end(self) -> None:
         self._pipe.close()
@@ -103,6 +110,7 @@ class Fleet:
             await stopping.wait()
             for seat in seats:
                 seat.cancel()
+            await asyncio.gather(*seats, return_exceptions=True)
             for member in self._members:
                 member.drain()
             await asyncio.gather(*(member.ended() for member in self._members))
@@ -117,8 +125,8 @@ class Fleet:
             log.error("serving process %d has ended; another one is started", number)
             self._members[number].end()
             await asyncio.sleep(_PAUSE_S)
-            self._members[number] = _Member(self._serve, number)
             try:
+                self._members[number] = _Member(self._serve, number)
                 await self._members[number].serves()
-            except StartError as error:
+            except (StartError, OSError) as error:
                 log.error("serving process %d: %s", number, error)  # noqa: TRY400  # one sentence
