@@ -77,6 +77,7 @@ class Server(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 5000
     processes: Annotated[int, Field(ge=1, le=256)] = 1
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     drain_s: Seconds = 20.0
     keepalive_s: Seconds = 75.0
 
@@ -147,6 +148,22 @@ class Clients(Section):
     trusted_proxies: Networks = ()
 
 
+class Stats(Section):
+    window: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    alert_s: Seconds = 1.0
+    alert_waiting: Annotated[float, Field(ge=0)] = 20.0
+    alert_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
+class Logging(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+    requests: bool = True
+    file: Path | None = None
+    max_bytes: Annotated[int, Field(ge=1 << 16)] = 10 * MIB
+    backup_count: Annotated[int, Field(ge=1, le=1000)] = 5
+
+
 def _declaration(name: str) -> Declaration:
     found = resolve(name)
     if not isinstance(found, Declaration):
@@ -200,6 +217,8 @@ class Config(BaseSettings):
     models: Models = Models()
     auth: Auth = Auth()
     clients: Clients = Clients()
+    stats: Stats = Stats()
+    logging: Logging = Logging()
     pipelines: dict[str, PipelineEntry] = Field(default_factory=dict)
 
     @model_validator(mode="before")

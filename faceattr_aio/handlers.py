@@ -1,8 +1,7 @@
 """The life of one request, from top to bottom. Knows what a pipeline declares, not what it does."""
 
 import math
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -14,10 +13,12 @@ from faceattr_aio.errors import FaceattrError, NotAcceptable, UnknownExpectation
 from faceattr_aio.executor import Executor
 from faceattr_aio.fairness import Fairness
 from faceattr_aio.jobs import Outcome
+from faceattr_aio.journal import story
 from faceattr_aio.negotiation import choose_media_type, read_options, read_wait
 from faceattr_aio.pipeline import JSON, Declaration, Options, Reply, Task
-from faceattr_aio.problems import problem, problem_response, request_id
+from faceattr_aio.problems import problem, problem_response
 from faceattr_aio.spool import SpoolFile
+from faceattr_aio.story import Story
 from faceattr_aio.upload import Uploads, is_accepted
 
 _PREFER = "Prefer"
@@ -27,12 +28,11 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 @dataclass(frozen=True)
 class Wanted:
-    """Who asks for what: the form, the pipeline's options, since when and by when, on the monotonic clock."""
+    """Who asks for what: the form, the pipeline's options, and by when, on the monotonic clock."""
 
     client: str
     media_type: str
     options: Options
-    since: float
     deadline: float
 
 
@@ -59,19 +59,20 @@ class Endpoint:
 
     async def _answer(self, request: web.Request) -> web.Response:
         """The order of work of every request."""
-        wanted = self._let_in(request)
+        wanted, told = self._let_in(request), story(request)
         with ExitStack() as held:
             with self.fairness.upload(wanted.client):
                 pictures = await self.uploads.receive(
                     read(request.content), _header(request, hdrs.CONTENT_TYPE), held, wanted.deadline
                 )
-            upload_ms = (time.monotonic() - wanted.since) * 1e3
+            told.end_upload(len(pictures))
             tasks = [_task(picture, wanted, len(pictures)) for picture in pictures]
             held.callback(self.fairness.acquire(wanted.client))
             outcomes = await self.executor.run_all(
                 self.name, tasks, held, lambda: request.transport is not None, wanted.deadline
             )
-        return _respond(request, outcomes, wanted.media_type, {"upload": upload_ms})
+        self._tell(told, outcomes)
+        return _respond(request, outcomes, wanted.media_type)
 
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """`Expect: 100-continue`: refuses with the final status instead of inviting a body that will be refused."""
@@ -90,10 +91,11 @@ class Endpoint:
 
     def _let_in(self, request: web.Request) -> Wanted:
         """What is wanted, if that can be had: all that is told by the headers alone. Raises FaceattrError."""
-        since = time.monotonic()
+        told = story(request)
+        told.pipeline = self.name
         client = self.clients.identify(request)
         self.fairness.check(client)
-        deadline = since + read_wait(_header(request, _PREFER), self.deadline_s)
+        deadline = told.since + read_wait(_header(request, _PREFER), self.deadline_s)
         self.executor.check(deadline)
         self.uploads.check(request.content_length)
         media_type = choose_media_type(_header(request, hdrs.ACCEPT), self.declaration.media_types)
@@ -105,7 +107,14 @@ class Endpoint:
             )
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
             raise UnsupportedMedia("A body with a Content-Encoding is not accepted; send it as it is.")
-        return Wanted(client, media_type, options, since, deadline)
+        return Wanted(client, media_type, options, deadline)
+
+    def _tell(self, told: Story, outcomes: Sequence[Outcome]) -> None:
+        """How long each stage took, and what was found."""
+        for reply in outcomes:
+            if isinstance(reply, Reply):
+                told.laps.append(reply.laps)
+                told.counts.update({name: count(reply.result) for name, count in self.declaration.counts.items()})
 
 
 def _header(request: web.Request, name: str) -> str:
@@ -120,13 +129,10 @@ def _task(picture: SpoolFile, wanted: Wanted, pictures: int) -> Task | FaceattrE
     return picture.fault or Task(picture.path, wanted.options, media_type, probed=True)
 
 
-def _respond(
-    request: web.Request, outcomes: Sequence[Outcome], media_type: str, laps: Mapping[str, float]
-) -> web.Response:
+def _respond(request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
     """One picture's answer or failure as it is, several as a list in which a failure is an entry."""
     response = _single(request, outcomes[0], media_type) if len(outcomes) == 1 else _batch(request, outcomes)
-    timed = [one.laps for one in outcomes if isinstance(one, Reply)]
-    response.headers["Server-Timing"] = _server_timing([laps, *timed])
+    response.headers["Server-Timing"] = story(request).timing
     return response
 
 
@@ -135,11 +141,11 @@ def _single(request: web.Request, outcome: Outcome, media_type: str) -> web.Resp
         return problem_response(request, outcome)
     if outcome.body is not None:
         return web.Response(body=outcome.body, content_type=media_type)
-    return web.json_response({"id": request_id(request), **_document(outcome)})
+    return web.json_response({"id": story(request).id, **_document(outcome)})
 
 
 def _batch(request: web.Request, outcomes: Sequence[Outcome]) -> web.Response:
-    identity = request_id(request)
+    identity = story(request).id
     results = [
         {"error": problem(outcome, identity)} if isinstance(outcome, FaceattrError) else _document(outcome)
         for outcome in outcomes
@@ -149,12 +155,3 @@ def _batch(request: web.Request, outcomes: Sequence[Outcome]) -> web.Response:
 
 def _document(reply: Reply) -> dict[str, object]:
     return {**reply.result, "cached": False}
-
-
-def _server_timing(laps: Sequence[Mapping[str, float]]) -> str:
-    """Milliseconds by stage (W3C Server Timing), summed over the pictures."""
-    total: dict[str, float] = {}
-    for one in laps:
-        for stage, ms in one.items():
-            total[stage] = total.get(stage, 0.0) + ms
-    return ", ".join(f"{stage};dur={ms:.2f}" for stage, ms in total.items())

@@ -37,6 +37,11 @@ class Limiter:
         return len(self._held)
 
     @property
+    def waiting(self) -> int:
+        """Slots in use beyond what workers can be at."""
+        return max(0, self.in_flight - self.workers)
+
+    @property
     def service_s(self) -> float:
         """Mean seconds of one piece of work, without its waiting."""
         return _FIRST_GUESS_S if self._service_s is None else self._service_s

@@ -103,13 +103,16 @@ class Pipeline(Protocol[R]):
 
 @dataclass(frozen=True)
 class Declaration:
-    """The server's half: what can be asked, what can be answered, which models the settings need, whom to load."""
+    """The server's half: what can be asked, what can be answered, which models the settings need, whom to load; and how
+    to count, in a result, what metrics and logs tell of, by name.
+    """
 
     load: str
     options: type[Options]
     settings: type[PipelineSettings]
     models: Callable[[Any], tuple[str, ...]]
     media_types: tuple[str, ...] = (JSON,)
+    counts: Mapping[str, Callable[[Any], int]] = field(default_factory=dict)
 
 
 def resolve(name: str) -> Any:

@@ -5,8 +5,6 @@ Knows nothing of how a request is worked on.
 import json
 import logging
 import math
-import re
-import secrets
 from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
@@ -21,14 +19,12 @@ from faceattr_aio.errors import (
     Unauthorized,
     Unavailable,
 )
+from faceattr_aio.journal import REQUEST_ID, story
 
 log = logging.getLogger(__name__)
 
-REQUEST_ID = "X-Request-ID"
 PROBLEM = "application/problem+json"
 LINGERING: web.AppKey[Lingering] = web.AppKey("faceattr_aio.lingering", Lingering)
-_SANE_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
-_ID_KEY: web.RequestKey[str] = web.RequestKey("faceattr_aio.request_id", str)
 _GONE = 499
 """Never sent, because there is nobody to send it to; a known number for it in logs."""
 
@@ -39,19 +35,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Problem = dict[str, object]
 
 
-def request_id(request: web.Request) -> str:
-    """The client's X-Request-ID when it is sane, else one of our own; the same for the whole request."""
-    if _ID_KEY not in request:
-        sent = request.headers.get(REQUEST_ID)
-        request[_ID_KEY] = sent if sent and _SANE_ID.fullmatch(sent) else secrets.token_hex(16)
-    return request[_ID_KEY]
-
-
 class ProblemResponse(web.Response):
     """Stays with the connection after the answer was sent, until what the client still sends has run out."""
 
     def __init__(self, request: web.Request, document: Problem, status: int) -> None:
-        headers = {REQUEST_ID: request_id(request)}
+        headers = {REQUEST_ID: story(request).id}
         super().__init__(text=json.dumps(document), status=status, content_type=PROBLEM, headers=headers)
         self._request = request
         self._lingering = request.app[LINGERING]
@@ -77,11 +65,12 @@ def problem(error: FaceattrError, identity: str) -> Problem:
 
 def problem_response(request: web.Request, error: FaceattrError) -> web.Response:
     """The failure as a response; what must not be public goes to the log."""
-    identity = request_id(request)
+    told = story(request)
+    told.kind = error.kind
     if error.log:
         level = _LEVELS.get(type(error), logging.DEBUG)
-        log.log(level, "request %s: %s: %s", identity, error.kind, error.log)
-    response = ProblemResponse(request, problem(error, identity), error.status)
+        log.log(level, "request %s: %s: %s", told.id, error.kind, error.log)
+    response = ProblemResponse(request, problem(error, told.id), error.status)
     if isinstance(error, NotNow):
         response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
@@ -101,10 +90,10 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except (ClientGone, ConnectionResetError):
         return web.Response(status=_GONE)
     except Exception:
-        log.exception("request %s failed", request_id(request))
+        log.exception("request %s failed", story(request).id)
         return problem_response(request, InternalError())
     if not response.prepared:
-        response.headers[REQUEST_ID] = request_id(request)
+        response.headers[REQUEST_ID] = story(request).id
     return response
 
 
@@ -112,12 +101,14 @@ def _http_problem(request: web.Request, error: web.HTTPException) -> web.StreamR
     """Aiohttp's own refusals, as 404 and 405, in the same form; what is no failure passes."""
     if error.status < 400:  # noqa: PLR2004  # the first status of a failure
         raise error
+    told = story(request)
+    told.kind = error.reason.lower().replace(" ", "-")
     document = {
-        "type": f"urn:faceattr:{error.reason.lower().replace(' ', '-')}",
+        "type": f"urn:faceattr:{told.kind}",
         "title": error.reason,
         "status": error.status,
         "detail": f"{request.method} {request.path} is not served here.",
-        "instance": request_id(request),
+        "instance": told.id,
     }
     response = ProblemResponse(request, document, error.status)
     if hdrs.ALLOW in error.headers:

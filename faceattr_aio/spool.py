@@ -2,9 +2,7 @@
 that nothing is left even after a kill; elsewhere they live in a locked private folder, swept at the next start.
 """
 
-import fcntl
 import os
-import shutil
 import tempfile
 import threading
 from collections.abc import Awaitable
@@ -16,9 +14,9 @@ from aiofiles.threadpool import wrap
 
 from faceattr_aio.errors import FaceattrError, StartError, StorageUnavailable
 from faceattr_aio.io_threads import IoThreads
+from faceattr_aio.scratch import Scratch
 
 _PREFIX = "faceattr-spool-"
-_LOCK = "lock"
 _BUFFER = 1 << 16
 _TRIAL = 1 << 16
 """Bytes written to see whether there is room."""
@@ -95,7 +93,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._counting = threading.Lock()
         self._folder = folder or Path(tempfile.gettempdir())
-        self._private: Path | None = None
+        self._private: Scratch | None = None
         self._open = self._open_unnamed
 
     def start(self) -> None:
@@ -142,8 +140,7 @@ class Spool:
     def close(self) -> None:
         """Removes what is ours."""
         if self._private is not None:
-            shutil.rmtree(self._private, ignore_errors=True)
-            os.close(self._lock)
+            self._private.close()
 
     def _try(self) -> None:
         with closing(self.open()) as file:
@@ -158,11 +155,7 @@ class Spool:
             return path.exists()
 
     def _make_private(self) -> None:
-        sweep(self._folder)
-        self._private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._folder))
-        new = self._private / f"{_LOCK}.new"
-        self._lock = _lock(new, os.O_CREAT | os.O_RDWR)
-        new.rename(self._private / _LOCK)  # what a sweep finds is locked already
+        self._private = Scratch(self._folder, _PREFIX)
         self._open = self._open_named
 
     def _open_unnamed(self) -> tuple[BinaryIO, Path]:
@@ -170,28 +163,10 @@ class Spool:
         return os.fdopen(descriptor, "w+b", _BUFFER), Path(f"/proc/{os.getpid()}/fd/{descriptor}")
 
     def _open_named(self) -> tuple[BinaryIO, Path]:
-        descriptor, name = tempfile.mkstemp(dir=self._private)
+        assert self._private is not None
+        descriptor, name = tempfile.mkstemp(dir=self._private.path)
         return os.fdopen(descriptor, "w+b", _BUFFER), Path(name)
-
-
-def sweep(folder: Path) -> None:
-    """Removes the private folders of processes that are gone; a living one holds the lock of its own."""
-    for lock in folder.glob(f"{_PREFIX}*/{_LOCK}"):
-        with suppress(OSError):
-            os.close(_lock(lock, os.O_RDWR))
-            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _unavailable(error: OSError) -> StorageUnavailable:
     return StorageUnavailable.because(error, f"The upload could not be stored: {error.strerror}.")
-
-
-def _lock(path: Path, flags: int) -> int:
-    """The descriptor of a file that is ours now. Raises OSError when another process holds it."""
-    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from faceattr_aio.body import Lingering
 from faceattr_aio.clients import Clients
@@ -19,6 +20,7 @@ from faceattr_aio.keys import Keys
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.problems import LINGERING, problems
 from faceattr_aio.spool import Spool
+from faceattr_aio.telemetry import observe
 from faceattr_aio.upload import Limits, Uploads
 
 EXECUTOR: web.AppKey[Executor] = web.AppKey("faceattr_aio.executor", Executor)
@@ -48,10 +50,11 @@ def get_executor(request: web.Request) -> Executor:
     return executor
 
 
-def make_app(config: Config | None = None) -> web.Application:
-    """The whole service as an app, to run or to mount: `app.add_subapp("/vision", make_app())`.
+def make_app(config: Config | None = None, registry: CollectorRegistry | None = None) -> web.Application:
+    """The whole service as an app, to run or to mount: `app.add_subapp("/vision", make_app())`. Its metrics go to
+    `registry`, or else to one of its own; both are shown at /metrics.
 
-    Raises StartError when the file of API keys cannot be used.
+    Raises StartError when the file of API keys cannot be used, ValueError when the registry has such metrics already.
     """
     config = config or Config()
     app = web.Application(middlewares=[problems])
@@ -70,6 +73,7 @@ def make_app(config: Config | None = None) -> web.Application:
     for endpoint in app[ENDPOINTS]:
         path = config.pipelines[endpoint.name].path
         app.router.add_post(path, endpoint.handle, expect_handler=endpoint.expect)
+    observe(app, config, executor, uploads, registry)
     Health(executor, uploads.spool).add_routes(app.router)
     return app
 

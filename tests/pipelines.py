@@ -69,4 +69,5 @@ Trick = Declaration(
     settings=TrickSettings,
     models=lambda _: (),
     media_types=(JSON, "image/png"),
+    counts={"tricks": lambda _: 1},
 )

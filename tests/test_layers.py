@@ -11,10 +11,11 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "faceattr_aio"
 
 LAYERS = (
-    {"errors", "headers", "pipeline", "probe"},
+    {"errors", "headers", "pipeline", "probe", "story"},
     {"imaging", "faces"},
     {"worker"},
     {
+        "access",
         "config",
         "download",
         "executor",
@@ -23,16 +24,20 @@ LAYERS = (
         "jobs",
         "keys",
         "limiter",
+        "metrics",
         "model_store",
         "multipart",
         "pool",
+        "scratch",
         "sources",
         "spool",
         "upload",
+        "vitals",
+        "window",
         "workers",
         "writer",
     },
-    {"body", "clients", "handlers", "health", "negotiation", "problems", "web"},
+    {"body", "clients", "handlers", "health", "journal", "negotiation", "problems", "telemetry", "web"},
     {"__init__"},
     {"__main__", "cli"},
 )
@@ -42,16 +47,28 @@ SEALED = {"imaging", "faces"}
 """Reached by dotted name in a worker only: nothing above imports them."""
 
 OUTSIDE = {
-    "aiohttp": {"body", "clients", "handlers", "health", "negotiation", "problems", "web", "cli"},
+    "aiohttp": {
+        "body",
+        "clients",
+        "handlers",
+        "health",
+        "journal",
+        "negotiation",
+        "problems",
+        "telemetry",
+        "web",
+        "cli",
+    },
     "cv2": SEALED,
     "numpy": SEALED,
     "openvino": SEALED,
 }
 OUTSIDE |= {
-    "asyncio": {"body", "executor", "io_threads", "upload", "cli"},
+    "asyncio": {"body", "executor", "io_threads", "telemetry", "upload", "vitals", "cli"},
     "aiofiles": {"spool"},
     "uvloop": {"cli"},
     "multidict": {"negotiation"},
+    "prometheus_client": {"metrics", "telemetry", "web", "cli"},
 }
 """Which modules may know what."""
 

@@ -9,7 +9,8 @@ import pytest
 
 from faceattr_aio.errors import StartError, StorageUnavailable
 from faceattr_aio.io_threads import IoThreads
-from faceattr_aio.spool import Spool, sweep
+from faceattr_aio.scratch import sweep
+from faceattr_aio.spool import Spool
 
 
 @pytest.fixture
@@ -147,7 +148,7 @@ def test_leftovers_of_the_dead_are_swept_and_of_the_living_are_not(
     living.start()
     assert not dead.exists()
     file = living.open()
-    sweep(tmp_path)
+    sweep(tmp_path, "faceattr-spool-")
     assert other.exists()
     assert file.path.exists()
     file.close()

@@ -62,6 +62,10 @@ class _Member:
         self._process.start()
         theirs.close()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid or 0
+
     async def serves(self) -> None:
         """Returns when it does. Raises StartError."""
         try:
@@ -94,8 +98,10 @@ class _Member:
 class Fleet:
     """As many processes as `config.server` says, each doing `serve`."""
 
-    def __init__(self, serve: Serve, processes: int) -> None:
+    def __init__(self, serve: Serve, processes: int, bury: Callable[[int], None]) -> None:
+        """`bury` is told the id of a process that has ended and is replaced."""
         self._serve = serve
+        self._bury = bury
         self._members: list[_Member] = []
         self._processes = processes
 
@@ -124,6 +130,7 @@ class Fleet:
             await self._members[number].ended()
             log.error("serving process %d has ended; another one is started", number)
             self._members[number].end()
+            self._bury(self._members[number].pid)
             await asyncio.sleep(_PAUSE_S)
             try:
                 self._members[number] = _Member(self._serve, number)

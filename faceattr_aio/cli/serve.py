@@ -7,22 +7,25 @@ import logging
 import resource
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from ipaddress import ip_address
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 import uvloop
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from faceattr_aio.cli import flags
 from faceattr_aio.cli.decoder import bound_pixels
 from faceattr_aio.cli.fleet import Fleet, share_out
+from faceattr_aio.cli.logs import set_up_log
+from faceattr_aio.cli.sharing import forget_process, sharing_metrics
 from faceattr_aio.cli.signals import by_pipe, by_signal
-from faceattr_aio.config import Config
+from faceattr_aio.config import Config, Server
 from faceattr_aio.errors import StartError
 from faceattr_aio.sources import load_config
+from faceattr_aio.telemetry import make_metrics_app
 from faceattr_aio.web import EXECUTOR, drain, is_idle, make_app, retire
 
 log = logging.getLogger(__name__)
@@ -35,50 +38,47 @@ _POLL_S = 0.02
 _BACKLOG = 1024
 
 
+class Listeners(NamedTuple):
+    """Where requests come in, and where metrics are asked for if that is elsewhere."""
+
+    requests: socket.socket
+    metrics: socket.socket | None
+
+
 def run(parsed: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT. Raises StartError."""
     config = _set_up(parsed)
-    with _listen(config.server.host, config.server.port) as listener:
-        _warn_if_open(listener.getsockname()[0], config)
-        announce = partial(_announce, listener)
+    with ExitStack() as opened:
+        listeners = _open(config.server, opened)
+        _warn_if_open(listeners.requests.getsockname()[0], config)
+        announce = partial(_announce, listeners.requests)
         if config.server.processes == 1:
-            uvloop.run(_serve(config, listener, by_signal, announce))
+            uvloop.run(_serve(config, listeners, by_signal, announce))
         else:
             share_out(config, 0)  # refuses what cannot be shared, before anything is started
-            fleet = Fleet(partial(_run_member, parsed, listener), config.server.processes)
+            opened.enter_context(sharing_metrics())
+            fleet = Fleet(partial(_run_member, parsed, listeners), config.server.processes, forget_process)
             asyncio.run(fleet.run(announce))
     return 0
 
 
-def _run_member(parsed: argparse.Namespace, listener: socket.socket, number: int, pipe: Connection) -> None:
+def _run_member(parsed: argparse.Namespace, listeners: Listeners, number: int, pipe: Connection) -> None:
     """One process of several. It reads the settings anew."""
     try:
-        config = share_out(_set_up(parsed), number)
-        uvloop.run(_serve(config, listener, partial(by_pipe, pipe), partial(pipe.send, None)))
+        config = share_out(_set_up(parsed, number), number)
+        uvloop.run(_serve(config, listeners, partial(by_pipe, pipe), partial(pipe.send, None)))
     except StartError as error:
         with suppress(OSError):  # another one has said it already
             pipe.send(error)
 
 
-def _set_up(parsed: argparse.Namespace) -> Config:
-    """The settings, and what holds for the whole process."""
+def _set_up(parsed: argparse.Namespace, number: int | None = None) -> Config:
+    """The settings, and what holds for the whole process, which is the one with this number of several."""
     config, _ = load_config(flags(parsed), parsed.config)
-    _set_up_log()
+    set_up_log(config.logging, number)
     bound_pixels(config)
     _allow_descriptors()
     return config.with_auto_pool("process")
-
-
-def _set_up_log() -> None:
-    """To standard error. What is wrong with a client's request is the client's to know, and it is told."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("aiohttp.server").addFilter(_is_no_clients_fault)
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
-
-
-def _is_no_clients_fault(record: logging.LogRecord) -> bool:
-    """False for a request that is no HTTP, which aiohttp logs as an error with its traceback."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _allow_descriptors() -> None:
@@ -94,6 +94,14 @@ def _warn_if_open(address: str, config: Config) -> None:
             "127.0.0.1",
             address,
         )
+
+
+def _open(server: Server, opened: ExitStack) -> Listeners:
+    """Raises StartError."""
+    requests = opened.enter_context(_listen(server.host, server.port))
+    if server.metrics_port is None:
+        return Listeners(requests, None)
+    return Listeners(requests, opened.enter_context(_listen(server.host, server.metrics_port)))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -114,22 +122,18 @@ def _announce(listener: socket.socket) -> None:
 
 
 async def _serve(
-    config: Config, listener: socket.socket, stopped: Callable[[], asyncio.Event], announce: Callable[[], None]
+    config: Config, listeners: Listeners, stopped: Callable[[], asyncio.Event], announce: Callable[[], None]
 ) -> None:
     stopping = stopped()
     app = make_app(config)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        auto_decompress=False,  # else a refused gzip bomb is inflated while it is drained
-        keepalive_timeout=config.server.keepalive_s,
-        read_bufsize=_READ_BUFFER,
-        shutdown_timeout=1.0,
-    )
+    runner, metrics = _runner(app, config), _runner(make_metrics_app(app), config)
     try:
         await runner.setup()
-        site = web.SockSite(runner, listener)
+        site = web.SockSite(runner, listeners.requests)
         await site.start()
+        if listeners.metrics:
+            await metrics.setup()
+            await web.SockSite(metrics, listeners.metrics).start()
         if stopping.is_set():
             return
         announce()
@@ -137,6 +141,18 @@ async def _serve(
         await _drain(app, site, config.server.drain_s)
     finally:
         await runner.cleanup()
+        await metrics.cleanup()
+
+
+def _runner(app: web.Application, config: Config) -> web.AppRunner:
+    return web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,  # else a refused gzip bomb is inflated while it is drained
+        keepalive_timeout=config.server.keepalive_s,
+        read_bufsize=_READ_BUFFER,
+        shutdown_timeout=1.0,
+    )
 
 
 async def _drain(app: web.Application, site: web.SockSite, drain_s: float) -> None:

@@ -84,4 +84,5 @@ FaceAttributes = Declaration(
     settings=FaceSettings,
     models=_models,
     media_types=(JSON, "image/jpeg", "image/png"),
+    counts={"faces": lambda result: len(result["faces"])},
 )

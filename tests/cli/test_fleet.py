@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientOSError, ClientSession, ServerDisconnectedError
+from prometheus_client.parser import text_string_to_metric_families
 
 from faceattr_aio.cli.fleet import share_out
 from faceattr_aio.config import Config
@@ -49,18 +50,53 @@ def test_less_than_one_for_each_cannot_be_shared(workers: int, limit: int) -> No
         share_out(config(2, workers, limit), 0)
 
 
+async def post_to_both(server: Server, png: bytes) -> int:
+    """Pictures until each process has done one, and how many that took."""
+    workers, done = set[int](), 0
+    async with asyncio.timeout(PATIENCE_S):
+        while len(workers) < 2:
+            async with ClientSession() as client, client.post(f"{server.url}/trick", data=png, headers=RAW) as response:
+                workers.add((await response.json())["pid"])
+            done += 1
+    return done
+
+
+async def metric(server: Server, name: str) -> float:
+    """The sum of the samples of that name."""
+    async with ClientSession() as client, client.get(f"{server.url}/metrics") as response:
+        families = text_string_to_metric_families(await response.text())
+    return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+
+
+async def replaced(server: Server, before: list[int]) -> None:
+    """Returns when one of the processes was replaced."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (now := serving(server)) == before or len(now) < 2:
+            await asyncio.sleep(0.01)
+
+
 async def test_both_serve_on_one_port_and_one_that_is_killed_is_replaced(start: StartServer, png: bytes) -> None:
     server = start(f"{TWO}{TRICK}")
     first, second = serving(server)
     os.kill(first, signal.SIGKILL)
-    async with asyncio.timeout(PATIENCE_S):
-        while (now := serving(server)) == [first, second] or len(now) < 2:
-            await asyncio.sleep(0.01)
-    workers = set[int]()
-    async with asyncio.timeout(PATIENCE_S):
-        while len(workers) < 2:  # one of each process
-            async with ClientSession() as client, client.post(f"{server.url}/trick", data=png, headers=RAW) as response:
-                workers.add((await response.json())["pid"])
+    await replaced(server, [first, second])
+    await post_to_both(server, png)
+    assert server.stop() == 0
+
+
+async def test_metrics_of_all_processes_add_up_and_what_one_had_counted_outlives_it(
+    start: StartServer, png: bytes
+) -> None:
+    server = start(f"{TWO}{TRICK}")
+    first, second = serving(server)
+    done = await post_to_both(server, png)
+    assert await metric(server, "faceattr_tricks_total") == done
+    assert await metric(server, "faceattr_in_flight_limit") == 4
+    os.kill(first, signal.SIGKILL)
+    await replaced(server, [first, second])
+    done += await post_to_both(server, png)
+    assert await metric(server, "faceattr_tricks_total") == done
+    assert await metric(server, "faceattr_in_flight_limit") == 4
     assert server.stop() == 0
 
 

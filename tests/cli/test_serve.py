@@ -253,8 +253,9 @@ async def test_what_is_wrong_with_a_request_is_told_to_the_client_and_what_is_wr
             assert response.status == 500
     finally:
         server.kill()
-    said = (tmp_path / "log").read_text().splitlines()
-    assert [line.split()[2:4] for line in said if line[:2] == "20"] == [["ERROR", "faceattr_aio.problems"]]
+    said = [line.split() for line in (tmp_path / "log").read_text().splitlines() if line[:2] == "20"]
+    assert [words[2:4] for words in said if words[3] != "faceattr_aio.access"] == [["ERROR", "faceattr_aio.problems"]]
+    assert [words[6] for words in said if words[3] == "faceattr_aio.access"] == ["400", "500"]
 
 
 def _runs(pid: int) -> bool:
@@ -270,6 +271,18 @@ def run(folder: Path, *arguments: str, **more: str) -> "subprocess.CompletedProc
     return subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=folder, env=environment(**more), timeout=PATIENCE_S
     )
+
+
+async def test_metrics_can_have_a_port_of_their_own(
+    start: StartServer, png: bytes, client: ClientSession, unused_tcp_port: int
+) -> None:
+    server = start(f"[server]\nmetrics_port = {unused_tcp_port}\n{TRICK}")
+    assert (await post(client, server, png))[0] == 200
+    async with client.get(f"http://127.0.0.1:{unused_tcp_port}/metrics") as response:
+        assert "faceattr_tricks_total 1.0" in await response.text()
+    async with client.get(f"{server.url}/metrics") as response:
+        assert response.status == 404
+    assert server.stop() == 0
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:

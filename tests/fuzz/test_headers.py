@@ -10,8 +10,9 @@ from multidict import CIMultiDict, MultiDict
 
 from faceattr_aio.errors import BadOption, NotAcceptable
 from faceattr_aio.faces import FaceOptions
+from faceattr_aio.journal import story
 from faceattr_aio.negotiation import choose_media_type, read_options
-from faceattr_aio.problems import problem, request_id
+from faceattr_aio.problems import problem
 from faceattr_aio.upload import is_accepted
 from tests.fuzz.tally import Tally
 
@@ -71,8 +72,8 @@ def _check_sentence(refusal: BadOption, tally: Tally) -> None:
 @given(sent=st.one_of(st.text(st.characters(codec="utf-8"), max_size=140), st.text("aZ0._:+/=@-", max_size=140)))
 def test_a_request_id_is_the_clients_or_ours_and_always_sane(sent: str, tally: Tally) -> None:
     request = make_mocked_request("GET", "/", CIMultiDict({"X-Request-ID": sent}))
-    given_back = request_id(request)
-    assert request_id(request) == given_back
+    given_back = story(request).id
+    assert story(request).id == given_back
     assert given_back == sent or uuid.UUID(given_back).hex == given_back
     assert given_back.isascii()
     assert 1 <= len(given_back) <= 128

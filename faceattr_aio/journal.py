@@ -1,0 +1,60 @@
+"""The story of each request: begun with it, filled in by whoever works on it, told to listeners when its answer is
+ready to be sent, whatever that is. Knows nobody who listens.
+"""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from aiohttp import web
+
+from faceattr_aio.story import Story
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID = "X-Request-ID"
+_SANE_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
+_STORY: web.RequestKey[Story] = web.RequestKey("faceattr_aio.story", Story)
+
+Listener = Callable[[Story], None]
+
+
+def story(request: web.Request) -> Story:
+    """The same for the whole request, begun when it is asked for first."""
+    if _STORY not in request:
+        request[_STORY] = Story(_identity(request), request.method, request.raw_path.partition("?")[0])
+    return request[_STORY]
+
+
+class Journal:
+    """Tells every story to every listener, on the event loop."""
+
+    def __init__(self, listeners: Sequence[Listener] = ()) -> None:
+        self.listeners = list(listeners)
+
+    async def end(self, request: web.Request, response: web.StreamResponse) -> None:
+        """For `app.on_response_prepare`, which sees every answer of an app: also those that no handler gave."""
+        told = story(request)
+        told.seconds = time.monotonic() - told.since
+        told.status = response.status
+        told.route = _route(request)
+        told.received = request.content.total_bytes
+        told.sent = response.content_length or 0
+        for listener in self.listeners:
+            try:
+                listener(told)
+            except Exception:
+                log.exception("request %s could not be told", told.id)
+
+
+def _identity(request: web.Request) -> str:
+    """The client's X-Request-ID when it is sane, else one of our own."""
+    sent = request.headers.get(REQUEST_ID)
+    return sent if sent and _SANE_ID.fullmatch(sent) else secrets.token_hex(16)
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else ""

@@ -1,0 +1,83 @@
+"""The last requests and what they say of the server: means, rates, and the alerts that they give reason for. For who
+has no Prometheus. Knows no HTTP.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from statistics import fmean
+
+from faceattr_aio.config import Stats
+from faceattr_aio.story import Story
+
+_RECENT_S = 10.0
+
+
+class Window:
+    """The stories of the last `settings.window` requests for a pipeline. `read_waiting` tells how many wait now."""
+
+    def __init__(
+        self, settings: Stats, read_waiting: Callable[[], int], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.settings = settings
+        self._read_waiting = read_waiting
+        self._clock = clock
+        self._stories: deque[Story] = deque(maxlen=settings.window)
+        self._waiting: deque[int] = deque(maxlen=settings.window)
+        self._ended: deque[float] = deque(maxlen=settings.window)
+        self._totals: Counter[str] = Counter()
+
+    def tell(self, story: Story) -> None:
+        """Takes in one request."""
+        if not story.pipeline:
+            return
+        self._stories.append(story)
+        self._waiting.append(self._read_waiting())
+        self._ended.append(self._clock())
+        self._totals[_end(story)] += 1
+
+    def find(self, identity: str) -> Story | None:
+        """The latest request with this id, while it is in the window."""
+        return next((story for story in reversed(self._stories) if story.id == identity), None)
+
+    def document(self) -> dict[str, object]:
+        """Totals since the start; of the window, seconds on average of what was not refused, requests waiting on
+        average, the share that failed through a fault of ours; and the alerts.
+        """
+        worked = [story for story in self._stories if not story.refused]
+        measured = {
+            "mean_s": fmean([story.seconds for story in worked] or [0.0]),
+            "mean_waiting": fmean(self._waiting or [0]),
+            "error_rate": fmean([story.failed for story in worked] or [0.0]),
+        }
+        return {
+            "totals": {end: self._totals[end] for end in ("answered", "client_errors", "refused", "failed")},
+            "window": {"requests": len(self._stories), **{name: round(value, 6) for name, value in measured.items()}},
+            "requests_per_s": self._rate(lambda _: True),
+            "refused_per_s": self._rate(lambda story: story.refused),
+            "alerts": list(self._alerts(measured)),
+        }
+
+    def _rate(self, counts: Callable[[Story], bool]) -> float:
+        """In the last ten seconds."""
+        since = self._clock() - _RECENT_S
+        recent = sum(counts(story) for story, ended in zip(self._stories, self._ended, strict=True) if ended >= since)
+        return recent / _RECENT_S
+
+    def _alerts(self, measured: dict[str, float]) -> Iterator[dict[str, object]]:
+        bounds = {
+            "mean_s": self.settings.alert_s,
+            "mean_waiting": self.settings.alert_waiting,
+            "error_rate": self.settings.alert_error_rate,
+        }
+        for name, bound in bounds.items():
+            if measured[name] > bound:
+                yield {"name": name, "value": round(measured[name], 6), "bound": bound}
+
+
+def _end(story: Story) -> str:
+    if story.refused:
+        return "refused"
+    if story.failed:
+        return "failed"
+    return "answered" if story.status < 400 else "client_errors"  # noqa: PLR2004  # the first status of a failure

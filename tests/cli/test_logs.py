@@ -1,0 +1,113 @@
+"""The log of a real server: where it goes, in which form, and that nobody waits for it."""
+
+import json
+import logging
+import queue
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from faceattr_aio.cli.logs import BoundedHandler, set_up_log
+from faceattr_aio.config import Logging
+from faceattr_aio.errors import StartError
+from tests.cli.test_serve import RAW
+from tests.conftest import StartServer
+from tests.process import ROOT, TRICK, environment
+
+ACCESS = "faceattr_aio.access"
+
+
+def record(text: str) -> logging.LogRecord:
+    return logging.LogRecord("any", logging.INFO, __file__, 1, text, (), None)
+
+
+def test_lines_that_come_faster_than_they_are_written_are_dropped_and_counted() -> None:
+    lines: queue.Queue[logging.LogRecord] = queue.Queue(2)
+    handler = BoundedHandler(lines)
+    for number in range(5):
+        handler.handle(record(str(number)))
+    assert [lines.get().getMessage() for _ in range(2)] == ["0", "1"]
+    handler.handle(record("5"))
+    assert [lines.get().getMessage() for _ in range(2)] == [
+        "3 lines were dropped: they came faster than they could be written",
+        "5",
+    ]
+    assert handler.dropped == 0
+
+
+def test_a_file_that_cannot_be_written_stops_the_start_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=r"The log file .*/nowhere/a.log cannot be written: No such file"):
+        set_up_log(Logging(file=tmp_path / "nowhere" / "a.log"))
+
+
+async def test_as_json_each_line_is_an_object_with_the_story_in_it(
+    start: StartServer, png: bytes, client: ClientSession, tmp_path: Path
+) -> None:
+    server = start(f"[logging]\nformat = 'json'\nfile = '{tmp_path / 'a.log'}'\n{TRICK}")
+    async with client.post(f"{server.url}/trick", data=png, headers=RAW | {"X-Request-ID": "mine"}) as response:
+        assert response.status == 200
+    assert server.stop() == 0
+    lines = [json.loads(line) for line in (tmp_path / "a.log").read_text().splitlines()]
+    (one,) = [line for line in lines if line["logger"] == ACCESS]
+    assert (one["level"], one["request"]["id"], one["request"]["status"]) == ("INFO", "mine", 200)
+    assert one["request"]["received_bytes"] == len(png)
+    assert one["message"].startswith("POST /trick 200 ")
+    assert set(one["request"]["stages_ms"]) == {"upload", "queue", "decode", "trick"}
+
+
+async def test_a_file_is_put_aside_at_its_size_and_so_many_are_kept(
+    start: StartServer, client: ClientSession, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.log"
+    server = start(f"[logging]\nfile = '{path}'\nmax_bytes = 65536\nbackup_count = 2\n{TRICK}")
+    for number in range(1000):  # 300 bytes each
+        async with client.get(f"{server.url}/{number}{'x' * 250}") as response:
+            assert response.status == 404
+    assert server.stop() == 0
+    assert sorted(file.name for file in tmp_path.glob("a.log*")) == ["a.log", "a.log.1", "a.log.2"]
+    assert all(file.stat().st_size <= 65536 for file in tmp_path.glob("a.log*"))
+    assert "/999xxx" in path.read_text()
+
+
+async def test_each_of_several_processes_has_a_file_of_its_own(start: StartServer, tmp_path: Path) -> None:
+    server = start(
+        f"[server]\nprocesses = 2\n[inference]\nworkers = 2\n[logging]\nfile = '{tmp_path / 'a.log'}'\n{TRICK}"
+    )
+    assert server.stop() == 0
+    assert sorted(file.name for file in tmp_path.glob("a*.log")) == ["a-0.log", "a-1.log", "a.log"]
+
+
+FLOOD = """
+import logging, sys
+from faceattr_aio.cli.logs import set_up_log
+from faceattr_aio.config import Logging
+set_up_log(Logging())
+for number in range(50_000):
+    logging.info("%d %s", number, 100 * "x")
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_reader_of_the_log_that_stands_still_holds_up_nobody() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", FLOOD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process:
+        assert process.stdout.readline() == "done\n"  # though nobody has read a line
+        process.stdin.close()
+        lines = process.stderr.read().splitlines()
+    assert 10_000 <= len(lines) < 50_000
+    assert process.returncode == 0

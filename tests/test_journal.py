@@ -1,0 +1,92 @@
+"""Every answer of an app ends in a story, whoever gave it."""
+
+import logging
+
+import pytest
+from aiohttp import ClientSession, web
+
+from faceattr_aio.journal import REQUEST_ID, Journal, Listener, story
+from faceattr_aio.story import Story
+from tests.conftest import Serve
+
+
+async def echo(request: web.Request) -> web.Response:
+    story(request).pipeline = "echo"
+    return web.Response(body=await request.read())
+
+
+async def fail(_: web.Request) -> web.Response:
+    raise web.HTTPConflict
+
+
+async def refuse(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=417)
+
+
+def app(*listeners: Listener) -> web.Application:
+    app = web.Application()
+    app.router.add_post("/echo/{name}", echo, expect_handler=refuse)
+    app.router.add_get("/fail", fail)
+    app.on_response_prepare.append(Journal(listeners).end)
+    return app
+
+
+@pytest.fixture
+def told() -> list[Story]:
+    return []
+
+
+async def test_a_request_is_told_with_sizes_route_and_path_without_its_query(
+    serve: Serve, client: ClientSession, told: list[Story]
+) -> None:
+    url = await serve(app(told.append))
+    async with client.post(f"{url}/echo/a%0Ab?key=secret", data=b"12345", headers={REQUEST_ID: "mine"}) as response:
+        assert response.status == 200
+    (one,) = told
+    assert (one.id, one.method, one.path, one.route) == ("mine", "POST", "/echo/a%0Ab", "/echo/{name}")
+    assert (one.status, one.received, one.sent, one.pipeline) == (200, 5, 5, "echo")
+    assert 0 < one.seconds < 30
+
+
+async def test_in_a_host_the_route_has_the_hosts_prefix(serve: Serve, client: ClientSession, told: list[Story]) -> None:
+    host = web.Application()
+    host.add_subapp("/vision", app(told.append))
+    url = await serve(host)
+    async with client.post(f"{url}/vision/echo/x"), client.get(f"{url}/elsewhere"):
+        pass
+    assert [one.route for one in told] == ["/vision/echo/{name}"]
+
+
+async def test_answers_that_no_handler_gave_are_told_too(
+    serve: Serve, client: ClientSession, told: list[Story]
+) -> None:
+    url = await serve(app(told.append))
+    for path in ("/nowhere", "/fail"):
+        async with client.get(url + path):
+            pass
+    async with client.post(f"{url}/echo/x", headers={"Expect": "100-continue"}):
+        pass
+    assert [(one.status, one.route) for one in told] == [(404, ""), (409, "/fail"), (417, "/echo/{name}")]
+
+
+@pytest.mark.parametrize("sent", ["", "a b", "x" * 129, "é"])
+async def test_an_id_that_is_not_sane_is_replaced(
+    sent: str, serve: Serve, client: ClientSession, told: list[Story]
+) -> None:
+    url = await serve(app(told.append))
+    async with client.get(f"{url}/fail", headers={REQUEST_ID: sent}):
+        pass
+    assert len(told[0].id) == 32
+
+
+async def test_a_listener_that_fails_keeps_nobody_from_the_answer_or_the_story(
+    serve: Serve, client: ClientSession, told: list[Story], caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: Story) -> None:
+        raise ZeroDivisionError
+
+    url = await serve(app(broken, told.append))
+    async with client.get(f"{url}/fail", headers={REQUEST_ID: "mine"}) as response:
+        assert response.status == 409
+    assert len(told) == 1
+    assert [record.levelno for record in caplog.records if "mine" in record.getMessage()] == [logging.ERROR]
