@@ -159,6 +159,7 @@ class Logging(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
     requests: bool = True
+    traces: bool = False
     file: Path | None = None
     max_bytes: Annotated[int, Field(ge=1 << 16)] = 10 * MIB
     backup_count: Annotated[int, Field(ge=1, le=1000)] = 5

@@ -15,6 +15,7 @@ from faceattr_aio.story import Story
 log = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
+_TRACEPARENT = "traceparent"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 _STORY: web.RequestKey[Story] = web.RequestKey("faceattr_aio.story", Story)
 
@@ -24,7 +25,8 @@ Listener = Callable[[Story], None]
 def story(request: web.Request) -> Story:
     """The same for the whole request, begun when it is asked for first."""
     if _STORY not in request:
-        request[_STORY] = Story(_identity(request), request.method, request.raw_path.partition("?")[0])
+        path, traceparent = request.raw_path.partition("?")[0], request.headers.get(_TRACEPARENT, "")
+        request[_STORY] = Story(_identity(request), request.method, path, traceparent)
     return request[_STORY]
 
 

@@ -16,12 +16,14 @@ _FAULTS = 500
 class Story:
     """One request. `path` is as the client sent it, without the query, `route` as it was declared, `pipeline` its name
     or nothing, `kind` that of its failure. `received` and `sent` are bytes of bodies, `since` is on the monotonic
-    clock, `seconds` last to the first byte of the answer, `laps` are milliseconds by stage, `counts` what was found.
+    clock, `seconds` last to the first byte of the answer, `laps` are milliseconds by stage, `counts` what was found,
+    and `traceparent` is that of W3C Trace Context.
     """
 
     id: str
     method: str
     path: str = ""
+    traceparent: str = ""
     since: float = field(default_factory=time.monotonic)
     pipeline: str = ""
     route: str = ""

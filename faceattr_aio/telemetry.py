@@ -11,7 +11,7 @@ from importlib import metadata
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 
-from faceattr_aio import access
+from faceattr_aio import access, extras
 from faceattr_aio.config import Config
 from faceattr_aio.executor import Executor
 from faceattr_aio.journal import Journal, Listener
@@ -33,6 +33,8 @@ def observe(
     listeners: list[Listener] = [metrics.tell, window.tell]
     if config.logging.requests:
         listeners.append(access.tell)
+    if config.logging.traces:
+        listeners.append(extras.load("faceattr_aio.traces", "otel").Traces().tell)
     app.on_response_prepare.append(Journal(listeners).end)
     app.cleanup_ctx.append(_sampling)
     _Reports(window, executor).add_routes(app.router)

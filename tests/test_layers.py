@@ -18,6 +18,7 @@ LAYERS = (
         "access",
         "config",
         "download",
+        "extras",
         "executor",
         "fairness",
         "io_threads",
@@ -31,6 +32,7 @@ LAYERS = (
         "scratch",
         "sources",
         "spool",
+        "traces",
         "upload",
         "vitals",
         "window",
@@ -68,6 +70,7 @@ OUTSIDE |= {
     "aiofiles": {"spool"},
     "uvloop": {"cli"},
     "multidict": {"negotiation"},
+    "opentelemetry": {"traces", "cli"},
     "prometheus_client": {"metrics", "telemetry", "web", "cli"},
 }
 """Which modules may know what."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import uvloop
 from aiohttp import web
 
+from faceattr_aio import extras
 from faceattr_aio.cli import flags
 from faceattr_aio.cli.decoder import bound_pixels
 from faceattr_aio.cli.fleet import Fleet, share_out
@@ -76,6 +77,8 @@ def _set_up(parsed: argparse.Namespace, number: int | None = None) -> Config:
     """The settings, and what holds for the whole process, which is the one with this number of several."""
     config, _ = load_config(flags(parsed), parsed.config)
     set_up_log(config.logging, number)
+    if config.logging.traces:
+        extras.load("faceattr_aio.cli.tracing", "otel").set_up_tracing()
     bound_pixels(config)
     _allow_descriptors()
     return config.with_auto_pool("process")
