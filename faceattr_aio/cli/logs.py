@@ -6,6 +6,7 @@ import atexit
 import logging
 import queue
 import sys
+import time
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 
@@ -19,6 +20,7 @@ _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _JSON = "{asctime}{levelname}{name}{message}"
 _MOST = 10_000
 """Lines that may wait to be written; what comes then is dropped and counted."""
+_PAUSE_S = 0.2
 
 
 class BoundedHandler(QueueHandler):
@@ -42,12 +44,25 @@ class BoundedHandler(QueueHandler):
             self.dropped += 1
 
 
+class GustyListener(QueueListener):
+    """Writes what has gathered, then lets more gather: a thread that wakes for each line costs more than the line."""
+
+    def __init__(self, lines: "queue.Queue[logging.LogRecord]", writer: logging.Handler) -> None:
+        super().__init__(lines, writer)
+        self._lines = lines
+
+    def dequeue(self, block: bool) -> logging.LogRecord:  # noqa: FBT001  # so it is called
+        if self._lines.empty():
+            time.sleep(_PAUSE_S)
+        return super().dequeue(block)
+
+
 def set_up_log(settings: Logging, number: int | None = None) -> None:
     """For the whole process, which is the one with this number of several. What is wrong with a client's request is the
     client's to know, and it is told. Raises StartError when the file cannot be written.
     """
     lines: queue.Queue[logging.LogRecord] = queue.Queue(_MOST)
-    listener = QueueListener(lines, _writer(settings, number))
+    listener = GustyListener(lines, _writer(settings, number))
     listener.start()
     atexit.register(listener.stop)
     logging.basicConfig(level=settings.level.upper(), handlers=[BoundedHandler(lines)], force=True)
