@@ -4,10 +4,11 @@ stands still holds up no request. Knows not what is logged.
 
 import atexit
 import logging
+import os
 import queue
-import sys
-import time
-from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
+import threading
+from contextlib import suppress
+from logging.handlers import QueueHandler, RotatingFileHandler
 from pathlib import Path
 
 from aiohttp.http_exceptions import HttpProcessingError
@@ -20,7 +21,8 @@ _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _JSON = "{asctime}{levelname}{name}{message}"
 _MOST = 10_000
 """Lines that may wait to be written; what comes then is dropped and counted."""
-_PAUSE_S = 0.2
+_STANDARD_ERROR = 2
+_PAUSE_S, _PATIENCE_S = 0.2, 2.0
 
 
 class BoundedHandler(QueueHandler):
@@ -44,17 +46,40 @@ class BoundedHandler(QueueHandler):
             self.dropped += 1
 
 
-class GustyListener(QueueListener):
-    """Writes what has gathered, then lets more gather: a thread that wakes for each line costs more than the line."""
+class StandardError(logging.Handler):
+    """Without locks and buffers: a reader that stands still would hold them until after our end, and with them that."""
 
-    def __init__(self, lines: "queue.Queue[logging.LogRecord]", writer: logging.Handler) -> None:
-        super().__init__(lines, writer)
-        self._lines = lines
+    def createLock(self) -> None:  # noqa: N802  # so it is called
+        self.lock = None  # one thread writes
 
-    def dequeue(self, block: bool) -> logging.LogRecord:  # noqa: FBT001  # so it is called
-        if self._lines.empty():
-            time.sleep(_PAUSE_S)
-        return super().dequeue(block)
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{self.format(record)}\n"
+        with suppress(OSError):  # nobody reads any more
+            os.write(_STANDARD_ERROR, line.encode(errors="backslashreplace"))
+
+
+class Writer(threading.Thread):
+    """Writes what has gathered, then lets more gather: to wake for each line would cost more than the line."""
+
+    def __init__(self, lines: "queue.Queue[logging.LogRecord]", handler: logging.Handler) -> None:
+        super().__init__(name="faceattr-log", daemon=True)
+        self._lines, self._handler = lines, handler
+        self._ending = threading.Event()
+
+    def run(self) -> None:
+        while not self._ending.wait(_PAUSE_S):
+            self._write()
+        self._write()
+
+    def end(self) -> None:
+        """Returns when all is written, or when that takes too long: whoever reads may stand still."""
+        self._ending.set()
+        self.join(_PATIENCE_S)
+
+    def _write(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self._handler.handle(self._lines.get_nowait())
 
 
 def set_up_log(settings: Logging, number: int | None = None) -> None:
@@ -62,16 +87,16 @@ def set_up_log(settings: Logging, number: int | None = None) -> None:
     client's to know, and it is told. Raises StartError when the file cannot be written.
     """
     lines: queue.Queue[logging.LogRecord] = queue.Queue(_MOST)
-    listener = GustyListener(lines, _writer(settings, number))
-    listener.start()
-    atexit.register(listener.stop)
+    writer = Writer(lines, _handler(settings, number))
+    writer.start()
+    atexit.register(writer.end)
     logging.basicConfig(level=settings.level.upper(), handlers=[BoundedHandler(lines)], force=True)
     logging.getLogger("aiohttp.server").addFilter(_is_no_clients_fault)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
-def _writer(settings: Logging, number: int | None) -> logging.Handler:
-    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+def _handler(settings: Logging, number: int | None) -> logging.Handler:
+    handler: logging.Handler = StandardError()
     if settings.file:
         path = settings.file if number is None else _numbered(settings.file, number)
         try:

@@ -5,6 +5,7 @@ import logging
 import queue
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from faceattr_aio.config import Logging
 from faceattr_aio.errors import StartError
 from tests.cli.test_serve import RAW
 from tests.conftest import StartServer
-from tests.process import ROOT, TRICK, environment
+from tests.process import PATIENCE_S, ROOT, TRICK, environment
 
 ACCESS = "faceattr_aio.access"
 
@@ -81,18 +82,20 @@ async def test_each_of_several_processes_has_a_file_of_its_own(start: StartServe
 
 
 FLOOD = """
-import logging, sys
+import logging
 from faceattr_aio.cli.logs import set_up_log
 from faceattr_aio.config import Logging
 set_up_log(Logging())
 for number in range(50_000):
     logging.info("%d %s", number, 100 * "x")
 print("done", flush=True)
-sys.stdin.read()
+input()
 """
 
 
-def test_a_reader_of_the_log_that_stands_still_holds_up_nobody() -> None:
+@pytest.fixture
+def flooding() -> "Iterator[subprocess.Popen[str]]":
+    """A program that has logged more than a pipe holds, and ends when it is told to."""
     process = subprocess.Popen(
         [sys.executable, "-c", FLOOD],
         stdin=subprocess.PIPE,
@@ -102,12 +105,25 @@ def test_a_reader_of_the_log_that_stands_still_holds_up_nobody() -> None:
         cwd=ROOT,
         env=environment(),
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
     with process:
+        assert process.stdout is not None
         assert process.stdout.readline() == "done\n"  # though nobody has read a line
-        process.stdin.close()
-        lines = process.stderr.read().splitlines()
+        yield process
+        process.kill()
+
+
+def test_a_reader_of_the_log_that_stands_still_holds_up_nobody(flooding: "subprocess.Popen[str]") -> None:
+    assert flooding.stdin is not None
+    assert flooding.stderr is not None
+    flooding.stdin.write("\n")
+    flooding.stdin.close()
+    lines = flooding.stderr.read().splitlines()
     assert 10_000 <= len(lines) < 50_000
-    assert process.returncode == 0
+    assert flooding.wait(PATIENCE_S) == 0
+
+
+def test_nor_the_end_of_the_program(flooding: "subprocess.Popen[str]") -> None:
+    assert flooding.stdin is not None
+    flooding.stdin.write("\n")
+    flooding.stdin.close()
+    assert flooding.wait(PATIENCE_S) == 0
