@@ -17,7 +17,7 @@ import uvloop
 
 from bench.openloop import post, saturate, session
 from bench.overload import PICTURE, TYPE
-from bench.served import Server, start_server
+from bench.served import QUIET, Server, start_server
 
 MOST_MB = {"process": 260.0, "thread": 170.0}
 CONNECTIONS, MOST_IDLE_MB = 1000, 20.0
@@ -56,7 +56,7 @@ async def idle_mb(server: Server) -> float:
 def measure(pool: str, figure: Callable[[Server], Coroutine[None, None, float]]) -> float:
     """A figure of a fresh server."""
     with tempfile.TemporaryDirectory() as folder:
-        server = start_server(Path(folder), f"[inference]\nworkers = 2\npool = '{pool}'\n", {})
+        server = start_server(Path(folder), f"[inference]\nworkers = 2\npool = '{pool}'\n", QUIET)
         try:
             return uvloop.run(figure(server))
         finally:

@@ -57,13 +57,15 @@ class Round:
 
 @contextmanager
 def served(config: str) -> Iterator[Server]:
-    """A server on the first core that we may use; we go to the others."""
-    with server_core() as core, tempfile.TemporaryDirectory() as folder:
-        server = start_server(Path(folder), config, {}, {core})
-        try:
-            yield server
-        finally:
-            server.kill()
+    """A server on the first core that we may use; we go to the others. Its log goes to a file, as it would be kept."""
+    with server_core() as core, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with (folder / "log").open("w") as log:
+            server = start_server(folder, config, {}, {core}, log)
+            try:
+                yield server
+            finally:
+                server.kill()
 
 
 async def measure_round(url: str, seconds: float) -> Round:

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.overload import PICTURE, TYPE
-from bench.served import start_server
+from bench.served import QUIET, start_server
 
 LONGEST_S = 1.5
 SETTINGS = "[inference]\nworkers = 2\n"
@@ -23,7 +23,7 @@ def measure(settings: str = SETTINGS) -> float:
     """Seconds until the first 200; the start alone prints its line when all workers are loaded."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        server = start_server(Path(folder), settings, {})
+        server = start_server(Path(folder), settings, QUIET)
         try:
             request = urllib.request.Request(  # noqa: S310  # our own server
                 f"{server.url}/analyze", PICTURE.read_bytes(), {"Content-Type": TYPE}
