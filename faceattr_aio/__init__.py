@@ -6,6 +6,7 @@ from faceattr_aio.config import Config
 from faceattr_aio.errors import FaceattrError, StartError
 from faceattr_aio.executor import Executor
 from faceattr_aio.pipeline import Reply, Task
+from faceattr_aio.reloading import reload
 from faceattr_aio.sources import load_config
 from faceattr_aio.web import drain, get_executor, make_app, retire, setup
 
@@ -20,6 +21,7 @@ __all__ = [
     "get_executor",
     "load_config",
     "make_app",
+    "reload",
     "retire",
     "setup",
 ]

@@ -27,10 +27,11 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "faces": {"factory": "faceattr_aio.faces:FaceAttributes", "path": "/analyze"},
 }
 """The pipelines whose entry may leave out `factory` and `path`."""
-HIDDEN = "auth.keys"
-"""The setting whose value is never shown."""
+HIDDEN = "auth.keys", "auth.admin_keys"
+"""The settings whose values are never shown."""
 
 Natural = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Folder = Path | None
 MIB = 1 << 20
@@ -89,16 +90,39 @@ class Inference(Section):
     timeout_s: Seconds = 10.0
     deadline_s: Seconds | None = None
     nice: Annotated[int, Field(ge=0, le=19)] = 10
+    workers_min: Annotated[int, Field(ge=0, le=1024)] = 0
+    workers_max: Annotated[int, Field(ge=0, le=1024)] = 0
+    recycle_after: Count = 0
+    recycle_bytes: Count = 0
+
+    @model_validator(mode="after")
+    def _workers_are_a_number_or_a_range(self) -> Self:
+        if not self.workers_min and not self.workers_max:
+            return self
+        if not 1 <= self.workers_min <= self.workers_max:
+            raise ValueError("workers_min and workers_max are set together, the one at least 1, the other no less")
+        if self.workers:
+            raise ValueError("workers is a fixed number, workers_min and workers_max are a range: set one of the two")
+        return self
 
     @property
     def worker_count(self) -> int:
-        """As configured, else one for each core that this process may use."""
-        return self.workers or len(os.sched_getaffinity(0))
+        """At the start: as configured, else one for each core that this process may use."""
+        return self.workers_min or self.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def most_workers(self) -> int:
+        """As many as there may ever be."""
+        return self.workers_max or self.worker_count
 
     @property
     def limit_count(self) -> int:
+        """At the start."""
+        return self.limit_of(self.worker_count)
+
+    def limit_of(self, workers: int) -> int:
         """As configured, else four for each worker."""
-        return self.limit or 4 * self.worker_count
+        return self.limit or 4 * workers
 
 
 class Upload(Section):
@@ -135,6 +159,8 @@ class Models(Section):
 class Auth(Section):
     keys: ApiKeys = ()
     keys_file: Path | None = None
+    admin_keys: ApiKeys = ()
+    admin_keys_file: Path | None = None
 
     @property
     def required(self) -> bool:

@@ -86,6 +86,12 @@ class UploadTimeout(FaceattrError):
     status, kind, title = 408, "upload-timeout", "The upload took too long"
 
 
+class ReloadFailed(FaceattrError):
+    """New models or settings cannot be used, and those of before are."""
+
+    status, kind, title = 409, "reload-failed", "The models were not reloaded"
+
+
 class UploadTooLarge(FaceattrError):
     status, kind, title = 413, "upload-too-large", "The upload is too large"
 

@@ -3,9 +3,11 @@ both are given back when the worker is done with them, not when the caller stops
 """
 
 import asyncio
+import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -18,25 +20,23 @@ from faceattr_aio.errors import (
     FaceattrError,
     InternalError,
     NoImage,
-    StartError,
+    ReloadFailed,
     Unavailable,
 )
-from faceattr_aio.headers import BLIND
 from faceattr_aio.io_threads import IoThreads
 from faceattr_aio.jobs import Job, JobThreads, Outcome
 from faceattr_aio.limiter import Limiter
-from faceattr_aio.model_store import ModelStore
-from faceattr_aio.pipeline import Declaration, Plan, Reply, Task
+from faceattr_aio.pipeline import Declaration, Reply, Task
+from faceattr_aio.plans import starter
 from faceattr_aio.pool import Pool
 from faceattr_aio.probe import Bounds, probe
-from faceattr_aio.worker import ProcessLimits
-from faceattr_aio.workers import Lendable, process_starter, thread_starter
+from faceattr_aio.scaling import Scaling
+from faceattr_aio.upkeep import Recycling, Upkeep
+from faceattr_aio.worker import ModelHashes
+
+log = logging.getLogger(__name__)
 
 _IO_THREADS = 8
-_BYTES_PER_PIXEL = 12
-"""Most that a decoder was seen to take, with room: 9 for a progressive JPEG without chroma subsampling."""
-_BASE_MEMORY = 512 << 20
-"""Bytes for nets and buffers that do not depend on the size of the picture."""
 
 
 class Executor:
@@ -56,14 +56,33 @@ class Executor:
         """Whether this instance should get no more work, though it still takes it."""
         self._config = config
         self._closed = False
-        self._store = ModelStore(config.models.dir)
         self._bounds = Bounds(image.formats, image.max_pixels, image.max_scans, image.max_scan_megapixels)
-        self._threads = JobThreads(workers, "faceattr-worker")
-        self.pool = Pool(self._starter(), workers)
+        self._threads = JobThreads(config.inference.most_workers, "faceattr-worker")
+        self.pool = Pool(starter(config), workers)
+        self.reloads = Counter[str]()
+        """How many there were: `ok` and `failed`."""
+        self.reload_fault: str | None = None
+        """Why the last reload failed, if it did."""
+        self._reloading = asyncio.Lock()
+        scaling = Scaling(workers, config.inference.most_workers)
+        self._upkeep = Upkeep(self.pool, self.limiter, _recycling(config), scaling, self._fit_limit)
 
     async def start(self) -> None:
         """Loads every worker. Raises StartError."""
         await asyncio.get_running_loop().run_in_executor(self.io, self.pool.start)
+        self._upkeep.start()
+
+    async def reload(self, config: Config | None = None) -> ModelHashes:
+        """Puts new workers in place of all, one after another, from the files as they are now and as `config` says, if
+        it is given; of that also `inference.limit`, `timeout_s`, `recycle_after` and `recycle_bytes` are taken over.
+        Nobody who waits notices. A second reload waits for the first.
+
+        Gives the models in use. Raises ReloadFailed when a worker could not be started; then all is as before.
+        """
+        if self._closed:
+            raise Draining
+        async with self._reloading:
+            return await self.io.run(self._reload, config or self._config)
 
     async def close(self) -> None:
         """Ends the workers; what still waits for one gets Draining. Closing again does nothing."""
@@ -71,6 +90,7 @@ class Executor:
             return
         self._closed = True
         self.limiter.drain()
+        self._upkeep.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self.io, self.pool.close)
@@ -129,6 +149,31 @@ class Executor:
         job = Job(self.pool, name, checked, timeout_s, wanted, owned, self.limiter.observe, deadline)
         return await self._submit(job)
 
+    def _reload(self, config: Config) -> ModelHashes:
+        try:
+            self.pool.reload(starter(config))
+        except Exception as error:
+            self.tell_failed_reload(error)
+            raise ReloadFailed(f"All is as before. {error}") from error
+        self.reloads["ok"] += 1
+        self.reload_fault = None
+        self._config = config
+        self._upkeep.recycling = _recycling(config)
+        self._fit_limit()
+        log.info("the models were reloaded: %s", ", ".join(self.pool.models))
+        return self.pool.models
+
+    def tell_failed_reload(self, error: Exception) -> None:
+        """To the log, on /readyz, and in the count."""
+        self.reloads["failed"] += 1
+        self.reload_fault = str(error)
+        log.error("nothing was reloaded, and all is as before: %s", error)
+
+    def _fit_limit(self) -> None:
+        """To the number of workers that there are now."""
+        self.limiter.workers = self.pool.size
+        self.limiter.limit = self._config.inference.limit_of(self.pool.size)
+
     async def _check(self, name: str, task: Task) -> Task | FaceattrError:
         """The task made complete, or why its picture must not go to a decoder."""
         options = task.options or self.declarations[name].options()
@@ -153,29 +198,9 @@ class Executor:
             raise
         return [Draining() if self._closed and _is_ours(outcome) else outcome for outcome in outcomes]
 
-    def _starter(self) -> Callable[[], Lendable]:
-        if self._config.inference.pool != "process":
-            _refuse_blind(self._config.image.formats)
-            return thread_starter(self._plans)
-        modules = sorted({one.load.partition(":")[0] for one in self.declarations.values()})
-        memory = _BASE_MEMORY + _BYTES_PER_PIXEL * self._config.image.max_pixels
-        return process_starter(self._plans, modules, ProcessLimits(self._config.inference.nice, memory))
 
-    def _plans(self) -> Mapping[str, Plan]:
-        """Made anew for each worker, so that every start of one verifies the files it will load."""
-        return {name: self._plan(name) for name in self._config.pipelines}
-
-    def _plan(self, name: str) -> Plan:
-        entry = self._config.pipelines[name]
-        files = {model: self._store.verify(model) for model in entry.declaration.models(entry.settings)}
-        own_process = self._config.inference.pool == "process"
-        return Plan(entry.declaration.load, entry.settings, files, self._config.image.working_side, own_process)
-
-
-def _refuse_blind(formats: Iterable[str]) -> None:
-    """Raises StartError when a header could hide a picture that fills the memory of the whole program."""
-    for name in BLIND.intersection(formats):
-        raise StartError(f"The type {name} needs workers of bounded memory: set inference.pool to 'process'.")
+def _recycling(config: Config) -> Recycling:
+    return Recycling(config.inference.recycle_after, config.inference.recycle_bytes)
 
 
 def _is_ours(outcome: Outcome) -> bool:

@@ -2,6 +2,7 @@
 Knows no HTTP and not what a client is: a name is enough.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +17,12 @@ _MOST_CLIENTS = 4096
 
 
 class Share:
-    """At most `most` of a limiter's slots for one client; counted apart from the limiter, which decides for itself."""
+    """At most this `share` of a limiter's slots for one client, rounded up; counted apart from the limiter, which
+    decides for itself.
+    """
 
-    def __init__(self, limiter: Limiter, most: float, what: str) -> None:
-        self.most = most
+    def __init__(self, limiter: Limiter, share: float, what: str) -> None:
+        self.share = share
         self._limiter = limiter
         self._what = what
         self._lock = threading.Lock()
@@ -27,7 +30,7 @@ class Share:
 
     def check(self, client: str) -> None:
         """Whether the client may have one more, without taking it. Raises RateLimited."""
-        if len(self._held.get(client, ())) >= self.most:
+        if len(self._held.get(client, ())) >= self.share * self._limiter.limit:
             raise self._refusal()
 
     def acquire(self, client: str) -> Callable[[], None]:
@@ -48,7 +51,8 @@ class Share:
 
     def _refusal(self) -> RateLimited:
         wait_s = self._limiter.wait_s
-        said = f"{self.most} of your {self._what}, as many as one client may have at a time; try again later."
+        most = math.ceil(self.share * self._limiter.limit)
+        said = f"{most} of your {self._what}, as many as one client may have at a time; try again later."
         return RateLimited(said, retry_after_s=wait_s, retry_after_ms=round(wait_s * 1e3))
 
 
@@ -101,6 +105,12 @@ class Fairness:
         self._slots = slots
         self._uploads = uploads
         self._rate = rate
+
+    def change(self, share: float, per_minute: int | None) -> None:
+        """Other bounds from now on; who has more than its share keeps it until the work is over."""
+        self._slots.share = self._uploads.share = share
+        if per_minute != (self._rate and self._rate.per_minute):
+            self._rate = Rate(per_minute) if per_minute else None
 
     def check(self, client: str) -> None:
         """Whether a newcomer may come in. Raises RateLimited."""

@@ -25,12 +25,14 @@ class Health:
         return web.json_response({"status": "ok"})
 
     async def ready(self, request: web.Request) -> web.Response:
-        """200 when work is welcome, else 503; `?verbose` lists the checks."""
+        """200 when work is welcome, else 503; `?verbose` lists the checks, and why the last reload failed."""
         checks = await self._checks()
         failed = [name for name, state in checks.items() if state != "ok"]
         document: dict[str, object] = {"status": ", ".join(failed) or "ok"}
         if "verbose" in request.query:
             document["checks"] = checks
+            if self._executor.reload_fault:
+                document["last_reload"] = self._executor.reload_fault
         return web.json_response(document, status=503 if failed else 200)
 
     async def _checks(self) -> dict[str, str]:

@@ -1,25 +1,27 @@
-"""The API keys that are let in: read once, kept and compared as digests, named without being told.
+"""Keys that are let in: read once, kept and compared as digests, named without being told.
 Knows no HTTP and not what a key allows.
 """
 
 import hashlib
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from faceattr_aio.config import Auth, sane_key
+from pydantic import SecretStr
+
+from faceattr_aio.config import sane_key
 from faceattr_aio.errors import StartError
 
 
 class Keys:
     """The keys of the settings and of the file that they name. Raises StartError when that file cannot be used."""
 
-    def __init__(self, auth: Auth) -> None:
-        given = [secret.get_secret_value() for secret in auth.keys]
-        if auth.keys_file:
-            given += _read(auth.keys_file)
-        self.required = auth.required
-        """Whether a request has to show a key."""
+    def __init__(self, secrets: Iterable[SecretStr] = (), file: Path | None = None) -> None:
+        given = [secret.get_secret_value() for secret in secrets]
+        if file:
+            given += _read(file)
+        self.required = bool(given)
+        """Whether a key has to be shown."""
         self._digests = frozenset(_digest(key) for key in given)
 
     def name_of(self, shown: str) -> str | None:
@@ -42,7 +44,7 @@ def _read(path: Path) -> list[str]:
         raise StartError(f"The file of API keys {path} cannot be read: {why}.") from error
     keys = list(_keys(path, lines))
     if not keys:
-        raise StartError(f"The file of API keys {path} has no key: write one a line, or leave auth.keys_file out.")
+        raise StartError(f"The file of API keys {path} has no key: write one a line, or leave the file out of [auth].")
     return keys
 
 

@@ -6,6 +6,7 @@ import math
 import random
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from faceattr_aio.errors import DeadlineOutOfReach, Draining, Overloaded, Unavailable
 
@@ -19,7 +20,8 @@ class Limiter:
     """`limit` slots for work done `workers` at a time.
 
     A slot belongs to the work, not to whoever waits for it: `acquire` returns the release, which is called from any
-    thread, once, when the work is really over. Worst-case wait = limit / workers x service time.
+    thread, once, when the work is really over. Worst-case wait = limit / workers x service time. Both numbers may be
+    changed at any time; who is in beyond a lower limit stays until the work is over.
     """
 
     def __init__(self, limit: int, workers: int, what: str = "requests") -> None:
@@ -27,8 +29,8 @@ class Limiter:
         self.workers = workers
         self.draining = False
         self._what = what
-        self._slots = threading.BoundedSemaphore(limit)
         self._held: set[object] = set()
+        self._entering = threading.Lock()
         self._service_s: float | None = None
 
     @property
@@ -52,10 +54,14 @@ class Limiter:
         return self.in_flight / self.workers * self.service_s
 
     @property
+    def queue_s(self) -> float:
+        """Seconds that a newcomer's work would wait for a worker."""
+        return max(0, self.in_flight + 1 - self.workers) / self.workers * self.service_s
+
+    @property
     def answer_s(self) -> float:
         """Seconds until a newcomer's work would be done."""
-        ahead = max(0, self.in_flight + 1 - self.workers)
-        return (ahead / self.workers + 1) * self.service_s
+        return self.queue_s + self.service_s
 
     def check(self, within_s: float = math.inf) -> None:
         """Whether a newcomer may come in, without taking a slot.
@@ -73,16 +79,12 @@ class Limiter:
         who was let in before is not turned away now.
         """
         self._check_reach(within_s)
-        if not self._slots.acquire(blocking=False):
-            raise self._overloaded()
         slot = object()
-        self._held.add(slot)
-
-        def release() -> None:
-            self._held.remove(slot)
-            self._slots.release()
-
-        return release
+        with self._entering:
+            if self.in_flight >= self.limit:
+                raise self._overloaded()
+            self._held.add(slot)
+        return partial(self._held.remove, slot)
 
     def observe(self, service_s: float) -> None:
         """Takes the seconds one piece of work needed, without its waiting, into the average."""

@@ -6,7 +6,6 @@ import hashlib
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Self
@@ -43,9 +42,8 @@ class Model(BaseModel):
         return self
 
 
-@cache
 def load_manifest() -> Mapping[str, Model]:
-    """The models by name, as the package ships them."""
+    """The models by name, as the package ships them; read anew, since it may be upgraded under a running server."""
     text = resources.files("faceattr_aio").joinpath("manifest.toml").read_text(encoding="utf-8")
     return {name: Model.model_validate(entry) for name, entry in tomllib.loads(text).items()}
 

@@ -86,7 +86,11 @@ class Reply:
 
 
 class Pipeline(Protocol[R]):
-    """The worker's half. `predict` and `encode` raise `FaceattrError`; whatever else they raise is a fault of ours."""
+    """The worker's half. `predict` and `encode` raise `FaceattrError`; whatever else they raise is a fault of ours.
+
+    It is made from a plan, and as the last of that proves that what it loaded works: it predicts a picture of its own,
+    and raises `StartError` when the result is not what it must be. A worker that could not do its work never gets any.
+    """
 
     models: Mapping[str, str]
     """Name and SHA-256 of each model in use."""

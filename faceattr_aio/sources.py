@@ -116,6 +116,6 @@ def _sentences(error: ValidationError, origins: Origins, prefix: tuple[str | int
         place = "" if origin == DEFAULT else f", from {origin}"
         unknown = wrong["type"] == "extra_forbidden"
         said = "there is no such key" if unknown else wrong["msg"]
-        unsaid = unknown or isinstance(wrong["input"], dict) or _overlap(key, HIDDEN)
+        unsaid = unknown or isinstance(wrong["input"], dict) or any(_overlap(key, hidden) for hidden in HIDDEN)
         value = "" if unsaid else f" = {wrong['input']!r}"
         yield f"{key}{value}{place}: {said}"

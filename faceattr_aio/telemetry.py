@@ -21,6 +21,7 @@ from faceattr_aio.vitals import resident, watch
 from faceattr_aio.window import Window
 
 METRICS: web.AppKey[Metrics] = web.AppKey("faceattr_aio.metrics", Metrics)
+WINDOW: web.AppKey[Window] = web.AppKey("faceattr_aio.window", Window)
 
 
 def observe(
@@ -29,7 +30,7 @@ def observe(
     """Adds all of it to an app that serves pipelines. Raises ValueError when the registry has such metrics already."""
     app[METRICS] = metrics = Metrics(_counted(executor), registry)
     _watch(metrics, executor, uploads)
-    window = Window(config.stats, lambda: executor.limiter.waiting)
+    app[WINDOW] = window = Window(config.stats, lambda: executor.limiter.waiting)
     listeners: list[Listener] = [metrics.tell, window.tell]
     if config.logging.requests:
         listeners.append(access.tell)
@@ -88,7 +89,7 @@ def _counted(executor: Executor) -> set[str]:
 
 
 def _watch(metrics: Metrics, executor: Executor, uploads: Uploads) -> None:
-    limiter, spool = executor.limiter, uploads.spool
+    limiter, pool, spool = executor.limiter, executor.pool, uploads.spool
     metrics.watch("faceattr_in_flight", "Requests in a slot, running and waiting.", lambda: limiter.in_flight)
     metrics.watch("faceattr_in_flight_limit", "Slots there are.", lambda: limiter.limit)
     metrics.watch("faceattr_waiting", "Requests in a slot that wait for a worker.", lambda: limiter.waiting)
@@ -97,6 +98,11 @@ def _watch(metrics: Metrics, executor: Executor, uploads: Uploads) -> None:
     metrics.watch("faceattr_uploads_limit", "Bodies that may arrive at a time.", lambda: uploads.limiter.limit)
     metrics.watch("faceattr_spool_bytes", "Bytes of uploads on disk.", lambda: spool.used)
     metrics.watch("faceattr_memory_bytes", "Resident bytes of this process.", resident)
+    metrics.watch("faceattr_worker_memory_bytes", "Resident bytes of worker processes.", lambda: pool.resident)
+    metrics.watch_totals(
+        "faceattr_worker_restarts", "Workers replaced, added or taken away.", "reason", lambda: pool.restarts
+    )
+    metrics.watch_totals("faceattr_reloads", "Reloads that were asked for.", "outcome", lambda: executor.reloads)
     metrics.describe("faceattr_model", "Model files in use.", lambda: _models(executor))
     metrics.describe("faceattr_build", "What runs here.", _build)
 

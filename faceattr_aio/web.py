@@ -9,6 +9,7 @@ from functools import partial
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from faceattr_aio.admin import Admin
 from faceattr_aio.body import Lingering
 from faceattr_aio.clients import Clients
 from faceattr_aio.config import Config, Upload
@@ -28,6 +29,7 @@ ENDPOINTS: web.AppKey[list[Endpoint]] = web.AppKey("faceattr_aio.endpoints", lis
 _LINGERING, _LINGERING_BODIES = 64, 4
 """Refused connections that are waited for at a time, and how many of the largest allowed bodies each may still send."""
 UPLOADS: web.AppKey[Uploads] = web.AppKey("faceattr_aio.uploads", Uploads)
+ADMIN: web.AppKey[Admin] = web.AppKey("faceattr_aio.admin", Admin)
 
 
 def setup(app: web.Application, config: Config | None = None) -> Executor:
@@ -63,7 +65,7 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
     app[UPLOADS] = uploads = _uploads(config.upload, executor)
     app[LINGERING] = Lingering(_LINGERING, config.upload.timeout_s, _LINGERING_BODIES * config.upload.max_bytes)
     app.on_shutdown.append(_stop_reading)
-    clients = Clients(Keys(config.auth), config.clients.trusted_proxies)
+    clients = clients_of(config)
     fairness = _fairness(config, executor.limiter, uploads.limiter)
     deadline_s = config.inference.deadline_s or math.inf
     app[ENDPOINTS] = [
@@ -73,8 +75,10 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
     for endpoint in app[ENDPOINTS]:
         path = config.pipelines[endpoint.name].path
         app.router.add_post(path, endpoint.handle, expect_handler=endpoint.expect)
+    app[ADMIN] = Admin(executor, admins_of(config))
     observe(app, config, executor, uploads, registry)
-    Health(executor, uploads.spool).add_routes(app.router)
+    for routes in (app[ADMIN], Health(executor, uploads.spool)):
+        routes.add_routes(app.router)
     return app
 
 
@@ -92,6 +96,22 @@ def drain(app: web.Application) -> None:
 def is_idle(app: web.Application) -> bool:
     """Whether nobody waits for an answer."""
     return not any(endpoint.active for endpoint in app[ENDPOINTS])
+
+
+def share_of(config: Config) -> float:
+    """Half of the slots for one client, when there is to be fairness at all."""
+    return 0.5 if config.clients.fair else math.inf
+
+
+def clients_of(config: Config) -> Clients:
+    """Raises StartError when the file of API keys cannot be used."""
+    return Clients(Keys(config.auth.keys, config.auth.keys_file), config.clients.trusted_proxies)
+
+
+def admins_of(config: Config) -> Clients | None:
+    """Those who run the server, when there are keys for them. Raises StartError when their file cannot be used."""
+    keys = Keys(config.auth.admin_keys, config.auth.admin_keys_file)
+    return Clients(keys) if keys.required else None
 
 
 async def _running(executor: Executor, _: web.Application) -> AsyncIterator[None]:
@@ -130,10 +150,9 @@ def _uploads(upload: Upload, executor: Executor) -> Uploads:
 
 
 def _fairness(config: Config, requests: Limiter, uploads: Limiter) -> Fairness:
-    """Half of the slots for one client, when there is to be fairness at all."""
-    fair, per_minute = config.clients.fair, config.clients.requests_per_minute
+    share, per_minute = share_of(config), config.clients.requests_per_minute
     return Fairness(
-        Share(requests, math.ceil(requests.limit / 2) if fair else math.inf, "requests are being worked on"),
-        Share(uploads, math.ceil(uploads.limit / 2) if fair else math.inf, "uploads are under way"),
+        Share(requests, share, "requests are being worked on"),
+        Share(uploads, share, "uploads are under way"),
         Rate(per_minute) if per_minute else None,
     )

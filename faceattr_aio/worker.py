@@ -80,7 +80,7 @@ def main(connection: Connection, plans: Mapping[str, Plan], limits: ProcessLimit
     """The life of a worker process: load, say hello, answer until the pipe ends. It ends with its server, whose
     process group may be signalled as a whole: the server decides when a worker stops.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(limits.nice)

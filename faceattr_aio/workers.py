@@ -4,11 +4,13 @@ end it. A process that dies or does not answer in time costs the task it was at.
 
 import atexit
 import multiprocessing
+import resource
 import select
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 from typing import Protocol
 
 from faceattr_aio.errors import DeadlineExceeded, FaceattrError, InternalError, StartError, WorkerGone
@@ -22,6 +24,12 @@ class Lendable(Protocol):
     """A worker as the pool sees it, in a process or in a thread."""
 
     alive: bool
+    served: int
+    """Tasks that it has done, or failed at."""
+
+    @property
+    def resident(self) -> int:
+        """Bytes of memory of its process; 0 when it has none of its own."""
 
     def hello(self) -> ModelHashes:
         """Waits until the worker is loaded. Raises StartError when it cannot be; it still has to be closed."""
@@ -39,11 +47,18 @@ class Lendable(Protocol):
         """Ends a worker in the middle of its task, if that is possible; the thread that waits for it closes it."""
 
 
+Starter = Callable[[], Lendable]
+"""Begins to start a worker. Raises StartError; whether it can work, its hello tells."""
+
+
 class ThreadWorker:
     """Works in the thread that calls; it can neither be interrupted nor die."""
 
+    resident = 0
+
     def __init__(self, plans: Mapping[str, Plan]) -> None:
         self.alive = True
+        self.served = 0
         self._worker = Worker(plans)
         self._ended = threading.Event()
 
@@ -51,6 +66,7 @@ class ThreadWorker:
         return self._worker.models
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:  # noqa: ARG002  # a thread cannot be stopped
+        self.served += 1
         return self._worker.call(name, task)
 
     def wait(self) -> None:
@@ -70,6 +86,7 @@ class ProcessWorker:
 
     def __init__(self, context: ForkServerContext, plans: Mapping[str, Plan], limits: ProcessLimits) -> None:
         self.alive = True
+        self.served = 0
         self._connection, theirs = context.Pipe()
         self._poll = select.poll()  # once: the connection's own would be set up anew for each task
         self._poll.register(self._connection, select.POLLIN)
@@ -83,6 +100,14 @@ class ProcessWorker:
     def pid(self) -> int | None:
         return self._process.pid
 
+    @property
+    def resident(self) -> int:
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):  # it has ended
+            return 0
+        return pages * resource.getpagesize()
+
     def hello(self) -> ModelHashes:
         too_late, died = StartError("A worker did not load in time."), StartError("A worker died as it loaded.")
         answer = self._receive(_LOADING_S, too_late, died)
@@ -92,6 +117,7 @@ class ProcessWorker:
         return answer
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:
+        self.served += 1
         try:
             self._connection.send((name, task))
         except OSError as error:
@@ -133,7 +159,7 @@ class ProcessWorker:
 
 def process_starter(
     make_plans: Callable[[], Mapping[str, Plan]], modules: Iterable[str], limits: ProcessLimits
-) -> Callable[[], Lendable]:
+) -> Starter:
     """Starts workers in processes, forked from a clean server that has imported `modules`, which they need."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["faceattr_aio.worker", *modules])
@@ -147,6 +173,6 @@ def process_starter(
     return start
 
 
-def thread_starter(make_plans: Callable[[], Mapping[str, Plan]]) -> Callable[[], Lendable]:
+def thread_starter(make_plans: Callable[[], Mapping[str, Plan]]) -> Starter:
     """Starts workers in the calling threads."""
     return lambda: ThreadWorker(make_plans())

@@ -20,12 +20,12 @@ def asking(remote: str, *headers: tuple[str, str]) -> web.BaseRequest:
 
 
 def by_address(remote: str, *forwarded: str, proxies: Sequence[str] = ()) -> str:
-    clients = Clients(Keys(Auth()), [ip_network(one) for one in proxies])
+    clients = Clients(Keys(), [ip_network(one) for one in proxies])
     return clients.identify(asking(remote, *(("X-Forwarded-For", line) for line in forwarded)))
 
 
 def by_key(*headers: tuple[str, str], remote: str = "192.0.2.1") -> str:
-    return Clients(Keys(Auth.model_validate({"keys": [KEY, OTHER]}))).identify(asking(remote, *headers))
+    return Clients(Keys(Auth.model_validate({"keys": [KEY, OTHER]}).keys)).identify(asking(remote, *headers))
 
 
 @pytest.mark.parametrize(

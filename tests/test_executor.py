@@ -208,7 +208,8 @@ async def test_a_task_that_takes_too_long_is_given_up(make: Make, gate: Gate, pn
 async def test_a_newcomer_is_refused_while_no_worker_can_work(make: Make) -> None:
     executor = await make()
     executor.check()
-    executor.pool._faults.update(dict.fromkeys(range(executor.pool.size), "The model is gone."))
+    for seat in executor.pool._seats:
+        seat.fault = "The model is gone."
     with pytest.raises(Unavailable):
         executor.check()
 

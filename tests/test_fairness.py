@@ -130,7 +130,7 @@ def test_who_has_recovered_is_forgotten_first(clock: Clock) -> None:
 
 
 def share(most: float, what: str = "requests are being worked on") -> Share:
-    return Share(Limiter(8, 1), most, what)
+    return Share(Limiter(8, 1), most / 8, what)
 
 
 def test_a_client_gets_its_share_and_another_gets_its_own() -> None:
@@ -165,7 +165,7 @@ def test_a_slot_given_back_twice_is_a_bug_that_shows() -> None:
 def test_who_is_over_its_share_is_told_when_the_work_will_have_drained() -> None:
     limiter = Limiter(8, 2)
     limiter.observe(3.0)
-    slots = Share(limiter, 1, "requests are being worked on")
+    slots = Share(limiter, 1 / 8, "requests are being worked on")
     slots.acquire("a")
     for _ in range(4):
         limiter.acquire()

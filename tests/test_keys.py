@@ -12,7 +12,7 @@ ONE, TWO = "one-key-of-sixteen", "another-of-sixteen"
 
 
 def of(*given: str, file: Path | None = None) -> Keys:
-    return Keys(Auth.model_validate({"keys": given, "keys_file": file}))
+    return Keys(Auth.model_validate({"keys": given}).keys, file)
 
 
 def test_only_a_key_that_is_ours_has_a_name() -> None:

@@ -10,7 +10,7 @@ import pytest
 from faceattr_aio.errors import DeadlineExceeded, FaceattrError, InternalError, StartError, Unavailable, WorkerGone
 from faceattr_aio.pipeline import Task
 from faceattr_aio.pool import Pool
-from faceattr_aio.workers import Lendable, process_starter, thread_starter
+from faceattr_aio.workers import Lendable, Starter, process_starter, thread_starter
 from tests.gate import PATIENCE_S
 from tests.pipelines import TrickOptions
 from tests.test_worker import MODULES, plan
@@ -30,6 +30,17 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
 def file(tmp_path: Path) -> Path:
     (tmp_path / "file").write_bytes(b"12345")
     return tmp_path / "file"
+
+
+def idle(pool: Pool) -> set[int]:
+    """The ids of the processes of the workers that are idle now."""
+    return {worker.pid for worker in tuple(pool._lending._idle)}  # type: ignore[attr-defined]  # they are processes
+
+
+def start_with(pool: Pool, start: Starter) -> None:
+    """From now on, where a worker has ended."""
+    for seat in pool._seats:
+        seat.start = start
 
 
 def die(pool: Pool, file: Path) -> None:
@@ -77,7 +88,7 @@ def test_a_worker_that_cannot_be_replaced_is_a_fault_until_it_can(
     pool: Pool, file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tried = threading.Event()
-    real = pool._start_worker  # to know when it was tried
+    real = pool._start_worker
 
     def start() -> Lendable:
         worker = real()
@@ -85,7 +96,7 @@ def test_a_worker_that_cannot_be_replaced_is_a_fault_until_it_can(
             tried.set()
         return worker
 
-    pool._start_worker = start
+    start_with(pool, start)
     (tmp_path / "broken").touch()
     die(pool, file)
     assert tried.wait(PATIENCE_S)
@@ -100,7 +111,7 @@ def test_a_worker_that_ends_while_idle_is_replaced_though_nobody_asks(pool: Pool
     before = all_workers(pool)
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    while len(pool._idle) < 2 or {worker.pid for worker in pool._idle} & before:  # type: ignore[attr-defined]
+    while len(idle(pool)) < 2 or idle(pool) & before:
         time.sleep(0.01)
     assert not all_workers(pool) & before
 
@@ -112,7 +123,7 @@ def test_while_all_workers_are_being_replaced_it_says_so(pool: Pool) -> None:
         go_on.wait(PATIENCE_S)
         return real()
 
-    pool._start_worker = start
+    start_with(pool, start)
     assert pool.fault is None
     for pid in all_workers(pool):
         os.kill(pid, signal.SIGKILL)
@@ -142,16 +153,16 @@ def test_a_pool_that_is_closed_while_it_starts_keeps_no_worker() -> None:
     pool = Pool(process_starter(plan, MODULES, LIMITS), 1)
     pool.close()
     pool.start()
-    assert pool._idle == []
+    assert pool._lending.is_empty
 
 
 def test_a_fault_lasts_until_the_last_worker_is_back(pool: Pool, file: Path, tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
     die(pool, file)
     die(pool, file)
-    while len(pool._faults) < 2:
+    while not all(seat.fault for seat in pool._seats):
         time.sleep(0.01)
-    pool._faults.popitem()
+    pool._seats[0].fault = None
     assert pool.fault == "The trick is broken: mend it."
     (tmp_path / "broken").unlink()
     assert len(all_workers(pool)) == 2
@@ -201,7 +212,7 @@ def test_a_worker_whose_hello_makes_no_sense_is_ended_and_a_fault(pool: Pool, fi
             worker.hello = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]  # nonsense
         return worker
 
-    pool._start_worker = start
+    start_with(pool, start)
     die(pool, file)
     assert len(all_workers(pool)) == 2
     assert [worker.alive for worker in hired] == [False, True]
@@ -230,7 +241,7 @@ def test_closing_does_not_trip_over_a_worker_that_comes_back_meanwhile() -> None
     pool.close()
     for borrower in borrowers:
         borrower.join(PATIENCE_S)
-    assert pool._lent == set()
+    assert pool._lending.is_empty
 
 
 def test_a_worker_whose_task_failed_is_lent_again(pool: Pool, file: Path) -> None:

@@ -83,8 +83,8 @@ def _add_models(commands: Any) -> None:
 
 
 def _add_config(commands: Any) -> None:
-    config = _command(commands, "config", "Show the effective settings and where each came from.", "settings")
-    config.add_argument("action", choices=["show"])
+    config = _command(commands, "config", "Show or check the effective settings.", "settings")
+    config.add_argument("action", choices=["show", "check"])
 
 
 def _add_tune(commands: Any) -> None:

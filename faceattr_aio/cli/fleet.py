@@ -9,7 +9,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from faceattr_aio.cli.signals import by_signal
+from faceattr_aio.cli.signals import RELOAD, STOP, Asked, by_signal
 from faceattr_aio.config import Config, Section
 from faceattr_aio.errors import StartError
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 Serve = Callable[[int, Connection], None]
 """What process number N does: says None through the pipe once it serves, or the StartError that keeps it from it, and
-drains when something comes back. Must be picklable.
+does what comes back. Must be picklable.
 """
 _PAUSE_S = 1.0
 """Before another process is started where one has ended: it may end for the same reason."""
@@ -36,9 +36,14 @@ def share_out(config: Config, number: int) -> Config:
     def share(total: int) -> int:
         return total // processes + (number < total % processes)
 
+    numbers: dict[str, int] = {"workers_min": share(inference.workers_min), "workers_max": share(inference.workers_max)}
+    if not inference.workers_max:
+        numbers["workers"] = share(workers)
+    if inference.limit:
+        numbers["limit"] = share(limit)
     return config.model_copy(
         update={
-            "inference": _with(inference, workers=share(workers), limit=share(limit)),
+            "inference": _with(inference, **numbers),
             "upload": _with(
                 upload,
                 max_in_progress=share(upload.max_in_progress),
@@ -75,9 +80,10 @@ class _Member:
         if said is not None:
             raise said
 
-    def drain(self) -> None:
+    def ask(self, word: str) -> None:
+        """To stop, or to reload."""
         try:
-            self._pipe.send(None)
+            self._pipe.send(word)
         except OSError:
             log.warning("a serving process had ended already")
 
@@ -96,33 +102,49 @@ class _Member:
 
 
 class Fleet:
-    """As many processes as `config.server` says, each doing `serve`."""
+    """As many processes as `config.server` says, each doing `serve`. `check` raises StartError when the settings cannot
+    be used as they are now.
+    """
 
-    def __init__(self, serve: Serve, processes: int, bury: Callable[[int], None]) -> None:
+    def __init__(self, serve: Serve, processes: int, check: Callable[[], Any], bury: Callable[[int], None]) -> None:
         """`bury` is told the id of a process that has ended and is replaced."""
         self._serve = serve
+        self._check = check
         self._bury = bury
         self._members: list[_Member] = []
         self._processes = processes
 
     async def run(self, announce: Callable[[], Any]) -> None:
         """Until SIGTERM or SIGINT. Raises StartError when one of the first processes cannot start."""
-        stopping = by_signal()
+        asked = by_signal()
         self._members = [_Member(self._serve, number) for number in range(self._processes)]
         try:
             await asyncio.gather(*(member.serves() for member in self._members))
             announce()
-            seats = [asyncio.create_task(self._keep(number)) for number in range(self._processes)]
-            await stopping.wait()
-            for seat in seats:
-                seat.cancel()
-            await asyncio.gather(*seats, return_exceptions=True)
+            tasks = [asyncio.create_task(self._keep(number)) for number in range(self._processes)]
+            tasks.append(asyncio.create_task(self._pass_on(asked)))
+            await asked.stop.wait()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             for member in self._members:
-                member.drain()
+                member.ask(STOP)
             await asyncio.gather(*(member.ended() for member in self._members))
         finally:
             for member in self._members:
                 member.end()
+
+    async def _pass_on(self, asked: Asked) -> None:
+        """A reload is every process's own, unless the settings are wrong: that is said once."""
+        while await asked.reload.wait():
+            asked.reload.clear()
+            try:
+                self._check()
+            except StartError as error:
+                log.error("nothing was reloaded: %s", error)  # noqa: TRY400  # one sentence
+                continue
+            for member in self._members:
+                member.ask(RELOAD)
 
     async def _keep(self, number: int) -> None:
         """Puts a new process where one has ended."""

@@ -7,6 +7,7 @@ import logging
 import os
 import queue
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from logging.handlers import QueueHandler, RotatingFileHandler
 from pathlib import Path
@@ -26,11 +27,14 @@ _PAUSE_S, _PATIENCE_S = 0.2, 2.0
 
 
 class BoundedHandler(QueueHandler):
-    """Never waits: drops lines when too many wait, and says how many as soon as there is room again."""
+    """Never waits: drops lines when too many wait, and says how many as soon as there is room again. What an operator
+    should know is written without delay: `hurry` sees to it.
+    """
 
-    def __init__(self, lines: "queue.Queue[logging.LogRecord]") -> None:
+    def __init__(self, lines: "queue.Queue[logging.LogRecord]", hurry: Callable[[], None]) -> None:
         super().__init__(lines)
         self.dropped = 0
+        self._hurry = hurry
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """What is written is put together by the thread that writes; arguments are plain data that nobody changes."""
@@ -44,6 +48,8 @@ class BoundedHandler(QueueHandler):
             self.queue.put_nowait(record)
         except queue.Full:
             self.dropped += 1
+        if record.levelno >= logging.WARNING:
+            self._hurry()
 
 
 class StandardError(logging.Handler):
@@ -64,16 +70,24 @@ class Writer(threading.Thread):
     def __init__(self, lines: "queue.Queue[logging.LogRecord]", handler: logging.Handler) -> None:
         super().__init__(name="faceattr-log", daemon=True)
         self._lines, self._handler = lines, handler
-        self._ending = threading.Event()
+        self._due = threading.Event()
+        self._ending = False
 
     def run(self) -> None:
-        while not self._ending.wait(_PAUSE_S):
+        while not self._ending:
+            self._due.wait(_PAUSE_S)
+            self._due.clear()
             self._write()
         self._write()
 
+    def hurry(self) -> None:
+        """Lets no more gather."""
+        self._due.set()
+
     def end(self) -> None:
         """Returns when all is written, or when that takes too long: whoever reads may stand still."""
-        self._ending.set()
+        self._ending = True
+        self.hurry()
         self.join(_PATIENCE_S)
 
     def _write(self) -> None:
@@ -90,7 +104,7 @@ def set_up_log(settings: Logging, number: int | None = None) -> None:
     writer = Writer(lines, _handler(settings, number))
     writer.start()
     atexit.register(writer.end)
-    logging.basicConfig(level=settings.level.upper(), handlers=[BoundedHandler(lines)], force=True)
+    logging.basicConfig(level=settings.level.upper(), handlers=[BoundedHandler(lines, writer.hurry)], force=True)
     logging.getLogger("aiohttp.server").addFilter(_is_no_clients_fault)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
 

@@ -18,14 +18,14 @@ def run(parsed: argparse.Namespace) -> int:
     store = ModelStore(config.models.dir)
     match parsed.action:
         case "pull":
-            return _pull(store, parsed.names or _used(config))
+            return _pull(store, parsed.names or used(config))
         case "verify":
-            return _verify(store, parsed.names or _used(config))
+            return verify(store, parsed.names or used(config))
         case _:
-            return _list(store, _used(config))
+            return _list(store, used(config))
 
 
-def _used(config: Config) -> list[str]:
+def used(config: Config) -> list[str]:
     """The models that the settings use, each once."""
     entries = config.pipelines.values()
     return list(dict.fromkeys(name for entry in entries for name in entry.declaration.models(entry.settings)))
@@ -41,7 +41,8 @@ def _pull(store: ModelStore, names: list[str]) -> int:
     return 0
 
 
-def _verify(store: ModelStore, names: list[str]) -> int:
+def verify(store: ModelStore, names: list[str]) -> int:
+    """Prints a sentence for each; 1 when one is missing or damaged."""
     status = 0
     for name in names:
         try:

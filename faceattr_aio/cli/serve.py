@@ -19,15 +19,16 @@ from aiohttp import web
 from faceattr_aio import extras
 from faceattr_aio.cli import flags
 from faceattr_aio.cli.decoder import bound_pixels
-from faceattr_aio.cli.fleet import Fleet, share_out
+from faceattr_aio.cli.fleet import Fleet
 from faceattr_aio.cli.logs import set_up_log
+from faceattr_aio.cli.reload import Settings, reload_when_asked
 from faceattr_aio.cli.sharing import forget_process, sharing_metrics
-from faceattr_aio.cli.signals import by_pipe, by_signal
+from faceattr_aio.cli.signals import Asked, by_pipe, by_signal
 from faceattr_aio.config import Config, Server
 from faceattr_aio.errors import StartError
 from faceattr_aio.sources import load_config
 from faceattr_aio.telemetry import make_metrics_app
-from faceattr_aio.web import EXECUTOR, drain, is_idle, make_app, retire
+from faceattr_aio.web import ADMIN, EXECUTOR, drain, is_idle, make_app, retire
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +55,13 @@ def run(parsed: argparse.Namespace) -> int:
         _warn_if_open(listeners.requests.getsockname()[0], config)
         announce = partial(_announce, listeners.requests)
         if config.server.processes == 1:
-            uvloop.run(_serve(config, listeners, by_signal, announce))
+            uvloop.run(_serve(Settings(config, partial(_read, parsed)), listeners, by_signal, announce))
         else:
-            share_out(config, 0)  # refuses what cannot be shared, before anything is started
+            settings = Settings(config, partial(_read, parsed), 0)
+            settings.own()  # refuses what cannot be shared, before anything is started
             opened.enter_context(sharing_metrics())
-            fleet = Fleet(partial(_run_member, parsed, listeners), config.server.processes, forget_process)
+            member = partial(_run_member, parsed, listeners)
+            fleet = Fleet(member, config.server.processes, settings.read_again, forget_process)
             asyncio.run(fleet.run(announce))
     return 0
 
@@ -66,8 +69,8 @@ def run(parsed: argparse.Namespace) -> int:
 def _run_member(parsed: argparse.Namespace, listeners: Listeners, number: int, pipe: Connection) -> None:
     """One process of several. It reads the settings anew."""
     try:
-        config = share_out(_set_up(parsed, number), number)
-        uvloop.run(_serve(config, listeners, partial(by_pipe, pipe), partial(pipe.send, None)))
+        settings = Settings(_set_up(parsed, number), partial(_read, parsed), number)
+        uvloop.run(_serve(settings, listeners, partial(by_pipe, pipe), partial(pipe.send, None)))
     except StartError as error:
         with suppress(OSError):  # another one has said it already
             pipe.send(error)
@@ -75,12 +78,17 @@ def _run_member(parsed: argparse.Namespace, listeners: Listeners, number: int, p
 
 def _set_up(parsed: argparse.Namespace, number: int | None = None) -> Config:
     """The settings, and what holds for the whole process, which is the one with this number of several."""
-    config, _ = load_config(flags(parsed), parsed.config)
+    config = _read(parsed)
     set_up_log(config.logging, number)
     if config.logging.traces:
         extras.load("faceattr_aio.cli.tracing", "otel").set_up_tracing()
     bound_pixels(config)
     _allow_descriptors()
+    return config
+
+
+def _read(parsed: argparse.Namespace) -> Config:
+    config, _ = load_config(flags(parsed), parsed.config)
     return config.with_auto_pool("process")
 
 
@@ -125,10 +133,12 @@ def _announce(listener: socket.socket) -> None:
 
 
 async def _serve(
-    config: Config, listeners: Listeners, stopped: Callable[[], asyncio.Event], announce: Callable[[], None]
+    settings: Settings, listeners: Listeners, listen: Callable[[], Asked], announce: Callable[[], None]
 ) -> None:
-    stopping = stopped()
+    asked = listen()
+    config = settings.own()
     app = make_app(config)
+    app[ADMIN].is_alone = config.server.processes == 1
     runner, metrics = _runner(app, config), _runner(make_metrics_app(app), config)
     try:
         await runner.setup()
@@ -137,11 +147,13 @@ async def _serve(
         if listeners.metrics:
             await metrics.setup()
             await web.SockSite(metrics, listeners.metrics).start()
-        if stopping.is_set():
+        if asked.stop.is_set():
             return
         announce()
-        await stopping.wait()
-        await _drain(app, site, config.server.drain_s)
+        reloading = asyncio.create_task(reload_when_asked(app, settings, asked.reload))
+        await asked.stop.wait()
+        reloading.cancel()
+        await _drain(app, site, settings.own().server.drain_s)
     finally:
         await runner.cleanup()
         await metrics.cleanup()

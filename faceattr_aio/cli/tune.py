@@ -111,7 +111,7 @@ async def _measure_all(config: Config, name: str, task: Task, seconds: float) ->
 def _set(config: Config, name: str, backend: str, workers: int) -> Config:
     """The settings with these. Raises ValidationError when they do not go together."""
     values = config.model_dump()
-    values["inference"] |= {"workers": workers, "limit": _WAITING * workers}
+    values["inference"] |= {"workers": workers, "limit": _WAITING * workers, "workers_min": 0, "workers_max": 0}
     if backend:
         values["pipelines"][name]["backend"] = backend
     return Config(**values).with_auto_pool("process")

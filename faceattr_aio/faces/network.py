@@ -25,15 +25,11 @@ def make_blob(pixels: Pixels, side: int, scale: float, mean: Sequence[float], *,
 
 
 class SoftmaxNet:
-    """A net that ends in a softmax; its input is what `make_blob` says.
-
-    Runs once as it is made, so that the first picture does not pay for what is set up late.
-    """
+    """A net that ends in a softmax; its input is what `make_blob` says."""
 
     def __init__(self, network: Network, side: int, scale: float, mean: Sequence[float], *, rgb: bool) -> None:
         self._network = network
         self._side, self._scale, self._mean, self._rgb = side, scale, mean, rgb
-        self.probabilities(np.zeros((side, side, 3), np.uint8))
 
     def probabilities(self, chip: Pixels) -> Floats:
         """One probability for each class."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from faceattr_aio import imaging
-from faceattr_aio.faces import FaceOptions, FaceSettings, annotate
+from faceattr_aio.faces import FaceOptions, FaceSettings, annotate, self_test
 from faceattr_aio.faces.detector import Detection, detect_small
 from faceattr_aio.faces.loading import load_attributes, load_detector
 from faceattr_aio.pipeline import Clock, Plan
@@ -16,6 +16,7 @@ class FacePipeline:
     """Loaded nets of one worker. Not safe for threads: each worker has its own."""
 
     def __init__(self, plan: Plan) -> None:
+        """Raises StartError when what was loaded cannot be used here, or fails its self-test, which also warms it."""
         assert isinstance(plan.settings, FaceSettings)
         if plan.own_process:
             imaging.limit_threads()
@@ -23,6 +24,7 @@ class FacePipeline:
         self._working_side = plan.working_side
         self._detector = load_detector(plan.settings, plan.files)
         self._attributes = load_attributes(plan.settings, plan.files)
+        self_test.check(self.predict(self_test.PICTURE, FaceOptions(), Clock()))
 
     def predict(self, path: Path, options: FaceOptions, clock: Clock) -> Result:
         """The faces in the picture, the surest first; see docs/api.md for the members."""

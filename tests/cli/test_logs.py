@@ -27,7 +27,7 @@ def record(text: str) -> logging.LogRecord:
 
 def test_lines_that_come_faster_than_they_are_written_are_dropped_and_counted() -> None:
     lines: queue.Queue[logging.LogRecord] = queue.Queue(2)
-    handler = BoundedHandler(lines)
+    handler = BoundedHandler(lines, hurry=lambda: pytest.fail("for nothing of importance"))
     for number in range(5):
         handler.handle(record(str(number)))
     assert [lines.get().getMessage() for _ in range(2)] == ["0", "1"]
@@ -37,6 +37,14 @@ def test_lines_that_come_faster_than_they_are_written_are_dropped_and_counted() 
         "5",
     ]
     assert handler.dropped == 0
+
+
+@pytest.mark.parametrize(("level", "hurries"), [(logging.INFO, 0), (logging.WARNING, 1), (logging.ERROR, 1)])
+def test_what_an_operator_should_know_is_written_without_delay(level: int, hurries: int) -> None:
+    hurried: list[None] = []
+    handler = BoundedHandler(queue.Queue(), hurry=lambda: hurried.append(None))
+    handler.handle(logging.LogRecord("any", level, __file__, 1, "text", (), None))
+    assert len(hurried) == hurries
 
 
 def test_a_file_that_cannot_be_written_stops_the_start_in_one_sentence(tmp_path: Path) -> None:

@@ -251,6 +251,7 @@ async def test_what_is_wrong_with_a_request_is_told_to_the_client_and_what_is_wr
             assert response.status == 400
         async with client.post(f"{server.url}/trick?do=raise", data=png, headers=RAW) as response:
             assert response.status == 500
+        assert await asyncio.to_thread(server.stop) == 0
     finally:
         server.kill()
     said = [line.split() for line in (tmp_path / "log").read_text().splitlines() if line[:2] == "20"]

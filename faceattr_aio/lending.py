@@ -1,0 +1,92 @@
+"""Which workers are idle and which are lent, one task at a time; none is lent again once it has ended or was retired.
+Knows neither how workers come to be nor how many there should be.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from faceattr_aio.errors import DeadlineExceeded, Unavailable
+from faceattr_aio.workers import Lendable
+
+
+class Lending:
+    """`hopeless` says why there is no worker and none to come, if that is so."""
+
+    def __init__(self, hopeless: Callable[[], str | None]) -> None:
+        self._hopeless = hopeless
+        self._idle: list[Lendable] = []
+        self._lent: set[Lendable] = set()
+        self._retired: set[Lendable] = set()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no worker, idle or lent."""
+        return not (self._idle or self._lent)
+
+    def check(self) -> None:
+        """Raises Unavailable when there is no worker and none to come."""
+        if fault := self._hopeless():
+            raise Unavailable(log=fault)
+
+    @contextmanager
+    def lend(self, timeout_s: float) -> Iterator[Lendable]:
+        """A worker for one task. Raises DeadlineExceeded when none becomes free in time, Unavailable when none will."""
+        worker = self._take(timeout_s)
+        try:
+            yield worker
+        finally:
+            self.admit(worker)
+
+    def admit(self, worker: Lendable) -> None:
+        """Makes a worker lendable that is new or comes back; one that is not to be lent any more is closed instead."""
+        with self._changed:
+            self._lent.discard(worker)
+            if worker.alive and worker not in self._retired and not self._closed:
+                self._idle.append(worker)
+                self._changed.notify()
+                return
+            self._retired.discard(worker)
+        worker.close()
+
+    def retire(self, worker: Lendable) -> None:
+        """Closes a worker, after its task when it is lent."""
+        with self._changed:
+            if worker in self._lent:
+                self._retired.add(worker)
+            if worker not in self._idle:
+                return
+            self._idle.remove(worker)
+        worker.close()
+
+    def look_again(self) -> None:
+        """Those who wait find out whether it has become hopeless."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends all workers, also those at work."""
+        with self._changed:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            self._changed.notify_all()
+            for worker in self._lent:
+                worker.kill()
+        for worker in idle:
+            worker.close()
+
+    def _take(self, timeout_s: float) -> Lendable:
+        with self._changed:
+            if not self._changed.wait_for(self._need_not_wait, timeout_s):
+                raise DeadlineExceeded
+            self.check()
+            if self._closed:
+                raise Unavailable
+            worker = self._idle.pop()
+            self._lent.add(worker)
+        return worker
+
+    def _need_not_wait(self) -> bool:
+        return bool(self._idle or self._closed or self._hopeless())
