@@ -66,6 +66,10 @@ class Server:
         """How many descriptors are open, sockets and pipes among them."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
+    def spread(self) -> list[int]:
+        """How many sockets each of the processes that serve has open, the listening one among them."""
+        return [sockets(pid) for pid in self.serving()]
+
     def descendants(self) -> list[int]:
         """The ids of all processes that it started, directly or not."""
         return descendants(self.pid)
@@ -84,8 +88,20 @@ class Server:
 
     def cpu_s(self) -> float:
         """Seconds of CPU that the server's own process has used: the loop and its threads, not the workers."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_s(self.pid)
+
+    def serving(self) -> list[int]:
+        """The ids of the processes that serve: its own, or those that it has started for that."""
+        return [pid for pid in self.children() if _is_serving(pid)] or [self.pid]
+
+    def peak(self) -> int:
+        """The most bytes of memory that its own process has held since `forget_peak`, or ever."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+    def forget_peak(self) -> None:
+        """From now on `peak` counts from what is held now."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
 
 def _handle(pid: int) -> int | None:
@@ -109,6 +125,28 @@ def children(pid: int) -> list[int]:
 def descendants(pid: int) -> list[int]:
     """The ids of the process's children and of theirs."""
     return [found for child in children(pid) for found in (child, *descendants(child))]
+
+
+def _is_serving(pid: int) -> bool:
+    """Whether the process is one of those that `server.processes` asks for, rather than a helper of Python's."""
+    with suppress(FileNotFoundError):
+        return "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+    return False
+
+
+def sockets(pid: int) -> int:
+    """How many sockets a process has open."""
+    found = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since
+            found += str(descriptor.readlink()).startswith("socket:")
+    return found
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that a process has used with all its threads, to a hundredth."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def resident(pid: int) -> int:
