@@ -8,7 +8,7 @@ PIP    := -m pip install --quiet --disable-pip-version-check
 PARTS  := setup.cfg pyproject.toml
 PYTEST := -m pytest -p no:cacheprovider
 
-.PHONY: serve models test fuzz overload soak bench-peers test-opencv4 test-opencv5 lint types format accuracy calibrate clean
+.PHONY: serve models test fuzz overload soak bench-peers bench-scaling test-opencv4 test-opencv5 lint types format accuracy calibrate clean
 
 serve: models  ## Serve on http://127.0.0.1:5000; ARGS="--port 8000" and the like are passed on
 	exec $(BIN)/faceattr-aio serve $(ARGS)
@@ -36,6 +36,15 @@ soak: $(VENV)/developing  ## Ten minutes at one and a half times what the server
 bench-peers: $(VENVP)/installed  ## The same pipeline behind Flask, FastAPI, LitServe, BentoML and plain aiohttp, beside ours
 	$(VENVP)/bin/faceattr-aio models pull
 	$(VENVP)/bin/python -m bench.peers $(ARGS)
+
+bench-scaling: $(VENV)/developing  ## Goodput against picture size, faces, workers and processes, and the figure of it
+	$(BIN)/faceattr-aio models pull
+	$(BIN)/python -m bench.scaling --output bench/plots/scaling.json $(ARGS)
+	$(BIN)/python -m bench.plot bench/plots/scaling.json
+
+bench-%: $(VENV)/developing  ## One of the other measurements of bench/RESULTS.md: bench-upload, bench-processes, bench-decode ...
+	$(BIN)/faceattr-aio models pull
+	$(BIN)/python -m bench.$* $(ARGS)
 
 test-opencv5: $(VENV)/developing  ## The tests that depend on pixels, on OpenCV 5
 	$(BIN)/faceattr-aio models pull

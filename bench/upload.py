@@ -52,7 +52,7 @@ class Body:
 
 
 class Measured(NamedTuple):
-    """Of the bytes of the pictures alone; the last is the most memory that was held, above what a fresh server holds."""
+    """Of the bytes of the pictures alone; the last is the most memory held, above that of a fresh server."""
 
     mb_s: float
     cpu_ms_per_mb: float

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+from bench.openloop import PATIENCE_S
+
 LOST = "lost"
 _HEAD_END, _LENGTH = b"\r\n\r\n", b"content-length: "
 
@@ -34,11 +36,10 @@ class Connection(asyncio.Protocol):
         head, found, body = self._received.partition(_HEAD_END)
         if found and len(body) >= int(head.lower().partition(_LENGTH)[2].partition(b"\r\n")[0]):
             self._received = b""
-            self._outcome.set_result(head[9:12].decode())
+            self._end(head[9:12].decode())
 
     def connection_lost(self, _: Exception | None) -> None:
-        if not self._outcome.done():
-            self._outcome.set_result(LOST)
+        self._end(LOST)
 
     async def ask(self) -> str:
         """The status, or LOST."""
@@ -51,10 +52,14 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         self._transport.abort()
 
+    def _end(self, outcome: str) -> None:
+        if not self._outcome.done():
+            self._outcome.set_result(outcome)
+
 
 @asynccontextmanager
 async def connections(url: str, request: bytes, number: int) -> AsyncIterator[Sequence[Connection]]:
-    """So many, opened at once as a burst of work does, each answered once."""
+    """So many, opened at once as a burst of work does, each of which has been answered once."""
     parts, loop = urlsplit(url), asyncio.get_running_loop()
     assert parts.hostname
     assert parts.port
@@ -62,7 +67,8 @@ async def connections(url: str, request: bytes, number: int) -> AsyncIterator[Se
     opening = (loop.create_connection(lambda: Connection(request), host, port) for _ in range(number))
     opened = [connection for _, connection in await asyncio.gather(*opening)]
     try:
-        await asyncio.gather(*(connection.ask() for connection in opened))
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*(connection.ask() for connection in opened))
         yield opened
     finally:
         for connection in opened:
@@ -81,5 +87,6 @@ async def saturate(opened: Sequence[Connection], seconds: float, pause_s: float 
             if outcome != "200":
                 await asyncio.sleep(pause_s)
 
-    await asyncio.gather(*map(client, opened))
+    async with asyncio.timeout(seconds + PATIENCE_S):
+        await asyncio.gather(*map(client, opened))
     return counts

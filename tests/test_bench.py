@@ -1,15 +1,28 @@
-"""The measuring itself, on made-up estimates whose figures are known."""
+"""The measuring itself: on made-up figures that are known; and of what measures a server, that it runs and is right."""
 
+import asyncio
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
+import cv2
 import numpy as np
 import pytest
+from aiohttp import web
 
-from bench import accuracy, calibrate
+from bench import accuracy, calibrate, ceiling, chunks, plot, processes, scaling, uneven, upload, wire
+from bench.crowd import crowd
 from bench.labelled import PADDING, Estimates, Truth, read_labels, read_padded
+from faceattr_aio.faces import FaceOptions
 from faceattr_aio.faces.calibration import AGES
+from faceattr_aio.pipeline import Clock
+from tests.conftest import Serve
 
 pytestmark = pytest.mark.pixels
+TWO_CORES = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core for the server, one for the load")
+ANSWER = b"HTTP/1.1 503 No\r\nContent-Length: 4\r\n\r\nfull"
 
 
 def made_up(faces: int = 400, spread: float = 5.0) -> Estimates:
@@ -56,3 +69,128 @@ def test_the_report_names_every_figure() -> None:
     text = "\n".join(accuracy.report(estimates.truths, estimates))
     for figure in ("found", "mean absolute age error", "gender right", "within interval", "bracket right", "60-80"):
         assert figure in text
+
+
+@TWO_CORES
+def test_large_uploads_are_stored_and_never_held_whole() -> None:
+    measured = upload.measure_all(1, 0.05, (0.07, 10.0))
+    assert len(measured) == 2 * len(upload.FORMS) * len(upload.FOLDERS)
+    for (megabytes, _, _), (one,) in measured.items():
+        assert one.mb_s > 0
+        assert one.held_mb < max(10, megabytes * upload.CLIENTS)
+    assert len(list(upload.report(measured))) == 2 + 2 * len(upload.FORMS)
+
+
+@pytest.mark.parametrize("form", upload.FORMS)
+def test_what_is_uploaded_is_as_large_as_it_is_said_to_be(form: Callable[[bytes], upload.Body]) -> None:
+    picture = upload.picture_of(0.5)
+    body = form(picture)
+    assert len(picture) == 500_000
+    assert picture in (body.content if isinstance(body.content, bytes) else b"".join(body.content))
+
+
+async def test_larger_writes_are_fewer() -> None:
+    measured = await chunks.measure_all(1, 0.01, (8, 1024))
+    folder = upload.FOLDERS[0]
+    assert measured[8, 10.0, folder] > [2 * ms for ms in measured[1024, 10.0, folder]]
+    assert len(list(chunks.report(measured))) == 4
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_an_answer_has_come_with_its_last_byte(size: int) -> None:
+    connection = wire.Connection(b"")
+    connection.connection_made(Mock(asyncio.Transport, is_closing=lambda: False))
+    for _ in range(2):
+        asked = asyncio.create_task(connection.ask())
+        for start in range(0, len(ANSWER), size):
+            await asyncio.sleep(0)
+            assert not asked.done()
+            connection.data_received(ANSWER[start : start + size])
+        assert await asked == "503"
+
+
+async def test_a_connection_that_ends_is_told(serve: Serve) -> None:
+    answered = iter([True, False])
+
+    async def answer(request: web.Request) -> web.Response:
+        if not next(answered):
+            assert request.transport
+            request.transport.abort()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    async with wire.connections(await serve(app), wire.upload("/", b"", "image/png"), 1) as (connection,):
+        assert [await connection.ask(), await connection.ask()] == [wire.LOST, wire.LOST]
+
+
+async def test_those_who_were_refused_wait_before_they_ask_again(serve: Serve) -> None:
+    statuses = iter([200, 503, 503])
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=next(statuses))
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    async with wire.connections(await serve(app), wire.upload("/", b"", "image/png"), 1) as opened:
+        assert await wire.saturate(opened, 0.05, 0.1) == {"503": 1}
+
+
+async def test_connections_are_counted_when_those_before_have_gone() -> None:
+    server = Mock(spread=Mock(side_effect=[[9, 3], [1, 2], [5, 3]]))
+    assert await processes.fullest(server, [1, 2], 5) == 4
+
+
+@TWO_CORES
+async def test_two_processes_are_counted_as_two() -> None:
+    with processes.started(f"{processes.SETTINGS}pool = 'process'\n[server]\nprocesses = 2\n") as server:
+        assert len(server.serving()) == 2
+        one = await processes.measure(server, server.spread(), 6, 0.3)
+    assert one.rate > 0
+    assert 3 <= one.most <= 6
+    assert one.serving_ms > one.load_ms
+    point = [one] * len(processes.CONNECTIONS)
+    *_, row = processes.report({("process", 2, 2): [point, point]})
+    assert row.startswith(f"| process | 2 | 2 | {', '.join([f'{one.rate:.0f}'] * 3)} |")
+
+
+async def test_a_process_refuses_what_is_more_than_its_share_of_the_slots() -> None:
+    with processes.started(f"{uneven.SETTINGS}[server]\nprocesses = 2\n") as server:
+        idle = server.spread()
+        draws = [await uneven.draw(server, idle, uneven.LIMIT, 0.3) for _ in range(3)]
+    for one in draws:
+        assert (one.refused > 0) == (one.most > uneven.LIMIT / 2)
+    assert len(list(uneven.report({(uneven.LIMIT, 2): draws}))) == 3
+
+
+def test_a_crowd_has_as_many_faces_as_are_asked_for(tmp_path: Path) -> None:
+    pipeline, file = ceiling.load(), tmp_path / "crowd.jpg"
+    for faces in scaling.FACES:
+        file.write_bytes(crowd(faces))
+        assert len(pipeline.predict(file, FaceOptions(), Clock())["faces"]) == faces
+        assert file.stat().st_size == pytest.approx(len(crowd(0)), rel=0.05)
+
+
+@TWO_CORES
+async def test_scaling_is_measured_behind_http_and_alone() -> None:
+    point = next(point for point in scaling.points() if point.panel == "faces" and point.value == 2)
+    measured = await scaling.measure_all([point], 1, 0.1)
+    ((row,),) = scaling.summary(measured).values()
+    assert row["value"] == 2
+    assert row["share"] == pytest.approx(row["goodput"] / row["ceiling"])
+    assert len(list(scaling.report({"faces": [row]}))) == 3
+
+
+def test_the_figure_has_four_panels_that_begin_at_nothing(tmp_path: Path) -> None:
+    panels = {
+        name: [{"value": value, "goodput": 50 / value, "ceiling": 60 / value} for value in (1.0, 2.0, 3.0, 4.0)]
+        for name in ("megapixels", "faces", "workers", "processes")
+    }
+    document = {"cores": 2, "panels": panels}
+    assert [axes.get_ylim()[0] for axes in plot.draw(document).axes] == [0] * 4
+    file = tmp_path / "scaling.json"
+    file.write_text(json.dumps(document))
+    assert plot.main([str(file), "--output", str(tmp_path / "plots" / "scaling.png")]) == 0
+    picture = cv2.imread(str(tmp_path / "plots" / "scaling.png"))
+    assert picture is not None
+    assert picture.shape[1] >= 800
