@@ -41,6 +41,8 @@ QUALITY = 75
 CROWDED = 32
 """Connections for the processes: so many that all of them get some."""
 
+Rows = Sequence[Mapping[str, float]]
+
 
 class Setup(NamedTuple):
     """A server, who asks it, and how many cores it may use."""
@@ -130,16 +132,17 @@ async def measure_all(chosen: Sequence[Point], rounds: int, seconds: float) -> d
     return measured
 
 
-def summary(measured: Mapping[Point, Sequence[Measured]]) -> dict[str, list[dict[str, float]]]:
+def summary(measured: Mapping[Point, Sequence[Measured]]) -> dict[str, Rows]:
     """By panel the points, with medians over the rounds."""
-    panels: dict[str, list[dict[str, float]]] = {}
+    panels: dict[str, Rows] = {}
     for point, rounds in measured.items():
         medians = Measured(*map(median, zip(*rounds, strict=True)))
-        panels.setdefault(point.panel, []).append({"value": point.value, **medians._asdict()})
+        row = {"value": point.value, **medians._asdict()}
+        panels[point.panel] = [*panels.get(point.panel, []), row]
     return panels
 
 
-def report(panels: Mapping[str, Sequence[Mapping[str, float]]]) -> Iterator[str]:
+def report(panels: Mapping[str, Rows]) -> Iterator[str]:
     """Tables in Markdown, one for each panel."""
     for panel, rows in panels.items():
         yield f"\n| {panel} | behind HTTP | alone | share |"
@@ -148,20 +151,27 @@ def report(panels: Mapping[str, Sequence[Mapping[str, float]]]) -> Iterator[str]
             yield f"| {row['value']:g} | {row['goodput']:.1f}/s | {row['ceiling']:.1f}/s | {row['share']:.0%} |"
 
 
+def write(file: Path, panels: Mapping[str, Rows]) -> None:
+    """Puts the panels into the file; others that it has stay."""
+    before = json.loads(file.read_text())["panels"] if file.exists() else {}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    document = {"cores": len(os.sched_getaffinity(0)), "panels": {**before, **panels}}
+    file.write_text(f"{json.dumps(document, indent=1)}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.scaling")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.6, help="of each measurement")
     parser.add_argument("--only", help="one panel: megapixels, faces, workers or processes")
-    parser.add_argument("--output", type=Path, help="the medians, as JSON")
+    parser.add_argument("--output", type=Path, help="a JSON file for the medians")
     chosen = parser.parse_args(arguments)
     wanted = [point for point in points() if chosen.only in {None, point.panel}]
     panels = summary(uvloop.run(measure_all(wanted, chosen.rounds, chosen.seconds)))
     for line in report(panels):
         print(line)
     if chosen.output:
-        document = {"cores": len(os.sched_getaffinity(0)), "panels": panels}
-        chosen.output.write_text(f"{json.dumps(document, indent=1)}\n")
+        write(chosen.output, panels)
     return 0
 
 

@@ -181,6 +181,13 @@ async def test_scaling_is_measured_behind_http_and_alone() -> None:
     assert len(list(scaling.report({"faces": [row]}))) == 3
 
 
+def test_a_panel_that_is_measured_again_replaces_itself_and_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "plots" / "scaling.json"
+    scaling.write(file, {"faces": [{"value": 1.0}], "workers": [{"value": 2.0}]})
+    scaling.write(file, {"faces": [{"value": 3.0}]})
+    assert json.loads(file.read_text())["panels"] == {"faces": [{"value": 3.0}], "workers": [{"value": 2.0}]}
+
+
 def test_the_figure_has_four_panels_that_begin_at_nothing(tmp_path: Path) -> None:
     panels = {
         name: [{"value": value, "goodput": 50 / value, "ceiling": 60 / value} for value in (1.0, 2.0, 3.0, 4.0)]
