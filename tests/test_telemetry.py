@@ -176,3 +176,10 @@ async def test_a_client_that_left_before_its_answer_is_no_failure_of_ours(
             await asyncio.sleep(0.01)
     async with client.get(f"{url}/stats") as response:
         assert (await response.json())["totals"]["failed"] == 0
+
+
+async def test_while_the_app_runs_its_loop_is_watched(serve: Serve, read: Read) -> None:
+    url = await serve(make_app(config()))
+    async with asyncio.timeout(30):
+        while not await read(url, "faceattr_event_loop_lag_seconds_count"):
+            await asyncio.sleep(0.02)

@@ -37,8 +37,8 @@ class BoundedHandler(QueueHandler):
         self._hurry = hurry
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """What is written is put together by the thread that writes; arguments are plain data that nobody changes."""
-        return record if record.exc_info is None else super().prepare(record)
+        """As it is: what is written is put together by the thread that writes, from plain data that nobody changes."""
+        return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
         try:

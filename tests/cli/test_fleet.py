@@ -85,9 +85,11 @@ async def test_both_serve_on_one_port_and_one_that_is_killed_is_replaced(start: 
 
 
 async def test_metrics_of_all_processes_add_up_and_what_one_had_counted_outlives_it(
-    start: StartServer, png: bytes
+    start: StartServer, png: bytes, tmp_path: Path
 ) -> None:
-    server = start(f"{TWO}{TRICK}")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    server = start(f"{TWO}{TRICK}", TMPDIR=str(temporary))
     first, second = serving(server)
     done = await post_to_both(server, png)
     assert await metric(server, "faceattr_tricks_total") == done
@@ -98,6 +100,7 @@ async def test_metrics_of_all_processes_add_up_and_what_one_had_counted_outlives
     assert await metric(server, "faceattr_tricks_total") == done
     assert await metric(server, "faceattr_in_flight_limit") == 4
     assert server.stop() == 0
+    assert not list(temporary.glob("faceattr-*"))
 
 
 async def test_sigterm_to_the_group_lets_accepted_work_end_and_leaves_no_process(
