@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_analyze(commands)
     _add_models(commands)
     _add_config(commands)
+    _add_health(commands)
     _add_tune(commands)
     return parser
 
@@ -85,6 +86,14 @@ def _add_models(commands: Any) -> None:
 def _add_config(commands: Any) -> None:
     config = _command(commands, "config", "Show or check the effective settings.", "settings")
     config.add_argument("action", choices=["show", "check"])
+
+
+def _add_health(commands: Any) -> None:
+    health = _command(commands, "health", "Ask a running server whether it is ready.")
+    health.add_argument(
+        "url", nargs="?", metavar="URL", help="where its app is; default: host and port of the settings"
+    )
+    health.add_argument("--timeout", type=seconds, default=3.0, metavar="S", help="for its answer (3)")
 
 
 def _add_tune(commands: Any) -> None:
