@@ -1,0 +1,199 @@
+"""Real nginx with our file in front of the real server; only addresses and paths are others."""
+
+import asyncio
+import getpass
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, TCPConnector
+
+from faceattr_aio.config import Config
+from tests.cli.test_refusal import CLIENTS
+from tests.cli.test_serve import RAW
+from tests.conftest import StartServer
+from tests.deploy.conftest import Launch
+from tests.deploy.daemon import CONF, free_port, installed
+from tests.gate import PATIENCE_S, Gate
+from tests.process import TRICK, Server
+
+FILE = CONF / "nginx" / "faceattr.conf"
+PROBLEM = "application/problem+json"
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+UNITS = {"s": 1, "m": 1 << 20}
+
+
+@dataclass
+class Behind:
+    """A server behind nginx, which is at `url`."""
+
+    url: str
+    server: Server
+
+
+Put = Callable[[str], Awaitable[Behind]]
+
+
+@pytest.fixture
+def put(start: StartServer, launch: Launch, tmp_path: Path, client: ClientSession) -> Put:
+    """Starts a server with these settings, and nginx in front of it."""
+    program = installed("nginx", "nginx")
+
+    async def put_one(settings: str) -> Behind:
+        server, port = start(settings), free_port()
+        ours = FILE.read_text().replace("listen 80;", f"listen 127.0.0.1:{port};")
+        (tmp_path / "faceattr.conf").write_text(ours.replace("127.0.0.1:5000", server.url.removeprefix("http://")))
+        (tmp_path / "nginx.conf").write_text(
+            f"user {getpass.getuser()};\ndaemon off;\npid nginx.pid;\nerror_log stderr info;\nevents {{}}\nhttp {{\n"
+            + "".join(f"{kind}_temp_path {kind};\n" for kind in TEMPORARY)
+            + "access_log off;\ninclude faceattr.conf;\n}\n"
+        )
+        nginx = launch([program, "-p", str(tmp_path), "-c", "nginx.conf", "-e", "stderr"])
+        await nginx.answers(client, f"http://127.0.0.1:{port}/readyz")
+        return Behind(f"http://127.0.0.1:{port}", server)
+
+    return put_one
+
+
+def held(gate: Gate) -> str:
+    return f"[inference]\nworkers = 1\nlimit = 1\ntimeout_s = 60\n{TRICK}gate = '{gate.folder}'\n"
+
+
+def values(directive: str) -> list[str]:
+    """What the directive says, wherever it stands."""
+    return re.findall(rf"^\s*{directive} (.+?);", FILE.read_text(), re.MULTILINE)
+
+
+def number(directive: str) -> int:
+    """In seconds or bytes."""
+    (value,) = values(directive)
+    return int(value[:-1]) * UNITS[value[-1]]
+
+
+def test_times_and_sizes_are_those_of_our_settings() -> None:
+    config = Config()
+    assert number("client_max_body_size") == config.upload.max_bytes
+    assert number("client_body_timeout") == config.upload.timeout_s
+    assert number("proxy_send_timeout") == config.upload.timeout_s
+    assert number("proxy_read_timeout") > config.inference.timeout_s * config.upload.max_batch
+    assert number("keepalive_timeout") < config.server.keepalive_s
+    assert values("server") == [f"{config.server.host}:{config.server.port}"]
+    said = [json.loads(text) for text in re.findall(r"return \d+ '(.+)';", FILE.read_text())]
+    assert {one["status"] for one in said} == {413, 503, 504}
+
+
+async def test_a_picture_is_answered_under_the_clients_id_and_metrics_are_not_for_all(
+    put: Put, client: ClientSession, png: bytes
+) -> None:
+    behind = await put("[pipelines.faces]\n")
+    for sent, kept in ((None, False), ("order-66", True), ('"; drop', False)):
+        headers = RAW | ({"X-Request-ID": sent} if sent else {})
+        async with client.post(f"{behind.url}/analyze", data=png, headers=headers) as response:
+            document = await response.json()
+            assert (response.status, len(document["faces"])) == (200, 1)
+            assert response.headers["X-Request-ID"] == document["id"]
+            assert (document["id"] == sent) is kept
+    async with client.get(f"{behind.url}/metrics") as response:
+        assert response.status == 404
+        assert "nginx" in await response.text()
+
+
+async def test_a_body_goes_through_while_it_is_still_sent(
+    put: Put, client: ClientSession, png: bytes, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    behind = await put(f"[upload]\ndir = '{spool}'\n{TRICK}")
+    go_on = asyncio.Event()
+
+    async def halves() -> AsyncIterator[bytes]:
+        yield png[:300_000]  # more than is gathered before there is a file
+        await go_on.wait()
+        yield png[300_000:]
+
+    upload = asyncio.create_task(client.post(f"{behind.url}/trick", data=halves(), headers=RAW))
+    async with asyncio.timeout(PATIENCE_S):
+        while not any(str(spool) in name for name in behind.server.open_files()):
+            await asyncio.sleep(0.01)
+    assert not upload.done()
+    go_on.set()
+    assert (await upload).status == 200
+
+
+async def test_connections_to_the_server_are_kept(put: Put, client: ClientSession, png: bytes) -> None:
+    behind = await put(TRICK)
+    for _ in range(5):
+        async with client.post(f"{behind.url}/trick", data=png, headers=RAW) as response:
+            assert response.status == 200
+    port = int(behind.server.url.rpartition(":")[2])
+    ends = [line.split()[1:3] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    assert sum(theirs.endswith(f":{port:04X}") for _, theirs in ends) == 1
+
+
+async def test_every_client_sees_the_refusal_of_a_full_server(
+    put: Put, client: ClientSession, gate: Gate, png: bytes
+) -> None:
+    behind = await put(held(gate))
+    url = f"{behind.url}/trick"
+    holding = asyncio.create_task(client.post(url, data=png, headers=RAW))
+    await asyncio.to_thread(gate.wait_for, 1)
+    for size in (10_000, 20_000_000):
+        seen = [await asyncio.to_thread(ask, url, bytes(size)) for ask in CLIENTS]
+        assert seen == [503] * len(CLIENTS)
+    async with client.post(url, data=png, headers=RAW) as response:
+        document = await response.json(content_type=PROBLEM)
+        assert (response.status, document["type"]) == (503, "urn:faceattr:overloaded")
+        assert int(response.headers["Retry-After"]) >= 1
+        assert response.headers["X-Request-ID"] == document["instance"]
+    gate.open()
+    assert (await holding).status == 200
+
+
+async def chunked(size: int) -> AsyncIterator[bytes]:
+    for _ in range(size // 100_000):
+        yield bytes(100_000)
+
+
+@pytest.mark.parametrize(("limit", "by"), [(40_000_000, "nginx"), (1_000_000, "server")])
+@pytest.mark.parametrize("announced", [True, False])
+async def test_what_is_too_large_is_told_in_one_form_by_whomever(
+    limit: int, by: str, announced: bool, put: Put, client: ClientSession
+) -> None:
+    behind = await put(f"[upload]\nmax_bytes = {limit}\n{TRICK}")
+    size = min(limit, Config().upload.max_bytes) + 1_000_000
+    body = BytesIO(bytes(size)) if announced else chunked(size)
+    async with client.post(f"{behind.url}/trick", data=body, headers=RAW | {"X-Request-ID": by}) as response:
+        document = await response.json(content_type=PROBLEM)
+        assert (response.status, document["status"], document["type"]) == (413, 413, "urn:faceattr:upload-too-large")
+        assert response.headers["X-Request-ID"] == document["instance"] == by
+        assert ("20 MiB" in document["detail"]) is (by == "nginx")
+
+
+async def test_a_server_that_is_down_is_a_503_that_says_when_to_come_again(
+    put: Put, client: ClientSession, png: bytes
+) -> None:
+    behind = await put(TRICK)
+    behind.server.kill()
+    async with client.post(f"{behind.url}/trick", data=png, headers=RAW) as response:
+        document = await response.json(content_type=PROBLEM)
+        assert (response.status, document["status"], document["type"]) == (503, 503, "urn:faceattr:unavailable")
+        assert int(response.headers["Retry-After"]) >= 1
+
+
+async def test_clients_are_told_apart_by_the_address_that_nginx_has_seen(put: Put, png: bytes) -> None:
+    behind = await put(f"[clients]\nrequests_per_minute = 1\ntrusted_proxies = ['127.0.0.1/32']\n{TRICK}")
+
+    async def ask(address: str, forged: str) -> int:
+        connector, headers = TCPConnector(local_addr=(address, 0)), RAW | {"X-Forwarded-For": forged}
+        async with (
+            ClientSession(connector=connector) as client,
+            client.post(f"{behind.url}/trick", data=png, headers=headers) as response,
+        ):
+            return response.status
+
+    asked = [("127.0.0.2", "192.0.2.1"), ("127.0.0.2", "192.0.2.2"), ("127.0.0.3", "192.0.2.1")]
+    assert [await ask(*one) for one in asked] == [200, 429, 200]
