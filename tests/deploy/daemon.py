@@ -39,6 +39,10 @@ class Daemon:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment())
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         return self._log.read_text()
 

@@ -1,0 +1,129 @@
+"""Our unit, looked at by systemd's own verifier, and run as it is by a real systemd in namespaces of its own."""
+
+import asyncio
+import subprocess
+import sys
+import sysconfig
+from collections.abc import AsyncIterator
+from configparser import RawConfigParser
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from bench.served import children
+from bench.sleeper import SLEEP
+from faceattr_aio.config import Config
+from tests.cli.test_serve import RAW, until_ended
+from tests.deploy.conftest import Launch
+from tests.deploy.daemon import CONF, Daemon, free_port, installed
+from tests.process import PATIENCE_S, ROOT, descendants
+
+FILE = CONF / "systemd" / "faceattr-aio.service"
+BOOT = Path(__file__).with_name("boot.sh")
+SLEEP_S = 1.5
+"""Longer than the port stays open after SIGTERM."""
+
+
+@dataclass
+class Machine:
+    """A systemd whose first and only unit is ours."""
+
+    daemon: Daemon
+    url: str
+
+    @property
+    def init(self) -> int:
+        """The process that is its systemd."""
+        (unshare,) = children(self.daemon.pid)
+        (init,) = children(unshare)
+        return init
+
+    @property
+    def server(self) -> int:
+        (server,) = children(self.init)
+        return server
+
+    async def control(self, *arguments: str) -> str:
+        """What systemctl says."""
+        command = ["nsenter", "--target", str(self.init), "--mount", "--pid", "systemctl", *arguments]
+        run = await asyncio.to_thread(
+            subprocess.run, command, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+        return str(run.stdout + run.stderr).strip()
+
+
+@pytest.fixture
+async def machine(launch: Launch, tmp_path: Path, client: ClientSession) -> Machine:
+    installed("systemctl", "systemd")
+    if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("namespaces can be made by root alone")
+    port = free_port()
+    settings = f"[server]\nport = {port}\n[inference]\nworkers = 2\n[pipelines.faces]\n{SLEEP}seconds = {SLEEP_S}\n"
+    (tmp_path / "faceattr.toml").write_text(settings)
+    daemon = launch([str(BOOT), str(ROOT), sys.base_prefix, sysconfig.get_path("purelib"), str(tmp_path)])
+    await daemon.answers(client, f"http://127.0.0.1:{port}/readyz")
+    return Machine(daemon, f"http://127.0.0.1:{port}")
+
+
+def status(pid: int) -> dict[str, str]:
+    """What the kernel tells of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def niceness(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[16])
+
+
+def test_its_verifier_finds_nothing(tmp_path: Path) -> None:
+    analyze = installed("systemd-analyze", "systemd")
+    copy = tmp_path / FILE.name
+    copy.write_text(FILE.read_text().replace("/opt/faceattr-aio/bin/faceattr-aio", sys.executable))
+    run = subprocess.run([analyze, "verify", copy], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+def test_it_waits_longer_than_we_drain() -> None:
+    unit = RawConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # as its documentation shows
+    unit.read(FILE)
+    service = unit["Service"]
+    assert int(service["TimeoutStopSec"]) > Config().server.drain_s + 5
+    assert (service["KillMode"], service["Restart"]) == ("mixed", "on-failure")
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+
+
+async def test_in_its_sandbox_pictures_are_answered_and_after_sigkill_it_is_started_again(
+    machine: Machine, client: ClientSession, png: bytes
+) -> None:
+    first = machine.server
+    started = descendants(first)
+    async with client.post(f"{machine.url}/analyze", data=png, headers=RAW) as response:
+        assert (response.status, len((await response.json())["faces"])) == (200, 1)
+    told = status(first)
+    assert "0" not in told["Uid"].split()
+    assert (int(told["CapEff"], 16), told["NoNewPrivs"], told["Seccomp"]) == (0, "1", "2")
+    assert sorted(map(niceness, started)).count(Config().inference.nice) == 2
+    await machine.control("kill", "--signal=KILL", "--kill-who=main", "faceattr-aio")
+    await until_ended([first, *started])
+    await machine.daemon.answers(client, f"{machine.url}/readyz")
+    assert machine.server != first
+
+
+async def test_stopped_it_answers_what_is_in_flight(machine: Machine, client: ClientSession, png: bytes) -> None:
+    started = descendants(machine.server)
+    let_in = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        let_in.set()
+        yield png
+
+    held = asyncio.create_task(client.post(f"{machine.url}/sleep", data=body(), headers=RAW, expect100=True))
+    await let_in.wait()
+    assert await machine.control("stop", "faceattr-aio") == ""
+    assert (await held).status == 200
+    shown = await machine.control("show", "--property=Result,ExecMainStatus", "faceattr-aio")
+    assert sorted(shown.split()) == ["ExecMainStatus=0", "Result=success"]
+    await until_ended(started)
