@@ -7,7 +7,7 @@ import pytest
 
 from tests.deploy.daemon import Daemon
 
-Launch = Callable[[Sequence[str]], Daemon]
+Launch = Callable[..., Daemon]
 
 
 @pytest.fixture
@@ -15,8 +15,8 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
     """Starts a daemon in the test's folder; what still runs at the end is ended."""
     daemons: list[Daemon] = []
 
-    def launch_one(command: Sequence[str]) -> Daemon:
-        daemons.append(Daemon(command, tmp_path))
+    def launch_one(command: Sequence[str], **environment: str) -> Daemon:
+        daemons.append(Daemon(command, tmp_path, environment))
         return daemons[-1]
 
     yield launch_one

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,10 +33,10 @@ def free_port() -> int:
 class Daemon:
     """A program in the foreground; what it says is in `log`."""
 
-    def __init__(self, command: Sequence[str], folder: Path) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, more: Mapping[str, str]) -> None:
         self._log = folder / "daemon.log"
         with self._log.open("w") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment())
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment(**more))
 
     @property
     def pid(self) -> int:
