@@ -1,5 +1,5 @@
-"""What a server with two workers holds in memory, all its processes together (PSS: shared pages are split), after it
-has worked; and what a thousand idle connections add.
+"""What a server with one or two workers holds in memory, all its processes together, after it has worked; and what a
+thousand idle connections add. Shared pages are split (PSS), also with whatever else runs: run it alone.
 
 python -m bench.memory
 """
@@ -19,7 +19,7 @@ from bench.openloop import post, saturate, session
 from bench.overload import PICTURE, TYPE
 from bench.served import QUIET, Server, start_server
 
-MOST_MB = {"process": 260.0, "thread": 170.0}
+MOST_MB = {("process", 2): 260.0, ("process", 1): 200.0, ("thread", 2): 170.0, ("thread", 1): 135.0}
 CONNECTIONS, MOST_IDLE_MB = 1000, 20.0
 WARM_UP_S = 3.0
 
@@ -53,10 +53,11 @@ async def idle_mb(server: Server) -> float:
         return (server.proportional() - before) / 1e6
 
 
-def measure(pool: str, figure: Callable[[Server], Coroutine[None, None, float]]) -> float:
+def measure(pool: str, workers: int, figure: Callable[[Server], Coroutine[None, None, float]]) -> float:
     """A figure of a fresh server."""
     with tempfile.TemporaryDirectory() as folder:
-        server = start_server(Path(folder), f"[inference]\nworkers = 2\npool = '{pool}'\n", QUIET)
+        settings = f"[inference]\nworkers = {workers}\npool = '{pool}'\n"
+        server = start_server(Path(folder), settings, QUIET)
         try:
             return uvloop.run(figure(server))
         finally:
@@ -65,9 +66,11 @@ def measure(pool: str, figure: Callable[[Server], Coroutine[None, None, float]])
 
 def main() -> int:
     kept = True
-    for pool, most in MOST_MB.items():
-        worked, idle = measure(pool, worked_mb), measure(pool, idle_mb)
-        print(f"{pool}: {worked:.0f} MB (bound {most:.0f}), {CONNECTIONS} idle connections {idle:.1f} MB more")
+    for (pool, workers), most in MOST_MB.items():
+        worked, idle = measure(pool, workers, worked_mb), measure(pool, workers, idle_mb)
+        print(
+            f"{workers} {pool}: {worked:.0f} MB (bound {most:.0f}), {CONNECTIONS} idle connections {idle:.1f} MB more"
+        )
         kept = kept and worked < most and idle < MOST_IDLE_MB
     return 0 if kept else 1
 

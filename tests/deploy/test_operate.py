@@ -1,0 +1,23 @@
+"""What docs/operate.md names is there."""
+
+import re
+
+from faceattr_aio.config import Config
+from faceattr_aio.sources import leaves
+from tests.process import ROOT
+
+TEXT = (ROOT / "docs" / "operate.md").read_text()
+
+
+def test_every_file_is_there() -> None:
+    named = set(re.findall(r"\bconf/[\w./-]+\w", TEXT)) | {link[3:] for link in re.findall(r"\]\((\.\./[^)#]+)", TEXT)}
+    assert {"conf/systemd/faceattr-aio.service", "conf/nginx/faceattr.conf", "conf/kubernetes"} <= named
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_every_setting_is_one() -> None:
+    known = {key for key, _ in leaves(Config().model_dump(mode="json"))}
+    sections = "|".join(Config.model_fields)
+    named = set(re.findall(rf"`((?:{sections})\.\w+)", TEXT))
+    assert {"inference.limit", "upload.max_spool_bytes", "clients.trusted_proxies"} <= named
+    assert named <= known
