@@ -25,6 +25,7 @@ FILE = CONF / "nginx" / "faceattr.conf"
 PROBLEM = "application/problem+json"
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 UNITS = {"s": 1, "m": 1 << 20}
+ESTABLISHED = "01"
 
 
 @dataclass
@@ -50,7 +51,7 @@ def put(start: StartServer, launch: Launch, tmp_path: Path, client: ClientSessio
         (tmp_path / "nginx.conf").write_text(
             f"user {getpass.getuser()};\ndaemon off;\npid nginx.pid;\nerror_log stderr info;\nevents {{}}\nhttp {{\n"
             + "".join(f"{kind}_temp_path {kind};\n" for kind in TEMPORARY)
-            + "access_log off;\ninclude faceattr.conf;\n}\n"
+            + "log_format ids $faceattr_request_id;\naccess_log access.log ids;\ninclude faceattr.conf;\n}\n"
         )
         nginx = launch([program, "-p", str(tmp_path), "-c", "nginx.conf", "-e", "stderr"])
         await nginx.answers(client, f"http://127.0.0.1:{port}/readyz")
@@ -86,10 +87,11 @@ def test_times_and_sizes_are_those_of_our_settings() -> None:
     assert {one["status"] for one in said} == {413, 503, 504}
 
 
-async def test_a_picture_is_answered_under_the_clients_id_and_metrics_are_not_for_all(
-    put: Put, client: ClientSession, png: bytes
+async def test_a_picture_is_answered_under_an_id_that_both_know_and_metrics_are_not_for_all(
+    put: Put, client: ClientSession, png: bytes, tmp_path: Path
 ) -> None:
     behind = await put("[pipelines.faces]\n")
+    answered = []
     for sent, kept in ((None, False), ("order-66", True), ('"; drop', False)):
         headers = RAW | ({"X-Request-ID": sent} if sent else {})
         async with client.post(f"{behind.url}/analyze", data=png, headers=headers) as response:
@@ -97,9 +99,11 @@ async def test_a_picture_is_answered_under_the_clients_id_and_metrics_are_not_fo
             assert (response.status, len(document["faces"])) == (200, 1)
             assert response.headers["X-Request-ID"] == document["id"]
             assert (document["id"] == sent) is kept
+            answered.append(document["id"])
     async with client.get(f"{behind.url}/metrics") as response:
         assert response.status == 404
         assert "nginx" in await response.text()
+    assert [line for line in (tmp_path / "access.log").read_text().split() if line in answered] == answered
 
 
 async def test_a_body_goes_through_while_it_is_still_sent(
@@ -130,8 +134,9 @@ async def test_connections_to_the_server_are_kept(put: Put, client: ClientSessio
         async with client.post(f"{behind.url}/trick", data=png, headers=RAW) as response:
             assert response.status == 200
     port = int(behind.server.url.rpartition(":")[2])
-    ends = [line.split()[1:3] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    assert sum(theirs.endswith(f":{port:04X}") for _, theirs in ends) == 1
+    connections = [line.split()[1:4] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    states = [state for _, theirs, state in connections if theirs.endswith(f":{port:04X}")]
+    assert states.count(ESTABLISHED) == 1
 
 
 async def test_every_client_sees_the_refusal_of_a_full_server(
