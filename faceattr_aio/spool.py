@@ -90,7 +90,7 @@ class Spool:
     def __init__(self, folder: Path | None, max_bytes: int, threads: IoThreads) -> None:
         self.threads = threads
         self.used = 0
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._counting = threading.Lock()
         self._folder = folder or Path(tempfile.gettempdir())
         self._private: Scratch | None = None
@@ -123,7 +123,7 @@ class Spool:
     def reserve(self, size: int) -> None:
         """Counts bytes about to be written. Raises StorageUnavailable when there would be too many."""
         with self._counting:
-            if self.used + size > self._max_bytes:
+            if self.used + size > self.max_bytes:
                 raise StorageUnavailable("Too many uploads are being worked on; try again shortly.")
             self.used += size
 

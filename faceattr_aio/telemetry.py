@@ -97,6 +97,7 @@ def _watch(metrics: Metrics, executor: Executor, uploads: Uploads) -> None:
     metrics.watch("faceattr_uploads_in_progress", "Bodies that are arriving.", lambda: uploads.limiter.in_flight)
     metrics.watch("faceattr_uploads_limit", "Bodies that may arrive at a time.", lambda: uploads.limiter.limit)
     metrics.watch("faceattr_spool_bytes", "Bytes of uploads on disk.", lambda: spool.used)
+    metrics.watch("faceattr_spool_limit_bytes", "Bytes of uploads there may be on disk.", lambda: spool.max_bytes)
     metrics.watch("faceattr_memory_bytes", "Resident bytes of this process.", resident)
     metrics.watch("faceattr_worker_memory_bytes", "Resident bytes of worker processes.", lambda: pool.resident)
     metrics.watch_totals(

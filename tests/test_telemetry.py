@@ -83,6 +83,7 @@ async def test_gauges_show_what_is_held_and_refusals_are_counted_by_reason(
     assert await read(url, "faceattr_in_flight_limit") == 2
     assert await read(url, "faceattr_waiting") == 1
     assert await read(url, "faceattr_spool_bytes") == 2 * len(png)
+    assert await read(url, "faceattr_spool_limit_bytes") == config().upload.max_spool_bytes
     assert [await post(client, url, png) for _ in range(3)] == [503] * 3
     assert await post(client, url, png, Expect="100-continue") == 503
     gate.open()

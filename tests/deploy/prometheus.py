@@ -1,0 +1,99 @@
+"""A real Prometheus for tests: our files, made quick, and one target. What it has seen is asked for as Grafana does."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from aiohttp import ClientSession
+
+from tests.deploy.daemon import CONF, Daemon, free_port, installed
+from tests.process import PATIENCE_S
+
+FILE = CONF / "prometheus" / "prometheus.yml"
+RULES = CONF / "prometheus" / "alerts.yml"
+PERIOD_S = 0.2
+_QUICK = ((r"\[[25]m\]", "[2s]"), (r"for: \d+m", "for: 1s"))
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of an answer."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+class Prometheus:
+    """Scrapes every 0.2 s; where the rules that ship look at minutes, these look at two seconds and wait for one."""
+
+    def __init__(self, client: ClientSession, folder: Path, target: str) -> None:
+        program = installed("prometheus", "prometheus")
+        self._client = client
+        self._url = f"http://127.0.0.1:{free_port()}"
+        (folder / FILE.name).write_text(yaml.safe_dump(_quickened(target)))
+        rules = RULES.read_text()
+        for minutes, seconds in _QUICK:
+            rules = re.sub(minutes, seconds, rules)
+        (folder / RULES.name).write_text(rules)
+        flags = {
+            "config.file": FILE.name,
+            "storage.tsdb.path": "data",
+            "web.listen-address": self._url.removeprefix("http://"),
+            "log.level": "warn",
+        }
+        self._daemon = Daemon([program, *(f"--{flag}={value}" for flag, value in flags.items())], folder, {})
+
+    async def started(self) -> None:
+        await self._daemon.answers(self._client, f"{self._url}/-/ready")
+
+    async def query(self, query: str, at: float | None = None) -> list[Series]:
+        """The value of `query`, now or at a time in seconds since 1970."""
+        params = {"query": query} | ({} if at is None else {"time": f"{at:.3f}"})
+        result = (await self._get("query", params))["result"]
+        return [Series(one["metric"], float(one["value"][1])) for one in result]
+
+    async def values(self, label: str, match: str) -> list[str]:
+        """What Grafana's `label_values(match, label)` lists."""
+        found: list[str] = await self._get(f"label/{label}/values", {"match[]": match})
+        return found
+
+    async def alerts(self) -> dict[str, str]:
+        """The state, `pending` or `firing`, of each alert that is in one."""
+        return {one["labels"]["alertname"]: one["state"] for one in (await self._get("alerts", {}))["alerts"]}
+
+    async def faults(self) -> dict[str, str]:
+        """Why each rule that could not be evaluated could not."""
+        groups = (await self._get("rules", {}))["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        return {rule["name"]: rule.get("lastError", rule["health"]) for rule in rules if rule["health"] != "ok"}
+
+    async def scraped(self) -> float:
+        """The time of the next scrape that begins from now on."""
+        (now,) = await self.query("vector(time())")
+        async with asyncio.timeout(PATIENCE_S):
+            while not (seen := await self.query(f"timestamp(up) > {now.value}")):
+                await asyncio.sleep(PERIOD_S / 4)
+        return seen[0].value
+
+    def end(self) -> None:
+        self._daemon.end()
+
+    async def _get(self, what: str, params: Mapping[str, str]) -> Any:
+        async with self._client.get(f"{self._url}/api/v1/{what}", params=params) as response:
+            document = await response.json()
+        assert document["status"] == "success", document
+        return document["data"]
+
+
+def _quickened(target: str) -> dict[str, Any]:
+    """Our file with another target."""
+    config: dict[str, Any] = yaml.safe_load(FILE.read_text())
+    config["global"] = dict.fromkeys(config["global"], f"{PERIOD_S * 1e3:.0f}ms")
+    (job,) = config["scrape_configs"]
+    (group,) = job["static_configs"]
+    group["targets"] = [target]
+    return config

@@ -1,0 +1,164 @@
+"""A real Prometheus with our files watches a real server under a known load: each panel shows what that must give, and
+an alert comes and goes.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from faceattr_aio.config import Config
+from tests.deploy.daemon import installed
+from tests.deploy.dashboard import BOARD, PANELS
+from tests.deploy.load import LIMIT, UPLOADS, WORKERS, Sender, configure
+from tests.deploy.prometheus import RULES, Prometheus
+from tests.deploy.scenario import Scenario, Seen, Shown
+from tests.gate import Gate
+from tests.process import Server, start_server
+
+Range = tuple[float, float]
+
+PENDING = {"faceattr_worker_restarts_total", "faceattr_reloads_total"}
+"""Asked for, but not told yet: put their panel into COUNTED below once they are."""
+
+COUNTED = {
+    "Requests": {"requests": 33},
+    "Requests by status": {"200": 24, "422": 2, "500": 3, "503": 4},
+    "Refusals by reason": {"deadline": 4},
+    "Failures by type": {"422 unreadable-image": 2, "500 internal": 3},
+    "Pictures and faces": {
+        "pictures for sleep": 12,
+        "pictures for long": 2,
+        "pictures for faces": 6,
+        "pictures for trick": 10,
+        "faces": 6,
+    },
+}
+"""A rate over the time of the load, times this time."""
+
+MEASURED: dict[str, dict[str, Range]] = {
+    "Refused": {"refused": (0.1212, 0.1213)},  # 4 of 33
+    "Failed": {"failed": (0.1034, 0.1035)},  # 3 of 29
+    "Time to answer": {"half": (0.1, 0.5), "95 %": (0.5, 5), "99 %": (0.5, 5)},
+    "Stages, median": {"sleep sleep": (0.1, 0.25), "long sleep": (0.5, 1), "trick trick": (0, 0.1)},
+    "Stages, slowest 1 %": {"sleep sleep": (0.1, 2.5), "long sleep": (0.5, 2.5)},
+    "Event loop lag": {"server half": (0, 0.25), "server 99 %": (0, 5)},
+}
+"""Between which bounds it lies at the end of the load: those of the bucket where a time is known. Of stages, some."""
+
+HELD = {
+    "Instances": {"server": 1},
+    "In flight": {"in flight": LIMIT, "waiting": LIMIT - WORKERS, "limit": LIMIT},
+    "Uploads in progress": {"uploads": 1, "limit": UPLOADS},
+}
+"""While all slots are held and one upload has halted."""
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory, png: bytes) -> Iterator[Seen]:
+    installed("prometheus", "prometheus")
+    folder = tmp_path_factory.mktemp("watched")
+    with ExitStack() as started:
+        started.callback((gate := Gate(folder / "gate")).close)
+        started.callback((server := start_server(folder, configure(gate), {})).kill)
+        yield asyncio.run(watch(server, gate, png, folder))
+
+
+async def watch(server: Server, gate: Gate, picture: bytes, folder: Path) -> Seen:
+    async with ClientSession() as client:
+        prometheus = Prometheus(client, folder, server.url.removeprefix("http://"))
+        try:
+            return await Scenario(Sender(client, server, picture), prometheus, gate).play()
+        finally:
+            prometheus.end()
+
+
+def values(shown: Shown, title: str) -> dict[str, float]:
+    """By the names of the series, none of which may be there twice."""
+    panel = shown.panels[title]
+    named = {name: series.value for name, series in panel}
+    assert len(named) == len(panel)
+    return named
+
+
+@pytest.mark.parametrize("title", COUNTED)
+def test_a_rate_is_that_of_the_load(seen: Seen, title: str) -> None:
+    counted = {name: rate * seen.worked.seconds for name, rate in values(seen.worked, title).items()}
+    assert counted == pytest.approx(COUNTED[title], rel=0.01)
+
+
+@pytest.mark.parametrize("title", MEASURED)
+def test_a_measure_lies_where_the_load_put_it(seen: Seen, title: str) -> None:
+    measured = values(seen.worked, title)
+    for name, (low, high) in MEASURED[title].items():
+        assert low < measured[name] <= high, name
+
+
+@pytest.mark.parametrize("title", HELD)
+def test_what_is_held_is_shown_against_its_limit(seen: Seen, title: str) -> None:
+    assert values(seen.held, title) == HELD[title]
+
+
+def test_the_reason_of_refusals_is_told_while_all_is_held(seen: Seen) -> None:
+    rates = values(seen.held, "Refusals by reason")
+    counted = {name: rate * seen.held.seconds for name, rate in rates.items()}
+    assert counted == pytest.approx({"deadline": 0, "overloaded": 6}, rel=0.01)
+
+
+def test_workers_were_busy_as_long_as_they_slept_and_no_longer_than_there_was_time(seen: Seen) -> None:
+    shown = values(seen.worked, "Workers")
+    assert shown["workers"] == WORKERS
+    assert 12 * 0.12 + 2 * 0.6 < shown["busy"] * seen.worked.seconds < WORKERS * seen.worked.seconds
+
+
+def test_the_spool_holds_the_pictures_that_are_held(seen: Seen, png: bytes) -> None:
+    assert values(seen.held, "Spool") == {"used": LIMIT * len(png), "limit": Config().upload.max_spool_bytes}
+
+
+def test_cpu_and_memory_are_what_the_system_tells_of_the_process(seen: Seen) -> None:
+    (cpu,) = values(seen.worked, "CPU").values()
+    assert seen.cpu_s / 2 < cpu * seen.worked.seconds < seen.cpu_s * 2
+    assert values(seen.held, "Memory") == {"server": pytest.approx(seen.memory, rel=0.2)}
+
+
+def test_versions_and_models_are_those_that_run(seen: Seen) -> None:
+    ((_, build),) = seen.worked.panels["Versions"]
+    assert build.labels["version"] == metadata.version("faceattr-aio")
+    assert build.labels["aiohttp"] == metadata.version("aiohttp")
+    models = {series.labels["name"]: series.labels["sha256"] for _, series in seen.worked.panels["Models"]}
+    assert models.pop("trick") == "0" * 64
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in models.values())
+    assert "blazeface-full-range" in models
+
+
+def test_the_variables_offer_the_job_and_its_instance(seen: Seen) -> None:
+    assert seen.choices["job"] == ["faceattr"]
+    assert len(seen.choices["instance"]) == 1
+
+
+def test_no_panel_is_left_out() -> None:
+    singly = {"Workers", "Spool", "CPU", "Memory", "Versions", "Models", "Alerts", "Worker restarts and reloads"}
+    assert COUNTED.keys() | MEASURED.keys() | HELD.keys() | singly == PANELS.keys()
+
+
+def test_a_metric_that_is_asked_for_is_told_or_on_the_list(seen: Seen) -> None:
+    asked = set(re.findall(r"\b(?:faceattr|http_server|process)_\w+(?={)", RULES.read_text() + json.dumps(BOARD)))
+    assert asked - seen.metrics == PENDING
+    assert values(seen.worked, "Worker restarts and reloads") == {}
+
+
+def test_an_alert_fires_while_the_server_is_full_and_none_when_it_is_idle(seen: Seen) -> None:
+    before, full, after = seen.alerts
+    assert before == after == {}
+    assert full["FaceattrSaturated"] == "firing"
+    assert "FaceattrSaturated" in [series.labels["alertname"] for _, series in seen.held.panels["Alerts"]]
+
+
+def test_no_rule_fails_to_be_evaluated(seen: Seen) -> None:
+    assert seen.faults == {}
