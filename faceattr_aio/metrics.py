@@ -87,9 +87,13 @@ class Metrics:
         gauge = Gauge(name, text, registry=self._registry, multiprocess_mode="livesum")
         self._readings.append(lambda: gauge.set(read()))
 
-    def watch_totals(self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
-        """Counters that somebody else counts, by the values of one label."""
+    def watch_totals(
+        self, name: str, text: str, label: str, values: Iterable[str], read: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """Counters that somebody else counts, by the values of one label; each begins at 0."""
         counter, last = Counter(name, text, (label,), registry=self._registry), dict[str, float]()
+        for value in values:
+            counter.labels(value)
 
         def sample() -> None:
             for value, total in read().items():

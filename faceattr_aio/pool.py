@@ -17,7 +17,7 @@ from faceattr_aio.workers import Lendable, Starter
 
 log = logging.getLogger(__name__)
 
-CRASHED, RECYCLED, RELOADED, SCALED = "crashed", "recycled", "reloaded", "scaled"
+REASONS = CRASHED, RECYCLED, RELOADED, SCALED = "crashed", "recycled", "reloaded", "scaled"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 
 

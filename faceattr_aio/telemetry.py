@@ -16,6 +16,7 @@ from faceattr_aio.config import Config
 from faceattr_aio.executor import Executor
 from faceattr_aio.journal import Journal, Listener
 from faceattr_aio.metrics import Metrics
+from faceattr_aio.pool import REASONS
 from faceattr_aio.upload import Uploads
 from faceattr_aio.vitals import resident, watch
 from faceattr_aio.window import Window
@@ -101,9 +102,11 @@ def _watch(metrics: Metrics, executor: Executor, uploads: Uploads) -> None:
     metrics.watch("faceattr_memory_bytes", "Resident bytes of this process.", resident)
     metrics.watch("faceattr_worker_memory_bytes", "Resident bytes of worker processes.", lambda: pool.resident)
     metrics.watch_totals(
-        "faceattr_worker_restarts", "Workers replaced, added or taken away.", "reason", lambda: pool.restarts
+        "faceattr_worker_restarts", "Workers replaced, added or taken away.", "reason", REASONS, lambda: pool.restarts
     )
-    metrics.watch_totals("faceattr_reloads", "Reloads that were asked for.", "outcome", lambda: executor.reloads)
+    metrics.watch_totals(
+        "faceattr_reloads", "Reloads that were asked for.", "outcome", ("ok", "failed"), lambda: executor.reloads
+    )
     metrics.describe("faceattr_model", "Model files in use.", lambda: _models(executor))
     metrics.describe("faceattr_build", "What runs here.", _build)
 

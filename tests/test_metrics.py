@@ -86,9 +86,10 @@ def test_readings_are_taken_when_they_are_asked_for() -> None:
     metrics, held = Metrics(), [1.0]
     restarts = {"crashed": 2.0}
     metrics.watch("slots", "Held.", lambda: held[0])
-    metrics.watch_totals("restarts", "By reason.", "reason", lambda: restarts)
+    metrics.watch_totals("restarts", "By reason.", "reason", ["crashed", "scaled"], lambda: restarts)
     metrics.describe("model", "In use.", lambda: [{"name": "a", "sha256": "b"}])
     assert (value(metrics, "slots"), value(metrics, "restarts_total", reason="crashed")) == (1, 2)
+    assert value(metrics, "restarts_total", reason="scaled") == 0
     held[0], restarts["crashed"] = 4.0, 5.0
     assert (value(metrics, "slots"), value(metrics, "restarts_total", reason="crashed")) == (4, 5)
     assert value(metrics, "model_info", name="a", sha256="b") == 1

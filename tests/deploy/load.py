@@ -19,6 +19,7 @@ LOAD = {
     ("/trick", 200): 5,
     ("/trick?do=refuse", 422): 2,
     ("/trick?do=raise", 500): 3,
+    ("/trick?do=die", 500): 1,
     ("/trick", 503): 4,
 }
 """How many to which path, and their answers; a batch of two pictures comes on top. Who gets 503 had no time to wait."""

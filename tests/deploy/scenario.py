@@ -14,6 +14,7 @@ from tests.deploy.prometheus import PERIOD_S, Prometheus, Series
 from tests.gate import Gate
 from tests.process import PATIENCE_S
 
+_CRASHED = "faceattr_worker_restarts_total{reason='crashed'}"
 _POSTS = "sum(http_server_request_duration_seconds_count{http_request_method='POST'})"
 _REFUSED = 6
 
@@ -70,8 +71,10 @@ class Scenario:
     async def _work(self) -> tuple[Shown, float]:
         for path, status in LOAD:  # a counter begins with its first: only what is added later can be seen
             await self.sender.post(path, status)
+        await self._until(lambda: self._is(_CRASHED, 1))
         since, cpu_s = await self.prometheus.scraped(), self.sender.server.cpu_s()
         await self.sender.work()
+        await self._until(lambda: self._is(_CRASHED, 2))
         until, cpu_s = await self.prometheus.scraped(), self.sender.server.cpu_s() - cpu_s
         assert await self._is(_POSTS, len(LOAD) + sum(LOAD.values()) + 1)
         return await self._show(since, until), cpu_s

@@ -107,7 +107,7 @@ async def test_its_commands_serve_tell_health_and_end_at_the_stop_signal(
 
 def test_the_composition_fits_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     services = yaml.safe_load(COMPOSE.read_text())["services"]
-    server = services["server"]
+    server = services["faceattr"]
     assert (FOLDER / server["build"]["context"] / server["build"]["dockerfile"]).samefile(DOCKERFILE)
     for name, value in server["environment"].items():
         if value is not None:
@@ -119,7 +119,7 @@ def test_the_composition_fits_our_settings(monkeypatch: pytest.MonkeyPatch) -> N
     assert seconds_of(server["stop_grace_period"]) > config.server.drain_s + 5
     ports = {name: service["ports"] for name, service in services.items()}
     assert ports == {
-        "server": [f"127.0.0.1:{config.server.port}:{settings()['FACEATTR_SERVER__PORT']}"],
+        "faceattr": [f"127.0.0.1:{config.server.port}:{settings()['FACEATTR_SERVER__PORT']}"],
         "prometheus": ["127.0.0.1:9090:9090"],
         "grafana": ["127.0.0.1:3000:3000"],
     }
