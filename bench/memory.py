@@ -17,7 +17,7 @@ import uvloop
 
 from bench.openloop import post, saturate, session
 from bench.overload import PICTURE, TYPE
-from bench.served import QUIET, Server, start_server
+from bench.served import QUIET, UNCACHED, Server, start_server
 
 MOST_MB = {("process", 2): 260.0, ("process", 1): 200.0, ("thread", 2): 170.0, ("thread", 1): 135.0}
 CONNECTIONS, MOST_IDLE_MB = 1000, 20.0
@@ -56,7 +56,7 @@ async def idle_mb(server: Server) -> float:
 def measure(pool: str, workers: int, figure: Callable[[Server], Coroutine[None, None, float]]) -> float:
     """A figure of a fresh server."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = f"[inference]\nworkers = {workers}\npool = '{pool}'\n"
+        settings = f"{UNCACHED}[inference]\nworkers = {workers}\npool = '{pool}'\n"
         server = start_server(Path(folder), settings, QUIET)
         try:
             return uvloop.run(figure(server))

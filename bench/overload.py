@@ -20,7 +20,7 @@ from statistics import median
 import uvloop
 
 from bench.openloop import Record, offer, post, saturate, session
-from bench.served import ROOT, Server, server_core, start_server
+from bench.served import ROOT, UNCACHED, Server, server_core, start_server
 from bench.sleeper import SLEEP
 
 PICTURE, TYPE = ROOT / "docs" / "astronaut.jpg", "image/jpeg"
@@ -33,7 +33,7 @@ LONGEST_WAIT = 1.5
 REFUSAL_P50_MS, REFUSAL_P99_MS, REFUSAL_CPU_MS = 3.0, 15.0, 0.3
 STEADY = 0.10
 """(highest - lowest) / median of the rounds' capacity."""
-SETTINGS = f"[inference]\nworkers = {WORKERS}\nlimit = {LIMIT}\n"
+SETTINGS = f"{UNCACHED}[inference]\nworkers = {WORKERS}\nlimit = {LIMIT}\n"
 SLEEPER = f"{SETTINGS}timeout_s = 600\n{SLEEP}seconds = 300\n"
 REFUSED_BODY = bytes(100_000)
 FAILED, INCONCLUSIVE = 1, 3

@@ -30,7 +30,7 @@ from bench.crowd import crowd
 from bench.decode import photo
 from bench.overload import PICTURE, TYPE
 from bench.processes import started
-from bench.served import Server, server_core
+from bench.served import UNCACHED, Server, server_core
 from bench.wire import connections, saturate, upload
 
 MEGAPIXELS = (0.3, 1.0, 1.7, 1.85, 4.0, 7.0, 7.3, 14.0, 28.0, 29.0, 48.0)
@@ -55,7 +55,8 @@ class Setup(NamedTuple):
     @property
     def settings(self) -> str:
         limit = 2 * self.processes * self.connections  # nobody is refused, even if all fall to one process
-        return f"[server]\nprocesses = {self.processes}\n[inference]\nworkers = {self.workers}\nlimit = {limit}\n"
+        server = f"[server]\nprocesses = {self.processes}\n"
+        return f"{UNCACHED}{server}[inference]\nworkers = {self.workers}\nlimit = {limit}\n"
 
 
 class Point(NamedTuple):

@@ -14,6 +14,8 @@ from typing import IO, Any
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 60.0
+UNCACHED = "[cache]\nbackend = 'none'\n"
+"""In the settings, where one picture is sent over and over and each time is to be worked on."""
 QUIET = {"FACEATTR_LOGGING__LEVEL": "warning"}
 """No line for each request, where its cost is not what is asked for."""
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -33,4 +33,6 @@ class SleepPipeline:
 SLEEP = "[pipelines.sleep]\nfactory = 'bench.sleeper:Sleep'\npath = '/sleep'\n"
 """In the settings; `seconds` comes next."""
 
-Sleep = Declaration(load="bench.sleeper:SleepPipeline", options=Options, settings=SleepSettings, models=lambda _: ())
+Sleep = Declaration(
+    load="bench.sleeper:SleepPipeline", options=Options, settings=SleepSettings, models=lambda _: (), repeatable=False
+)

@@ -174,6 +174,15 @@ class Clients(Section):
     trusted_proxies: Networks = ()
 
 
+class Cache(Section):
+    backend: Literal["memory", "redis", "none"] = "memory"
+    entries: Natural = 1000
+    ttl_s: Seconds = 600.0
+    url: str = "redis://127.0.0.1:6379/0"
+    timeout_s: Seconds = 0.02
+    control: str = "no-store"
+
+
 class Stats(Section):
     window: Annotated[int, Field(ge=1, le=100_000)] = 1000
     alert_s: Seconds = 1.0
@@ -244,6 +253,7 @@ class Config(BaseSettings):
     models: Models = Models()
     auth: Auth = Auth()
     clients: Clients = Clients()
+    cache: Cache = Cache()
     stats: Stats = Stats()
     logging: Logging = Logging()
     pipelines: dict[str, PipelineEntry] = Field(default_factory=dict)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 from faceattr_aio.config import Config
@@ -37,6 +38,7 @@ from faceattr_aio.worker import ModelHashes
 log = logging.getLogger(__name__)
 
 _IO_THREADS = 8
+_VERSION = metadata.version("faceattr-aio")
 
 
 class Executor:
@@ -110,6 +112,11 @@ class Executor:
     def probe(self, path: Path) -> None:
         """Refuses a picture that must not go to a decoder. Raises FaceattrError, or OSError."""
         probe(path, self._bounds)
+
+    def fingerprint(self, name: str) -> str:
+        """All that decides what the pipeline `name` finds in a picture, beside the picture and the options."""
+        settings, models = self._config.pipelines[name].settings, sorted(self.pool.models.items())
+        return f"{_VERSION} {name} {settings.model_dump_json()} {self._config.image.working_side} {models}"
 
     async def run(self, name: str, task: Task, deadline: float = math.inf) -> Reply:
         """One picture through the pipeline `name`. Raises FaceattrError, and KeyError for a name there is not."""

@@ -4,36 +4,27 @@ import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import HttpVersion11, hdrs, web
 
+from faceattr_aio.answers import respond
 from faceattr_aio.body import read
 from faceattr_aio.clients import Clients
-from faceattr_aio.errors import FaceattrError, NotAcceptable, UnknownExpectation, UnsupportedMedia
+from faceattr_aio.errors import FaceattrError, MalformedUpload, NotAcceptable, UnknownExpectation
 from faceattr_aio.executor import Executor
 from faceattr_aio.fairness import Fairness
 from faceattr_aio.jobs import Outcome
 from faceattr_aio.journal import story
-from faceattr_aio.negotiation import choose_media_type, read_options, read_wait
-from faceattr_aio.pipeline import JSON, Declaration, Options, Reply, Task
-from faceattr_aio.problems import problem, problem_response
+from faceattr_aio.pipeline import JSON, Declaration, Reply, Task
+from faceattr_aio.problems import problem_response
+from faceattr_aio.results import Results, make_key
 from faceattr_aio.spool import SpoolFile
-from faceattr_aio.story import Story
-from faceattr_aio.upload import Uploads, is_accepted
+from faceattr_aio.upload import Uploads
+from faceattr_aio.wishes import CONTENT_DIGEST, Wishes, read_deadline, read_wishes
 
-_PREFER = "Prefer"
 _EXPECTED = "100-continue"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Who asks for what: the form, the pipeline's options, and by when, on the monotonic clock."""
-
-    client: str
-    media_type: str
-    options: Options
-    deadline: float
 
 
 @dataclass
@@ -46,6 +37,8 @@ class Endpoint:
     uploads: Uploads
     clients: Clients
     fairness: Fairness
+    results: Results
+    cache_control: str = "no-store"
     deadline_s: float = math.inf
     active: int = 0
 
@@ -56,23 +49,6 @@ class Endpoint:
             return await self._answer(request)
         finally:
             self.active -= 1
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        """The order of work of every request."""
-        wanted, told = self._let_in(request), story(request)
-        with ExitStack() as held:
-            with self.fairness.upload(wanted.client):
-                pictures = await self.uploads.receive(
-                    read(request.content), _header(request, hdrs.CONTENT_TYPE), held, wanted.deadline
-                )
-            told.end_upload(len(pictures))
-            tasks = [_task(picture, wanted, len(pictures)) for picture in pictures]
-            held.callback(self.fairness.acquire(wanted.client))
-            outcomes = await self.executor.run_all(
-                self.name, tasks, held, lambda: request.transport is not None, wanted.deadline
-            )
-        self._tell(told, outcomes)
-        return _respond(request, outcomes, wanted.media_type)
 
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """`Expect: 100-continue`: refuses with the final status instead of inviting a body that will be refused."""
@@ -89,69 +65,76 @@ class Endpoint:
             request.writer.output_size = 0  # else a later failure would count as sent already
         return None
 
-    def _let_in(self, request: web.Request) -> Wanted:
-        """What is wanted, if that can be had: all that is told by the headers alone. Raises FaceattrError."""
-        told = story(request)
-        told.pipeline = self.name
-        client = self.clients.identify(request)
-        self.fairness.check(client)
-        deadline = told.since + read_wait(_header(request, _PREFER), self.deadline_s)
+    async def _answer(self, request: web.Request) -> web.Response:
+        """The order of work of every request."""
+        if known := await self._promised(request):
+            return self._respond(request, [known], JSON)
+        client, wishes = self._let_in(request)
+        with ExitStack() as held:
+            with self.fairness.upload(client):
+                body = read(request.content)
+                pictures = await self.uploads.receive(body, wishes.content_type, held, wishes.deadline)
+            story(request).end_upload(len(pictures))
+            tasks = [_task(picture, wishes, len(pictures)) for picture in pictures]
+            keys = [self._key(picture.digest, wishes) for picture in pictures]
+            work = partial(self._work, request, client, wishes, held)
+            outcomes = await self.results.perform(tasks, keys, work, wishes.deadline)
+        return self._respond(request, outcomes, wishes.media_type)
+
+    async def _promised(self, request: web.Request) -> Reply | None:
+        """The result for a body that tells its digest, if it is known: even a full server can answer that, unread."""
+        if CONTENT_DIGEST not in request.headers:
+            return None
+        self._identify(request)
+        wishes = read_wishes(request, self.declaration, math.inf)
+        key = self._key(wishes.digest, wishes)
+        return await self.results.look_up(key) if key else None
+
+    def _let_in(self, request: web.Request) -> tuple[str, Wishes]:
+        """Who wants what, if that can be had: all that is told by the headers alone. Raises FaceattrError."""
+        client = self._identify(request)
+        deadline = read_deadline(request, story(request).since, self.deadline_s)
         self.executor.check(deadline)
         self.uploads.check(request.content_length)
-        media_type = choose_media_type(_header(request, hdrs.ACCEPT), self.declaration.media_types)
-        options = read_options(request.query, self.declaration.options)
-        if not is_accepted(_header(request, hdrs.CONTENT_TYPE)):
-            raise UnsupportedMedia(
-                "Send multipart/form-data with a part named 'image', "
-                "or the picture itself as image/* or application/octet-stream."
-            )
-        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
-            raise UnsupportedMedia("A body with a Content-Encoding is not accepted; send it as it is.")
-        return Wanted(client, media_type, options, deadline)
+        return client, read_wishes(request, self.declaration, deadline)
 
-    def _tell(self, told: Story, outcomes: Sequence[Outcome]) -> None:
-        """How long each stage took, and what was found."""
+    def _identify(self, request: web.Request) -> str:
+        """Raises Unauthorized or RateLimited."""
+        story(request).pipeline = self.name
+        client = self.clients.identify(request)
+        self.fairness.check(client)
+        return client
+
+    def _key(self, digest: bytes, wishes: Wishes) -> str | None:
+        """Under which a result is known; None when it is wanted anew, or is nothing to keep."""
+        is_kept = self.results.cache and self.declaration.repeatable and wishes.media_type == JSON
+        if not is_kept or wishes.is_fresh or not digest:
+            return None
+        return make_key(digest, wishes.options.model_dump_json(), self.executor.fingerprint(self.name))
+
+    async def _work(
+        self, request: web.Request, client: str, wishes: Wishes, held: ExitStack, tasks: Sequence[Task]
+    ) -> list[Outcome]:
+        """The pictures whose results are not known."""
+        held.callback(self.fairness.acquire(client))
+        return await self.executor.run_all(
+            self.name, tasks, held, lambda: request.transport is not None, wishes.deadline
+        )
+
+    def _respond(self, request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
+        told = story(request)
         for reply in outcomes:
             if isinstance(reply, Reply):
-                told.laps.append(reply.laps)
-                told.counts.update({name: count(reply.result) for name, count in self.declaration.counts.items()})
+                told.end_work(reply, {name: count(reply.result) for name, count in self.declaration.counts.items()})
+        response = respond(request, outcomes, media_type)
+        response.headers[hdrs.CACHE_CONTROL] = self.cache_control
+        return response
 
 
-def _header(request: web.Request, name: str) -> str:
-    """All lines of a header as one, in ASCII: what is not becomes a question mark."""
-    return ",".join(request.headers.getall(name, [])).encode("ascii", "replace").decode()
-
-
-def _task(picture: SpoolFile, wanted: Wanted, pictures: int) -> Task | FaceattrError:
-    media_type = None if wanted.media_type == JSON else wanted.media_type
+def _task(picture: SpoolFile, wishes: Wishes, pictures: int) -> Task | FaceattrError:
+    media_type = None if wishes.media_type == JSON else wishes.media_type
     if media_type and pictures > 1:
         raise NotAcceptable(f"{media_type} can answer one picture; for {pictures} ask for {JSON}.")
-    return picture.fault or Task(picture.path, wanted.options, media_type, probed=True)
-
-
-def _respond(request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
-    """One picture's answer or failure as it is, several as a list in which a failure is an entry."""
-    response = _single(request, outcomes[0], media_type) if len(outcomes) == 1 else _batch(request, outcomes)
-    response.headers["Server-Timing"] = story(request).timing
-    return response
-
-
-def _single(request: web.Request, outcome: Outcome, media_type: str) -> web.Response:
-    if isinstance(outcome, FaceattrError):
-        return problem_response(request, outcome)
-    if outcome.body is not None:
-        return web.Response(body=outcome.body, content_type=media_type)
-    return web.json_response({"id": story(request).id, **_document(outcome)})
-
-
-def _batch(request: web.Request, outcomes: Sequence[Outcome]) -> web.Response:
-    identity = story(request).id
-    results = [
-        {"error": problem(outcome, identity)} if isinstance(outcome, FaceattrError) else _document(outcome)
-        for outcome in outcomes
-    ]
-    return web.json_response({"id": identity, "results": results})
-
-
-def _document(reply: Reply) -> dict[str, object]:
-    return {**reply.result, "cached": False}
+    if wishes.digest and wishes.digest != picture.digest:
+        raise MalformedUpload("The picture is not the one that Content-Digest tells of; send it again.")
+    return picture.fault or Task(picture.path, wishes.options, media_type, probed=True)

@@ -4,6 +4,7 @@ readings are.
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -11,6 +12,7 @@ from prometheus_client.metrics_core import InfoMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from faceattr_aio.pipeline import Source
 from faceattr_aio.story import Story
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
@@ -61,6 +63,11 @@ class Metrics:
             registry=self._registry,
         )
         self._pictures = Counter("faceattr_pictures", "Pictures taken in.", ("pipeline",), registry=self._registry)
+        self._cache = Counter(
+            "faceattr_cache_results", "Results by where they were from.", ("outcome",), registry=self._registry
+        )
+        for source in get_args(Source):
+            self._cache.labels(source)
         self._counts = {
             name: Counter(f"faceattr_{name}", f"Found in pictures: {name}.", registry=self._registry) for name in counts
         }
@@ -76,6 +83,8 @@ class Metrics:
         for lap in story.laps:
             for stage, ms in lap.items():
                 self._stages.labels(story.pipeline, stage).observe(ms / 1e3)
+        for source, number in story.sources.items():
+            self._cache.labels(source).inc(number)
         for name, number in story.counts.items():
             self._counts[name].inc(number)
 

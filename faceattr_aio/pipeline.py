@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 JSON = "application/json"
+Source = Literal["bypass", "miss", "collapsed", "hit"]
+"""Of a result: computed, unlooked for; computed and kept; computed for somebody else at the same time; known before."""
 R = TypeVar("R")
 
 
@@ -78,11 +80,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Reply:
-    """`result` is plain data, `body` the encoded answer when one was asked for, `laps` milliseconds by stage."""
+    """`result` is plain data, `body` the encoded answer when one was asked for, `laps` milliseconds by stage. `source`
+    tells where it is from.
+    """
 
     result: Any
     body: bytes | None = None
     laps: Mapping[str, float] = field(default_factory=dict)
+    source: Source = "bypass"
 
 
 class Pipeline(Protocol[R]):
@@ -107,8 +112,8 @@ class Pipeline(Protocol[R]):
 
 @dataclass(frozen=True)
 class Declaration:
-    """The server's half: what can be asked, what can be answered, which models the settings need, whom to load; and how
-    to count, in a result, what metrics and logs tell of, by name.
+    """The server's half: what can be asked, what can be answered, which models the settings need, whom to load; how to
+    count, in a result, what metrics and logs tell of, by name; whether the same picture gives the same result again.
     """
 
     load: str
@@ -117,6 +122,7 @@ class Declaration:
     models: Callable[[Any], tuple[str, ...]]
     media_types: tuple[str, ...] = (JSON,)
     counts: Mapping[str, Callable[[Any], int]] = field(default_factory=dict)
+    repeatable: bool = True
 
 
 def resolve(name: str) -> Any:

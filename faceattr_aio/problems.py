@@ -20,6 +20,7 @@ from faceattr_aio.errors import (
     Unavailable,
 )
 from faceattr_aio.journal import REQUEST_ID, story
+from faceattr_aio.pipeline import JSON
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +33,15 @@ _LEVELS = {InternalError: logging.ERROR, StorageUnavailable: logging.WARNING, Un
 """What an operator should know of, however it was asked for; the rest is the client's."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Problem = dict[str, object]
+Document = dict[str, object]
 
 
-class ProblemResponse(web.Response):
+class JsonResponse(web.Response):
     """Stays with the connection after the answer was sent, until what the client still sends has run out."""
 
-    def __init__(self, request: web.Request, document: Problem, status: int) -> None:
+    def __init__(self, request: web.Request, document: Document, status: int = 200, content_type: str = JSON) -> None:
         headers = {REQUEST_ID: story(request).id}
-        super().__init__(text=json.dumps(document), status=status, content_type=PROBLEM, headers=headers)
+        super().__init__(text=json.dumps(document), status=status, content_type=content_type, headers=headers)
         self._request = request
         self._lingering = request.app[LINGERING]
 
@@ -51,7 +52,7 @@ class ProblemResponse(web.Response):
             self._request.protocol.force_close()
 
 
-def problem(error: FaceattrError, identity: str) -> Problem:
+def problem(error: FaceattrError, identity: str) -> Document:
     """The problem document of a failure."""
     return {
         "type": f"urn:faceattr:{error.kind}",
@@ -70,7 +71,7 @@ def problem_response(request: web.Request, error: FaceattrError) -> web.Response
     if error.log:
         level = _LEVELS.get(type(error), logging.DEBUG)
         log.log(level, "request %s: %s: %s", told.id, error.kind, error.log)
-    response = ProblemResponse(request, problem(error, told.id), error.status)
+    response = JsonResponse(request, problem(error, told.id), error.status, PROBLEM)
     if isinstance(error, NotNow):
         response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
@@ -110,7 +111,7 @@ def _http_problem(request: web.Request, error: web.HTTPException) -> web.StreamR
         "detail": f"{request.method} {request.path} is not served here.",
         "instance": told.id,
     }
-    response = ProblemResponse(request, document, error.status)
+    response = JsonResponse(request, document, error.status, PROBLEM)
     if hdrs.ALLOW in error.headers:
         response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
     return response

@@ -34,6 +34,8 @@ class SpoolFile:
         self.size = 0
         self.fault: FaceattrError | None = None
         """Why what is in it is refused."""
+        self.digest = b""
+        """The SHA-256 of what is in it, once it is complete."""
         self._file = file
         self._spool = spool
         self._writing = False

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from faceattr_aio.pipeline import Reply
+
 _REFUSALS = frozenset({429, 503})
 _FAULTS = 500
 """The lowest status of a fault of ours."""
@@ -17,7 +19,7 @@ class Story:
     """One request. `path` is as the client sent it, without the query, `route` as it was declared, `pipeline` its name
     or nothing, `kind` that of its failure. `received` and `sent` are bytes of bodies, `since` is on the monotonic
     clock, `seconds` last to the first byte of the answer, `laps` are milliseconds by stage, `counts` what was found,
-    and `traceparent` is that of W3C Trace Context.
+    `sources` whether results were computed (`miss`, `collapsed`, `hit`), and `traceparent` is W3C's.
     """
 
     id: str
@@ -35,11 +37,18 @@ class Story:
     pictures: int = 0
     laps: list[Mapping[str, float]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
 
     def end_upload(self, pictures: int) -> None:
         """Called when so many pictures have arrived."""
         self.pictures = pictures
         self.laps.append({"upload": (time.monotonic() - self.since) * 1e3})
+
+    def end_work(self, reply: Reply, counts: Mapping[str, int]) -> None:
+        """Called with the reply for each picture, and what was counted in it."""
+        self.laps.append(reply.laps)
+        self.sources[reply.source] += 1
+        self.counts.update(counts)
 
     @property
     def refused(self) -> bool:
@@ -79,5 +88,6 @@ class Story:
             "ms": round(self.seconds * 1e3, 2),
             "pictures": self.pictures,
             **self.counts,
+            **self.sources,
             "stages_ms": {stage: round(ms, 2) for stage, ms in self.stages.items()},
         }

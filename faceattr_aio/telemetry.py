@@ -17,6 +17,7 @@ from faceattr_aio.executor import Executor
 from faceattr_aio.journal import Journal, Listener
 from faceattr_aio.metrics import Metrics
 from faceattr_aio.pool import REASONS
+from faceattr_aio.results import Results
 from faceattr_aio.upload import Uploads
 from faceattr_aio.vitals import resident, watch
 from faceattr_aio.window import Window
@@ -26,11 +27,18 @@ WINDOW: web.AppKey[Window] = web.AppKey("faceattr_aio.window", Window)
 
 
 def observe(
-    app: web.Application, config: Config, executor: Executor, uploads: Uploads, registry: CollectorRegistry | None
+    app: web.Application,
+    config: Config,
+    executor: Executor,
+    uploads: Uploads,
+    results: Results,
+    registry: CollectorRegistry | None,
 ) -> None:
     """Adds all of it to an app that serves pipelines. Raises ValueError when the registry has such metrics already."""
     app[METRICS] = metrics = Metrics(_counted(executor), registry)
     _watch(metrics, executor, uploads)
+    if (cache := results.cache) is not None:
+        metrics.watch("faceattr_cache_failures", "Times that the cache could not be asked.", lambda: cache.failures)
     app[WINDOW] = window = Window(config.stats, lambda: executor.limiter.waiting)
     listeners: list[Listener] = [metrics.tell, window.tell]
     if config.logging.requests:

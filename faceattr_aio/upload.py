@@ -46,6 +46,11 @@ def is_accepted(content_type: str) -> bool:
     return kind in (_MULTIPART, b"application/octet-stream") or kind.startswith(b"image/")
 
 
+def is_multipart(content_type: str) -> bool:
+    """Whether the body is made of parts."""
+    return _kind(content_type) == _MULTIPART
+
+
 @lru_cache(_REMEMBERED)
 def _kind(content_type: str) -> bytes:
     return parse_options_header(content_type)[0]
@@ -110,7 +115,7 @@ class Uploads:
                 timer.reschedule(0)
 
     def _pieces(self, content_type: str) -> Pieces:
-        if _kind(content_type) == _MULTIPART:
+        if is_multipart(content_type):
             limits = self.limits
             return Multipart(content_type, limits.max_parts, limits.max_batch, limits.max_header_bytes)
         return Whole()

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from faceattr_aio.admin import Admin
 from faceattr_aio.body import Lingering
+from faceattr_aio.cache import open_cache
 from faceattr_aio.clients import Clients
 from faceattr_aio.config import Config, Upload
 from faceattr_aio.executor import Executor
@@ -20,6 +21,7 @@ from faceattr_aio.health import Health
 from faceattr_aio.keys import Keys
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.problems import LINGERING, problems
+from faceattr_aio.results import Results
 from faceattr_aio.spool import Spool
 from faceattr_aio.telemetry import observe
 from faceattr_aio.upload import Limits, Uploads
@@ -67,16 +69,18 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
     app.on_shutdown.append(_stop_reading)
     clients = clients_of(config)
     fairness = _fairness(config, executor.limiter, uploads.limiter)
+    results = Results(open_cache(config.cache))
+    app.cleanup_ctx.append(partial(_caching, results))
     deadline_s = config.inference.deadline_s or math.inf
     app[ENDPOINTS] = [
-        Endpoint(name, one.declaration, executor, uploads, clients, fairness, deadline_s)
+        Endpoint(name, one.declaration, executor, uploads, clients, fairness, results, config.cache.control, deadline_s)
         for name, one in config.pipelines.items()
     ]
     for endpoint in app[ENDPOINTS]:
         path = config.pipelines[endpoint.name].path
         app.router.add_post(path, endpoint.handle, expect_handler=endpoint.expect)
     app[ADMIN] = Admin(executor, admins_of(config))
-    observe(app, config, executor, uploads, registry)
+    observe(app, config, executor, uploads, results, registry)
     for routes in (app[ADMIN], Health(executor, uploads.spool)):
         routes.add_routes(app.router)
     return app
@@ -126,6 +130,11 @@ async def _stop_reading(app: web.Application) -> None:
     """Aiohttp has stopped reading by now: who waits for a body would only wait for the end of the app."""
     app[UPLOADS].abort()
     app[LINGERING].stop()
+
+
+async def _caching(results: Results, _: web.Application) -> AsyncIterator[None]:
+    yield
+    await results.close()
 
 
 async def _spooling(app: web.Application) -> AsyncIterator[None]:

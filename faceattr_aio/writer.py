@@ -2,6 +2,7 @@
 memory. Knows neither where the pieces come from nor what is looked for in them.
 """
 
+import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,6 +30,7 @@ class Writer:
         self._file: SpoolFile | None = None
         self._size = 0
         self._gathered = bytearray()
+        self._digest = hashlib.sha256()
 
     async def add(self, data: bytes, most: int) -> None:
         self._size += len(data)
@@ -45,6 +47,8 @@ class Writer:
     def _complete(self) -> SpoolFile:
         file = self._open()
         file.complete(self._gathered)
+        self._digest.update(self._gathered)
+        file.digest = self._digest.digest()
         try:
             self._inspect(file.path)
         except FaceattrError as fault:
@@ -54,6 +58,7 @@ class Writer:
     async def _write(self) -> None:
         gathered, self._gathered = self._gathered, bytearray()
         await self._open().write(gathered)
+        await self._spool.threads.run(self._digest.update, gathered)
 
     def _open(self) -> SpoolFile:
         if self._file is None:

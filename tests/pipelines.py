@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,4 +71,8 @@ Trick = Declaration(
     models=lambda _: (),
     media_types=(JSON, "image/png"),
     counts={"tricks": lambda _: 1},
+    repeatable=False,
 )
+
+Steady = replace(Trick, repeatable=True)
+"""One whose results may be kept."""

@@ -16,6 +16,7 @@ LAYERS = (
     {"worker"},
     {
         "access",
+        "cache",
         "config",
         "download",
         "extras",
@@ -31,6 +32,8 @@ LAYERS = (
         "multipart",
         "plans",
         "pool",
+        "redis_cache",
+        "results",
         "scaling",
         "scratch",
         "sources",
@@ -45,6 +48,7 @@ LAYERS = (
     },
     {
         "admin",
+        "answers",
         "body",
         "clients",
         "handlers",
@@ -55,6 +59,7 @@ LAYERS = (
         "reloading",
         "telemetry",
         "web",
+        "wishes",
     },
     {"__init__"},
     {"__main__", "cli"},
@@ -67,6 +72,7 @@ SEALED = {"imaging", "faces"}
 OUTSIDE = {
     "aiohttp": {
         "admin",
+        "answers",
         "body",
         "clients",
         "handlers",
@@ -77,6 +83,7 @@ OUTSIDE = {
         "reloading",
         "telemetry",
         "web",
+        "wishes",
         "cli",
     },
     "cv2": SEALED,
@@ -84,7 +91,7 @@ OUTSIDE = {
     "openvino": SEALED,
 }
 OUTSIDE |= {
-    "asyncio": {"body", "executor", "io_threads", "telemetry", "upload", "vitals", "cli"},
+    "asyncio": {"body", "executor", "io_threads", "redis_cache", "results", "telemetry", "upload", "vitals", "cli"},
     "aiofiles": {"spool"},
     "uvloop": {"cli"},
     "multidict": {"negotiation"},
