@@ -22,5 +22,5 @@ def fill_in(query: str, **variables: str) -> str:
 
 
 def legend(target: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    """How a series is named; labels that it does not have raise KeyError."""
-    return re.sub(r"{{(\w+)}}", lambda name: labels[name[1]], target["legendFormat"])
+    """How a series is named; in the place of a label that it does not have stands a question mark."""
+    return re.sub(r"{{(\w+)}}", lambda name: labels.get(name[1], "?"), target["legendFormat"])

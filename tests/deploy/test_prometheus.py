@@ -43,11 +43,12 @@ MEASURED: dict[str, dict[str, Range]] = {
     "Refused": {"refused": (0.1176, 0.1177)},  # 4 of 34
     "Failed": {"failed": (0.1333, 0.1334)},  # 4 of 30
     "Time to answer": {"half": (0.1, 0.5), "95 %": (0.5, 5), "99 %": (0.5, 5)},
-    "Stages, median": {"sleep sleep": (0.1, 0.25), "long sleep": (0.5, 1), "trick trick": (0, 0.1)},
-    "Stages, slowest 1 %": {"sleep sleep": (0.1, 2.5), "long sleep": (0.5, 2.5)},
+    "Stages, median": {"sleep sleep": (0.16, 0.2), "long sleep": (0.5, 1), "trick trick": (0, 0.1)},
+    "Stages, slowest 1 %": {"sleep sleep": (0.24, 2.5), "long sleep": (0.5, 2.5)},
     "Event loop lag": {"server half": (0, 0.25), "server 99 %": (0, 5)},
 }
-"""Between which bounds it lies at the end of the load: those of the bucket where a time is known. Of stages, some."""
+"""Between which bounds it lies at the end of the load: those of the bucket where a time is known, within
+which percentiles are spread evenly. Of stages, some."""
 
 HELD = {
     "Instances": {"server": 1},
@@ -102,6 +103,10 @@ def test_what_is_held_is_shown_against_its_limit(seen: Seen, title: str) -> None
     assert values(seen.held, title) == HELD[title]
 
 
+def test_all_room_is_free_when_the_load_is_over(seen: Seen) -> None:
+    assert values(seen.worked, "In flight") == {"in flight": 0, "waiting": 0, "limit": LIMIT}
+
+
 def test_the_reason_of_refusals_is_told_while_all_is_held(seen: Seen) -> None:
     rates = values(seen.held, "Refusals by reason")
     counted = {name: rate * seen.held.seconds for name, rate in rates.items()}
@@ -119,8 +124,8 @@ def test_the_spool_holds_the_pictures_that_are_held(seen: Seen, png: bytes) -> N
 
 
 def test_cpu_and_memory_are_what_the_system_tells_of_the_process(seen: Seen) -> None:
-    (cpu,) = values(seen.worked, "CPU").values()
-    assert seen.cpu_s / 2 < cpu * seen.worked.seconds < seen.cpu_s * 2
+    cpu = values(seen.worked, "CPU")
+    assert seen.cpu_s / 2 < cpu["server"] * seen.worked.seconds < seen.cpu_s * 2
     assert values(seen.held, "Memory") == {"server": pytest.approx(seen.memory, rel=0.2)}
 
 
