@@ -30,8 +30,8 @@ class Shown:
 @dataclass
 class Seen:
     """`worked`: at the end of the load, for which the server took so many seconds of CPU; `held`: with all slots held,
-    an upload halted, and six requests refused. `memory` is in bytes. `alerts` and their states: at first, while held,
-    and at last. `faults` are those of rules, `metrics` the names that the server tells.
+    an upload halted, and six requests refused. `memory` is in bytes. `alerts`: what fired at first, while held, and
+    at last. `faults` are those of rules, `metrics` the names that the server tells.
     """
 
     worked: Shown
@@ -39,7 +39,7 @@ class Seen:
     held: Shown
     memory: int
     choices: dict[str, list[str]]
-    alerts: list[dict[str, str]]
+    alerts: list[set[str]]
     faults: dict[str, str]
     metrics: set[str]
 
@@ -79,7 +79,7 @@ class Scenario:
         assert await self._is(_POSTS, len(LOAD) + sum(LOAD.values()) + 1)
         return await self._show(since, until), cpu_s
 
-    async def _hold(self) -> tuple[Shown, dict[str, str]]:
+    async def _hold(self) -> tuple[Shown, set[str]]:
         go_on = asyncio.Event()
         sent = [asyncio.create_task(self.sender.post_halting(go_on))]
         await self._until(lambda: self._is("faceattr_uploads_in_progress", 1))

@@ -65,7 +65,7 @@ def test_the_bounds_of_the_specification_are_those_of_stats() -> None:
 
 def test_each_rule_looks_at_our_job_alone() -> None:
     (job,) = yaml.safe_load(FILE.read_text())["scrape_configs"]
-    selectors = re.findall(r"\b(?:up|(?:faceattr|http_server|process)_\w+){(.*?)}", RULES.read_text())
+    selectors = re.findall(r"\b(?:up|(?:faceattr|http_server|process)_\w+){(.*?)}", RULES.read_text(), re.DOTALL)
     assert len(selectors) > len(ALERTS)
     assert all(f'job="{job["job_name"]}"' in selector for selector in selectors)
 

@@ -161,8 +161,8 @@ def test_a_worker_that_died_is_counted_as_crashed(seen: Seen) -> None:
 
 def test_an_alert_fires_while_the_server_is_full_and_none_when_it_is_idle(seen: Seen) -> None:
     before, full, after = seen.alerts
-    assert before == after == {}
-    assert full["FaceattrSaturated"] == "firing"
+    assert before == after == set()
+    assert "FaceattrSaturated" in full
     assert "FaceattrSaturated" in [series.labels["alertname"] for _, series in seen.held.panels["Alerts"]]
 
 
