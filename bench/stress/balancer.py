@@ -1,0 +1,92 @@
+"""A real nginx in front of instances that run, for as long as a measurement takes. Knows no simulation."""
+
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.served import Server, start_program
+from bench.stress.simulation import Rule
+
+PATIENCE_S = 10.0
+_RULES: dict[Rule, str] = {"least_conn": "least_conn", "two_choices": "random two least_conn"}
+_SETTINGS = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr error;
+events {{ worker_connections {connections}; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    client_max_body_size 21m;
+    client_body_buffer_size 1m;
+    keepalive_timeout 600s;
+    keepalive_requests 1000000;
+    upstream instances {{
+        {rule};
+        {servers}
+        keepalive 256;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://instances;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
+    }}
+}}
+"""
+
+
+def missing() -> str | None:
+    """Why there can be no balancer, if so."""
+    return None if shutil.which("nginx") else "nginx is not installed"
+
+
+@contextmanager
+def balanced(
+    instances: Sequence[Server], rule: Rule, folder: Path, cores: set[int], connections: int = 4096
+) -> Iterator[Server]:
+    """One process of nginx on those cores. With several, each would count connections by itself, unless the upstream
+    has a `zone`. Raises FileNotFoundError without nginx, TimeoutError when it does not come up.
+    """
+    program, port = shutil.which("nginx"), _free_port()
+    if program is None:
+        raise FileNotFoundError("nginx is not installed: apt-get install nginx-light")
+    servers = " ".join(f"server {one.url.removeprefix('http://')} max_fails=0;" for one in instances)
+    file = folder / "nginx.conf"
+    text = _SETTINGS.format(folder=folder, rule=_RULES[rule], servers=servers, port=port, connections=connections)
+    file.write_text(text)
+    with (folder / "nginx.log").open("w") as log:
+        command = [program, "-e", "stderr", "-c", str(file)]
+        server = start_program(command, f"http://127.0.0.1:{port}", folder, {}, cores, log)
+        try:
+            _await(server, port)
+            yield server
+        finally:
+            server.kill_all()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _await(server: Server, port: int) -> None:
+    patience = time.monotonic() + PATIENCE_S
+    while server.process.poll() is None and time.monotonic() < patience:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1.0).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise TimeoutError("nginx did not come up; its log says why")

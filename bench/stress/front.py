@@ -1,0 +1,37 @@
+"""What a request costs nginx in front of an instance, in CPU seconds: measured with the portrait, on another core than
+the instance's.
+"""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import uvloop
+
+from bench.openloop import post, saturate, session
+from bench.overload import PICTURE, TYPE
+from bench.served import QUIET, Server, server_core, start_server
+from bench.sleeper import SLEEP
+from bench.stress.balancer import balanced
+
+_CLIENTS = 4
+_SETTINGS = f"[inference]\nworkers = 4\nlimit = 16\npool = 'thread'\n{SLEEP}"
+
+
+def request_cpu_s(seconds: float) -> float:
+    """Raises FileNotFoundError without nginx."""
+    with tempfile.TemporaryDirectory() as name, server_core() as core, (Path(name) / "log").open("w") as log:
+        server = start_server(Path(name), _SETTINGS, QUIET, {core}, log)
+        try:
+            with balanced([server], "least_conn", Path(name), set()) as front:
+                return uvloop.run(_measure(front, seconds))
+        finally:
+            server.kill_all()
+
+
+async def _measure(front: Server, seconds: float) -> float:
+    async with session() as client:
+        ask = partial(post, client, f"{front.url}/sleep", PICTURE.read_bytes(), TYPE)
+        await saturate(ask, _CLIENTS, seconds / 4)
+        before, record = front.cpu_s(), await saturate(ask, _CLIENTS, seconds)
+        return (front.cpu_s() - before) / record.counts["200"]

@@ -1,0 +1,60 @@
+"""Observations out of a stress test's measurements.json: what the report says, read as needs of one instance. Knows no
+server and no simulation.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls  # type: ignore[import-untyped]  # it says nothing of its types
+
+from bench.stress.model import Observed, Picture
+from bench.stress.usl import Usl, fit_usl
+
+_PERCENTS = (0, 50, 95, 99, 100)
+_DRAWN = np.arange(0.5, 100)
+
+Steps = Sequence[dict[str, Any]]
+
+
+def newest(reports: Path) -> Path | None:
+    """The latest measurements in a folder of reports."""
+    return max(reports.glob("*/measurements.json"), default=None)
+
+
+def read(path: Path) -> tuple[Observed, Usl]:
+    """Of the first run: what one instance needs, and the curve of goodput over users.
+
+    Picture sizes are known by their bytes alone. Raises OSError, or ValueError when the run tells too little.
+    """
+    document = json.loads(path.read_text())
+    steps: Steps = [step for step in document["runs"][0]["steps"] if step["goodput_per_s"] > 0]
+    watched = [step for step in steps if step.get("usage")]
+    quiet = min(steps, key=lambda step: int(step["users"]), default=None)
+    if quiet is None or not watched:
+        raise ValueError(f"{path}: there is no step with answers and with what the server used.")
+    accept_s, refuse_s = _loop_s(watched)
+    seen = {one["name"]: one["bytes"] for one in document["pictures"] if one["name"] in quiet["by_picture"]}
+    if not seen:
+        raise ValueError(f"{path}: the step with fewest users tells nothing of single pictures.")
+    services = tuple(_spread(quiet["by_picture"][name], accept_s) for name in seen)
+    pictures = tuple(Picture(name, size, 0.0) for name, size in seen.items())
+    observed = Observed(pictures, services, accept_s, refuse_s, handover_s=0.0, round_trip_s=0.0)
+    return observed, fit_usl([(step["users"], step["goodput_per_s"]) for step in steps])
+
+
+def _loop_s(steps: Steps) -> tuple[float, float]:
+    """CPU seconds of the server's own process for each answer and each refusal, by least squares."""
+    requests = np.array([(step["goodput_per_s"], step["refused_per_s"]) for step in steps])
+    accept_s, refuse_s = nnls(requests, np.array([step["usage"]["cpu_server"] for step in steps]))[0].tolist()
+    return accept_s, refuse_s
+
+
+def _spread(waits: dict[str, float], accept_s: float) -> tuple[float, ...]:
+    """A hundred times of service, in seconds, that have the percentiles of a picture's answers and their mean."""
+    middle, late, last = (waits[f"p{percent}_ms"] / 1e3 for percent in (50, 95, 99))
+    drawn = np.interp(_DRAWN, _PERCENTS, (min(middle, 2 * middle - late), middle, late, last, last))
+    drawn *= waits["mean_ms"] / 1e3 / drawn.mean()
+    return tuple(np.maximum(drawn - accept_s, 1e-4).tolist())
