@@ -8,7 +8,7 @@ PIP    := -m pip install --quiet --disable-pip-version-check
 PARTS  := setup.cfg pyproject.toml
 PYTEST := -m pytest -p no:cacheprovider
 
-.PHONY: serve models test fuzz overload soak bench-peers bench-scaling test-opencv4 test-opencv5 lint types format accuracy calibrate clean
+.PHONY: serve models test fuzz overload soak bench-peers bench-scaling test-opencv4 test-opencv5 lint types format accuracy calibrate clean capacity
 
 serve: models  ## Serve on http://127.0.0.1:5000; ARGS="--port 8000" and the like are passed on
 	exec $(BIN)/faceattr-aio serve $(ARGS)
@@ -32,6 +32,10 @@ overload: $(VENV)/developing  ## Goodput, waiting and refusals at 1, 2, 4 and 8 
 soak: $(VENV)/developing  ## Ten minutes at one and a half times what the server can do, bad clients mixed in
 	$(BIN)/faceattr-aio models pull
 	$(BIN)/python -m bench.soak $(ARGS)
+
+capacity: $(VENV)/developing  ## Cores, instances, waiting and cost for 100 to a million users, and what breaks first; see docs/capacity.md
+	$(BIN)/faceattr-aio models pull
+	$(BIN)/python -m bench.stress.capacity $(ARGS)
 
 bench-peers: $(VENVP)/installed  ## The same pipeline behind Flask, FastAPI, LitServe, BentoML and plain aiohttp, beside ours
 	$(VENVP)/bin/faceattr-aio models pull

@@ -1,4 +1,4 @@
-"""A real nginx in front of instances that run, for as long as a measurement takes. Knows no simulation."""
+"""A real nginx in front of instances, for as long as a measurement takes. Knows no simulation."""
 
 import shutil
 import socket
@@ -53,15 +53,16 @@ def missing() -> str | None:
 
 @contextmanager
 def balanced(
-    instances: Sequence[Server], rule: Rule, folder: Path, cores: set[int], connections: int = 4096
+    instances: Sequence[str], rule: Rule, folder: Path, cores: set[int], connections: int = 4096
 ) -> Iterator[Server]:
-    """One process of nginx on those cores. With several, each would count connections by itself, unless the upstream
-    has a `zone`. Raises FileNotFoundError without nginx, TimeoutError when it does not come up.
+    """One process of nginx on those cores, in front of those URLs. With several processes each would count connections
+    by itself, unless the upstream has a `zone`. Raises FileNotFoundError without nginx, TimeoutError when it does not
+    come up.
     """
     program, port = shutil.which("nginx"), _free_port()
     if program is None:
         raise FileNotFoundError("nginx is not installed: apt-get install nginx-light")
-    servers = " ".join(f"server {one.url.removeprefix('http://')} max_fails=0;" for one in instances)
+    servers = " ".join(f"server {url.removeprefix('http://')} max_fails=0;" for url in instances)
     file = folder / "nginx.conf"
     text = _SETTINGS.format(folder=folder, rule=_RULES[rule], servers=servers, port=port, connections=connections)
     file.write_text(text)

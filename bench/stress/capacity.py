@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-import uvloop
-
 from bench.served import ROOT, server_core
 from bench.stress import album, connections, front, model, reading
 from bench.stress.connections import Held
@@ -26,7 +24,7 @@ from bench.stress.observe import by_cores, observe
 from bench.stress.planning import UnreachableError, Wish, plan, share_matters
 from bench.stress.simulation import Rule
 from bench.stress.table import Row, head, tell_limits, tell_model
-from bench.stress.validate import REAL, TRIES, started
+from bench.stress.validate import REAL, Care, started
 
 REPORTS = ROOT / "bench" / "reports"
 USERS = (100, 1_000, 10_000, 100_000, 1_000_000)
@@ -36,13 +34,12 @@ MEASURED = Machine(0.0002, 5_000, "docs/capacity.md")
 """Where nothing is measured now."""
 
 
-def learn(folder: Path | None, seconds: float) -> Model:
+def learn(folder: Path | None, care: Care) -> Model:
     """The model of one instance with one worker on one core of this machine."""
     shown = album.of_folder(folder) if folder else album.made()
     with server_core() as core, started(REAL, 1, core) as (server,):
-        look = partial(observe, server, REAL.path, REAL.size, shown, seconds)
-        observed, others = undisturbed(lambda: uvloop.run(look()), TRIES)
-    rates, beside = undisturbed(lambda: by_cores(seconds), TRIES)
+        observed, others = care.measure(partial(observe, server, REAL.path, REAL.size, shown, care.seconds))
+    rates, beside = undisturbed(lambda: by_cores(care.seconds), care.tries, care.patience_s)
     if max(others, beside) > QUIET_ENOUGH:
         print(f"Other programs took {max(others, beside):.0%} of the machine: measure again.", file=sys.stderr)
     return model.fit(observed, rates)
@@ -55,7 +52,7 @@ def find_model(chosen: argparse.Namespace) -> Model:
     report = None if chosen.measure or chosen.pictures else reading.newest(chosen.reports)
     if report is None:
         print("measuring one instance", file=sys.stderr)
-        return learn(chosen.pictures, chosen.seconds)
+        return learn(chosen.pictures, Care(chosen.seconds, tries=3, patience_s=20.0))
     observed, users = reading.read(report)
     print(f"Fitted to {report}: goodput peaks at {users.peak:.0f} users (contention {users.contention:.3f}).")
     return model.fit(observed, by_cores(chosen.seconds))

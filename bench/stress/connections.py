@@ -112,7 +112,7 @@ def measure(count: int = COUNT) -> list[Held]:
     if missing() is None:
         with _ours(1) as server, tempfile.TemporaryDirectory() as name:
             cores, most = os.sched_getaffinity(0), min(count, most_each())
-            with balanced([server], "least_conn", Path(name), cores, descriptors()) as front:
+            with balanced([server.url], "least_conn", Path(name), cores, descriptors()) as front:
                 held.append(hold("nginx", front, most))
     return held
 

@@ -23,7 +23,7 @@ def request_cpu_s(seconds: float) -> float:
     with tempfile.TemporaryDirectory() as name, server_core() as core, (Path(name) / "log").open("w") as log:
         server = start_server(Path(name), _SETTINGS, QUIET, {core}, log)
         try:
-            with balanced([server], "least_conn", Path(name), set()) as front:
+            with balanced([server.url], "least_conn", Path(name), set()) as front:
                 return uvloop.run(_measure(front, seconds))
         finally:
             server.kill_all()

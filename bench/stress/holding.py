@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 _ASK = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 _PATIENCE_S = 10.0
@@ -16,10 +17,12 @@ _PATIENCE_S = 10.0
 
 def open_one(to: tuple[str, int], source: str) -> socket.socket:
     """Raises OSError when it is not answered."""
-    opened = socket.create_connection(to, _PATIENCE_S, (source, 0))
-    opened.sendall(_ASK)
-    if b" 200 " not in opened.recv(4096):
-        raise ConnectionError("The connection was opened and not served.")
+    with ExitStack() as failing:
+        opened = failing.enter_context(socket.create_connection(to, _PATIENCE_S, (source, 0)))
+        opened.sendall(_ASK)
+        if b" 200 " not in opened.recv(4096):
+            raise ConnectionError("The connection was opened and not served.")
+        failing.pop_all()
     return opened
 
 

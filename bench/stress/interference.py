@@ -3,6 +3,7 @@ measured.
 """
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from bench.served import descendants
 
 QUIET_ENOUGH = 0.05
 """The share of the machine that others may take of a measurement that is to tell something."""
+_LOOK_S = 1.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 T = TypeVar("T")
 
@@ -32,13 +34,26 @@ class Others:
         return max(0.0, taken) / max(1e-9, everything - self._all)
 
 
-def undisturbed(measure: Callable[[], T], tries: int) -> tuple[T, float]:
-    """Measures again, so many times at most, while others took more than that; and the share that they took."""
+def undisturbed(measure: Callable[[], T], tries: int, patience_s: float = 0.0) -> tuple[T, float]:
+    """Waits so long at most until others are quiet, and measures again, so many times at most, while they were not; and
+    the share that they took.
+    """
     for left in reversed(range(tries)):
+        await_quiet(patience_s)
         others, found = Others(), measure()
         if (share := others.share) <= QUIET_ENOUGH or not left:
             return found, share
     raise ValueError("Measure at least once.")
+
+
+def await_quiet(patience_s: float) -> None:
+    """Returns when others took little of the last second, or when the time is over."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        others = Others()
+        time.sleep(_LOOK_S)
+        if others.share <= QUIET_ENOUGH:
+            return
 
 
 def _machine_s() -> tuple[float, float]:

@@ -8,10 +8,10 @@ from bench.stress.instance import Size
 from bench.stress.model import Model
 from bench.stress.simulation import Rule, Site, simulate
 
-SHARE = 24
+SHARE = 16
 """Instances that are simulated at most, with their share of the users."""
 _REQUESTS = 12_000
-_LONGEST_S, _SHORTEST_S = 120.0, 8.0
+_LONGEST_S, _SHORTEST_S = 120.0, 6.0
 _PRECISION = 0.01
 
 
