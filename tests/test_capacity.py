@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import random
 import socket
 import threading
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp import ClientSession, web
+from simpy import Environment
 
 from bench.stress import balancer, capacity, connections, interference, model, reading, validate
 from bench.stress.balancer import balanced
 from bench.stress.crowd import Crowd
 from bench.stress.holding import open_many
-from bench.stress.instance import Size
+from bench.stress.instance import Answer, Instance, Size
 from bench.stress.limits import Limit, Machine, balancers, breaks_first, limits, ports
 from bench.stress.model import Model, Observed, Picture, Service
 from bench.stress.planning import SHARE, UnreachableError, Wish, attempt, plan, share_matters
@@ -160,11 +162,24 @@ def test_who_honours_retry_after_waits_for_whole_seconds_and_who_gives_up_does_n
     assert patient.throughput > hasty.throughput
 
 
-def test_an_instance_tells_when_to_come_back_as_the_server_does() -> None:
-    """One worker, 30 in flight at a tenth of a second each: three seconds."""
-    told = simulate(made_up(0.1), Site(1, Size(1, 30, math.inf)), Crowd(rate=30.0, seconds=30, retries=True))
-    assert told.wait_p99_s() > 3.0
-    assert min(wait for wait in told.waits if wait > 3.01) > 3.0
+def at_once(requests: int, size: Size, accept_s: float = 0.0) -> list[int]:
+    """The seconds that each of so many is told to wait, 0 for who is answered, when all come in one moment."""
+    environment, answers = Environment(), [Answer() for _ in range(requests)]
+    instance = Instance(environment, made_up(0.1, accept_s=accept_s), size, random.Random(1))
+    for answer in answers:
+        environment.process(instance.handle(answer))
+    environment.run()
+    return [answer.retry_after_s for answer in answers]
+
+
+def test_no_more_are_let_in_than_the_limit_allows_though_all_come_before_the_first_is_in() -> None:
+    assert at_once(20, Size(1, 4, 1), accept_s=0.001).count(0) == 4
+
+
+@pytest.mark.parametrize(("workers", "seconds"), [(1, 3), (2, 2), (30, 1)])
+def test_an_instance_tells_when_to_come_back_as_the_server_does(workers: int, seconds: int) -> None:
+    """Thirty in flight at a tenth of a second each, and one more."""
+    assert set(at_once(31, Size(workers, 30, math.inf))) == {0, seconds}
 
 
 @pytest.mark.parametrize("rule", ["least_conn", "two_choices"])
@@ -191,6 +206,11 @@ def test_instances_grow_to_what_is_asked_and_refusals_end() -> None:
     assert simulation.history[1] == (7.0, 2)
 
 
+@pytest.mark.parametrize(("used", "wanted"), [(0.0, 1), (0.35, 2), (0.7, 4), (0.75, 5), (1.0, 6), (5.0, 8)])
+def test_as_many_instances_are_wanted_as_bring_their_use_to_the_target(used: float, wanted: int) -> None:
+    assert Autoscaler(most=8, target=0.7).wanted(4, used) == wanted
+
+
 def test_instances_shrink_when_nobody_comes_and_never_to_none() -> None:
     simulation = Simulation(
         made_up(), Site(5, Size(1, 4, 1), autoscaler=Autoscaler(most=8)), Crowd(users=1, seconds=60)
@@ -205,14 +225,15 @@ def test_instances_shrink_when_nobody_comes_and_never_to_none() -> None:
 SIZE = Size(workers=2, limit=8, cores=2)
 
 
-def test_the_plan_is_the_smallest_that_keeps_the_promise() -> None:
-    wish = Wish(users=2000, p99_s=0.08, refused=0.001)
+@pytest.mark.parametrize("users", [300, 1000, 2000])
+def test_the_plan_is_the_smallest_that_keeps_the_promise(users: int) -> None:
+    wish = Wish(users, p99_s=0.08, refused=0.001)
     fitted = made_up(0.02, accept_s=0.002, refuse_s=0.0003)
     found = plan(fitted, wish, SIZE)
     assert found.kept
     assert found.told.p99_s() <= 0.08
     assert not attempt(fitted, wish, SIZE, "least_conn", found.instances - 1).kept
-    assert found.instances == pytest.approx(2000 / 2.022 / fitted.rate(2), rel=0.3)
+    assert found.instances == pytest.approx(users / 2.022 / fitted.rate(2), rel=0.3, abs=2)
     assert found.cores == 2 * found.instances
 
 
