@@ -1,1 +1,1 @@
-"""How the service behaves under users, and how many machines a number of users would take."""
+"""Stress tests for this service and for any HTTP service that takes pictures; README.md says how its parts fit."""

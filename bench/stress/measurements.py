@@ -1,0 +1,165 @@
+"""What a stress test measured, as it is kept in measurements.json: README.md explains the fields. Knows not how it was
+measured.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+FILE = "measurements.json"
+
+
+class Waits(BaseModel):
+    """How long one kind of answer took, in milliseconds; zeros when there was none."""
+
+    count: int = 0
+    mean_ms: float = 0.0
+    p50_ms: float = 0.0
+    p95_ms: float = 0.0
+    p99_ms: float = 0.0
+
+
+class Usage(BaseModel):
+    """What was seen from outside meanwhile: means over the step, `most_...` its highest."""
+
+    cpu_server: float = 0.0
+    cpu_workers: float = 0.0
+    cpu_load: float = 0.0
+    memory_bytes: float = 0.0
+    most_memory_bytes: float = 0.0
+    open_files: float = 0.0
+    connections: float = 0.0
+    loop_lag_ms: float = 0.0
+    received_bytes_per_s: float = 0.0
+    sent_bytes_per_s: float = 0.0
+    written_bytes_per_s: float = 0.0
+
+    @property
+    def cpu(self) -> float:
+        """Cores that the service used, workers included."""
+        return self.cpu_server + self.cpu_workers
+
+
+class Step(BaseModel):
+    """One level of load: `users` clients, measured for `seconds` beginning at `began_s` of the monotonic clock."""
+
+    users: int
+    seconds: float
+    began_s: float = 0.0
+    rate: float | None = None
+    requests_per_s: float = 0.0
+    goodput_per_s: float = 0.0
+    refused_per_s: float = 0.0
+    rejected_per_s: float = 0.0
+    failed_per_s: float = 0.0
+    accepted: Waits = Waits()
+    refused: Waits = Waits()
+    rejected: Waits = Waits()
+    failed: Waits = Waits()
+    answered_after: Waits = Waits()
+    by_picture: dict[str, Waits] = Field(default_factory=dict)
+    outcomes: dict[str, int] = Field(default_factory=dict)
+    usage: Usage | None = None
+
+    def share(self, rate: float) -> float:
+        """Of all requests; 0 when there were none."""
+        return rate / self.requests_per_s if self.requests_per_s else 0.0
+
+
+class Counted(BaseModel):
+    """What a Prometheus beside the run saw of the whole of it; `answers` by status."""
+
+    version: str
+    answers: dict[str, float]
+    most_in_flight: float
+
+
+class Start(BaseModel):
+    """Cold and hot: seconds from the launch to the first answer, the first answer's and the later ones' time."""
+
+    launch_s: float
+    first_ms: float
+    hot_ms: float
+
+
+class Run(BaseModel):
+    """One sweep over the levels of load, against one service."""
+
+    name: str
+    service: str
+    preset: str
+    honours_retry_after: bool
+    think_s: tuple[float, float]
+    patience_s: float
+    shape: str
+    settings: str = ""
+    stopped: str | None = None
+    steps: list[Step] = Field(default_factory=list)
+    start: Start | None = None
+    prometheus: Counted | None = None
+
+    def peak(self) -> Step:
+        """The step with the most right answers. Raises ValueError when there is no step."""
+        return max(self.steps, key=lambda step: step.goodput_per_s)
+
+    def at(self, users: int) -> Step | None:
+        return next((step for step in self.steps if step.users == users), None)
+
+
+class Targets(BaseModel):
+    """What is asked of a run; None asks for nothing."""
+
+    least_goodput_per_s: float | None = None
+    most_mean_ms: float | None = 300.0
+    most_p99_ms: float | None = 1000.0
+    most_failed: float | None = 0.005
+
+
+class Picture(BaseModel):
+    name: str
+    bytes: int
+
+
+class Machine(BaseModel):
+    """Where it ran."""
+
+    processor: str
+    cores: int
+    memory_bytes: int
+    system: str
+    python: str
+
+
+class Measurements(BaseModel):
+    """Everything that one `make stress` found out; the first run is the one that is judged."""
+
+    made: str
+    seconds: float
+    command: str
+    machine: Machine
+    versions: dict[str, str]
+    pictures: list[Picture]
+    targets: Targets = Targets()
+    runs: list[Run]
+
+    def run(self, name: str) -> Run | None:
+        return next((run for run in self.runs if run.name == name), None)
+
+    def write(self, folder: Path) -> Path:
+        """Into `folder`; gives the file."""
+        file = folder / FILE
+        file.write_text(self.model_dump_json(indent=1) + "\n")
+        return file
+
+
+def read(path: Path) -> Measurements:
+    """Of a file, or of the folder that it lies in. Raises OSError, ValueError."""
+    return Measurements.model_validate(json.loads((path / FILE if path.is_dir() else path).read_text()))
+
+
+def latest(folder: Path, without: Sequence[Path] = ()) -> Path | None:
+    """The newest report in a folder of reports, by its name, which is its date."""
+    found = [file.parent for file in sorted(folder.glob(f"*/{FILE}")) if file.parent not in without]
+    return found[-1] if found else None
