@@ -1,0 +1,90 @@
+"""What an answer was worth: its kind, a word for statistics, and how long to wait if it asks for that. Knows no client."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.stress.templates import Check, Template
+
+Kind = Literal["accepted", "refused", "rejected", "failed"]
+REFUSALS = (429, 503)
+LONGEST_WAIT_S = 60.0
+TIMED_OUT, RESET, UNREACHABLE = "timed out", "reset", "no connection"
+_WORDS = {
+    "timeout": TIMED_OUT,
+    "TimeoutError": TIMED_OUT,
+    "ConnectionRefusedError": UNREACHABLE,
+    "ConnectionResetError": RESET,
+    "BrokenPipeError": RESET,
+    "HTTPConnectionClosed": RESET,
+    "HTTPParseError": "no HTTP",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`outcome` is a status or what went wrong; `wait_s` is what Retry-After said, if anything."""
+
+    kind: Kind
+    outcome: str
+    wait_s: float | None = None
+
+
+def judge(template: Template, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+    """Of an answer that came."""
+    if status in REFUSALS and template.check.status not in REFUSALS:
+        return Answer("refused", str(status), _wait(headers))
+    fault = _fault(template.check, status, headers, body)
+    if fault:
+        return Answer("failed", fault)
+    return Answer("rejected" if template.broken else "accepted", str(status))
+
+
+def no_answer(error: BaseException) -> Answer:
+    """When none came."""
+    name = type(error).__name__
+    return Answer("failed", _WORDS.get(name, name))
+
+
+def _wait(headers: Mapping[str, str]) -> float | None:
+    """In seconds; a date instead of a number, which is rare, counts as nothing said."""
+    told = headers.get("Retry-After") or headers.get("retry-after") or ""
+    return min(float(told), LONGEST_WAIT_S) if told.strip().isdecimal() else None
+
+
+def _fault(check: Check, status: int, headers: Mapping[str, str], body: bytes) -> str:
+    """What is wrong with the answer; nothing if it is as it must be."""
+    content_type = headers.get("Content-Type") or headers.get("content-type") or ""
+    if status != check.status:
+        return str(status)
+    if not content_type.startswith(check.type):
+        return f"{status}, but {content_type or 'no type'}"
+    if len(body) < check.least_bytes:
+        return f"{status}, but too short"
+    return _fault_in_json(check, status, body) if check.has or check.length else ""
+
+
+def _fault_in_json(check: Check, status: int, body: bytes) -> str:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return f"{status}, but no JSON"
+    for path in check.has:
+        if _find(document, path) is None:
+            return f"{status}, but without {path}"
+    for path, length in check.length.items():
+        found = _find(document, path)
+        if not isinstance(found, list) or len(found) != length:
+            return f"{status}, but {path} are not {length}"
+    return ""
+
+
+def _find(document: Any, path: str) -> Any:
+    """What is at a dotted path, in which a number is a place in a list; None if there is nothing."""
+    for key in path.split("."):
+        try:
+            document = document[int(key)] if isinstance(document, list) else document[key]
+        except (LookupError, TypeError, ValueError):
+            return None
+    return document

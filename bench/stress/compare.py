@@ -1,0 +1,113 @@
+"""Two reports side by side, and whether the second is worse.
+
+    python -m bench.stress.compare bench/reports/A bench/reports/B
+
+Exit status 1: it is worse.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.stress.measurements import Measurements, Run, Step, read
+
+WORSE_GOODPUT, WORSE_P99 = 0.9, 1.5
+"""The second's share of the first's at which it counts as worse. Wide, because machines are unsteady."""
+LEAST_P99_MS = 20.0
+"""More, at least: below it is noise."""
+FAILED_MORE = 0.01
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same run at the same number of users, twice."""
+
+    run: str
+    before: Step
+    after: Step
+
+
+def pairs(first: Measurements, second: Measurements) -> Iterator[Pair]:
+    """Those that both have."""
+    for run in second.runs:
+        before = first.run(run.name)
+        for step in run.steps:
+            if before and (same := before.at(step.users)):
+                yield Pair(run.name, same, step)
+
+
+def regressions(first: Measurements, second: Measurements) -> list[str]:
+    """What became worse, of the run that is judged, a sentence each."""
+    run = second.runs[0]
+    before = first.run(run.name)
+    if before is None or not _alike(before, run):
+        return []
+    found = []
+    if (peak := run.peak().goodput_per_s) < WORSE_GOODPUT * before.peak().goodput_per_s:
+        found.append(f"{run.name}: goodput fell from {before.peak().goodput_per_s:.1f}/s to {peak:.1f}/s")
+    was, now = _worst_p99(before), _worst_p99(run)
+    if now > max(WORSE_P99 * was, was + LEAST_P99_MS):
+        found.append(f"{run.name}: the worst P99 of the accepted rose from {was:.0f} ms to {now:.0f} ms")
+    if _failed(run) > _failed(before) + FAILED_MORE:
+        found.append(f"{run.name}: failures rose from {_failed(before):.1%} to {_failed(run):.1%}")
+    return found
+
+
+def _alike(first: Run, second: Run) -> bool:
+    """Whether they asked the same."""
+    keys = ("preset", "think_s", "patience_s", "shape", "honours_retry_after")
+    users = [step.users for step in first.steps] == [step.users for step in second.steps]
+    return users and all(getattr(first, key) == getattr(second, key) for key in keys)
+
+
+def _worst_p99(run: Run) -> float:
+    return max(step.accepted.p99_ms for step in run.steps)
+
+
+def _failed(run: Run) -> float:
+    requests = sum(step.requests_per_s for step in run.steps)
+    return sum(step.failed_per_s for step in run.steps) / requests if requests else 0.0
+
+
+def table(first: Measurements, second: Measurements) -> list[str]:
+    """In Markdown; before -> after in each cell."""
+    lines = ["| run | users | goodput/s | mean ms | P99 ms | refused/s | failed/s |", "|---|---|---|---|---|---|---|"]
+    for pair in pairs(first, second):
+        a, b = pair.before, pair.after
+        cells = (
+            f"{a.goodput_per_s:.1f} -> {b.goodput_per_s:.1f}",
+            f"{a.accepted.mean_ms:.0f} -> {b.accepted.mean_ms:.0f}",
+            f"{a.accepted.p99_ms:.0f} -> {b.accepted.p99_ms:.0f}",
+            f"{a.refused_per_s:.1f} -> {b.refused_per_s:.1f}",
+            f"{a.failed_per_s:.2f} -> {b.failed_per_s:.2f}",
+        )
+        lines.append(f"| {pair.run} | {b.users} | {' | '.join(cells)} |")
+    return lines
+
+
+def machines(first: Measurements, second: Measurements) -> list[str]:
+    """Where each ran, in Markdown."""
+    lines = ["| | first | second |", "|---|---|---|", f"| made | {first.made} | {second.made} |"]
+    for name in type(first.machine).model_fields:
+        lines.append(f"| {name} | {getattr(first.machine, name)} | {getattr(second.machine, name)} |")
+    for name in sorted({**first.versions, **second.versions}):
+        lines.append(f"| {name} | {first.versions.get(name, '-')} | {second.versions.get(name, '-')} |")
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.stress.compare")
+    parser.add_argument("first", type=Path, help="folder of a report, or its measurements.json")
+    parser.add_argument("second", type=Path)
+    chosen = parser.parse_args(arguments)
+    first, second = read(chosen.first), read(chosen.second)
+    worse = regressions(first, second)
+    print("\n".join([*machines(first, second), "", *table(first, second), ""]))
+    print("\n".join(worse) or "nothing is worse")
+    return 1 if worse else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Runs Locust as a program of its own, without its web page, and gives what its users measured. Knows not what they
+ask.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.served import ROOT, environment
+from bench.stress.measurements import Step
+from bench.stress.shapes import SHAPES, SPECIFIED, Course
+
+LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+STARTING_S = 30.0
+"""For Locust to come up and to end, beside the course itself."""
+STOPPED = 3
+
+
+class LocustFailedError(Exception):
+    """Locust ended with an error; has its last words."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the users do; the fields are options of locustfile.py. Levels are users, or requests/s for shape `rate`."""
+
+    preset: str
+    pictures: Path
+    levels: tuple[float, ...] = SPECIFIED
+    shape: str = "steps"
+    seconds: float = 10.0
+    settle_s: float = 2.0
+    think_s: tuple[float, float] | None = None
+    spawn: float = 100.0
+    patience_s: float = 10.0
+    honour: bool = False
+    keep_going: bool = False
+    picture_url: str = ""
+
+    @property
+    def course(self) -> Course:
+        return Course(SHAPES[self.shape](self.levels, self.seconds, self.settle_s, self.patience_s))
+
+    def arguments(self) -> list[str]:
+        found = [f"--preset={self.preset}", f"--pictures={self.pictures}", f"--shape={self.shape}"]
+        found += [f"--levels={','.join(f'{level:g}' for level in self.levels)}", f"--patience={self.patience_s:g}"]
+        found += [f"--seconds={self.seconds:g}", f"--settle={self.settle_s:g}", f"--spawn={self.spawn:g}"]
+        found += [f"--picture-url={self.picture_url}"] if self.picture_url else []
+        found += [f"--think={self.think_s[0]:g},{self.think_s[1]:g}"] if self.think_s else []
+        return found + ["--honour"] * self.honour + ["--keep-going"] * self.keep_going
+
+
+def locust(*arguments: str) -> list[str]:
+    """The command that runs our users with these arguments."""
+    return [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--loglevel=WARNING", *arguments]
+
+
+def drive(
+    url: str, plan: Plan, folder: Path, started: Callable[[int], None] = lambda _: None
+) -> tuple[list[Step], str | None]:
+    """The steps, and why the run was stopped early, if it was; `started` is told Locust's process id. Raises
+    LocustFailedError.
+    """
+    result = folder / "result.json"
+    arguments: Sequence[str] = ["--headless", "--only-summary", f"--host={url}", f"--result={result}"]
+    process = subprocess.Popen(  # noqa: S603  # our own
+        locust(*arguments, *plan.arguments()),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
+    )
+    started(process.pid)
+    try:
+        _, said = process.communicate(timeout=plan.course.seconds + plan.patience_s + STARTING_S)
+    finally:
+        process.kill()
+    return read_result(result, process.returncode, said)
+
+
+def read_result(result: Path, status: int, said: str) -> tuple[list[Step], str | None]:
+    """What locustfile.py has written. Raises LocustFailedError."""
+    if not result.exists():
+        raise LocustFailedError(f"Locust ended with {status}: {said.strip()[-2000:] or 'it said nothing'}")
+    document = json.loads(result.read_text())
+    return [Step.model_validate(step) for step in document["steps"]], document["stopped"]

@@ -1,0 +1,243 @@
+"""The users, in Locust: each draws a request and a picture, sends it, checks the answer, waits as it is told to or gives
+up, thinks, and begins again. What they find out goes to `--result`; how many there are, and when, is the course's.
+
+    locust -f bench/stress/locustfile.py --host http://127.0.0.1:5000 --preset faceattr --pictures FOLDER
+
+On http://127.0.0.1:8089 unless --headless is given; --master and --worker spread it over machines. Exit status 3: stopped
+because nothing came back any more.
+"""
+
+import json
+import random
+import socket
+import struct
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+from locust import FastHttpUser, LoadTestShape, events
+from locust.env import Environment
+from locust.runners import WorkerRunner
+
+from bench.stress.answers import Answer, judge, no_answer
+from bench.stress.pictures import NO_PICTURE, draw, read_folder
+from bench.stress.record import Recorder
+from bench.stress.shapes import SHAPES, SPECIFIED, Course
+from bench.stress.stop import Collapse
+from bench.stress.templates import Request, Template, load_preset
+
+FAILED = 3
+CUT = "cut by us"
+NOT_TOLD_S = 1.0
+"""How long an obedient client waits when a refusal does not say."""
+TRIES = 10
+FREE = "none"
+"""The shape that leaves it to Locust: --users, --spawn-rate, --run-time, or its web page."""
+
+
+class Load:
+    """What all users of one process share."""
+
+    def __init__(self, options: Namespace) -> None:
+        self.options = options
+        self.preset = load_preset(options.preset)
+        self.pictures = read_folder(Path(options.pictures)) if options.pictures else []
+        self.think_s: Sequence[float] = options.think or self.preset.think_s
+        self.picture_url = options.picture_url or self.preset.picture_url
+        make = SHAPES.get(options.shape)
+        self.course = Course(make(options.levels, options.seconds, options.settle, options.patience) if make else [])
+        self.recorder = Recorder(self.course)
+        self.collapse = Collapse()
+        self.stopped: str | None = None
+        self.began = self.ended = 0.0
+
+    def start(self) -> None:
+        self.began = time.monotonic()
+
+    def tell(self, answer: Answer, seconds: float, picture: str) -> None:
+        now = time.monotonic()
+        self.collapse.add(now, answer)
+        if level := self.recorder.level(now - self.began):
+            level.add(answer, seconds, picture)
+
+    def tell_answered(self, seconds: float) -> None:
+        if level := self.recorder.level(time.monotonic() - self.began):
+            level.answered(seconds)
+
+    def pace_s(self) -> float | None:
+        """Seconds from one request of a user to its next, at present; None if users think instead."""
+        index = self.course.index(time.monotonic() - self.began)
+        return None if index is None else self.course.levels[index].pace_s
+
+    def write(self) -> None:
+        """The result, where it is wanted."""
+        if self.options.result:
+            steps = self.recorder.steps(self.began, self.ended or time.monotonic())
+            document = {"stopped": self.stopped, "steps": [step.model_dump() for step in steps]}
+            Path(self.options.result).write_text(json.dumps(document))
+
+
+class Client(FastHttpUser):
+    """A user. `load` is set before there is one."""
+
+    load: Load
+
+    def on_start(self) -> None:
+        self.due = time.monotonic()
+        if pace := self.load.pace_s():  # or all would begin at once
+            self.due += random.uniform(0, pace)
+            gevent.sleep(self.due - time.monotonic())
+
+    def wait_time(self) -> float:
+        pace = self.load.pace_s()
+        if pace is None:
+            return random.uniform(*self.load.think_s)
+        self.due = max(self.due + pace, time.monotonic())
+        return self.due - time.monotonic()
+
+    def ask(self, template: Template) -> None:
+        """Until there is an answer, if refusals are waited out; otherwise once."""
+        load, began = self.load, time.perf_counter()
+        picture = draw(load.pictures) if load.pictures else NO_PICTURE
+        for _ in range(TRIES if load.options.honour else 1):
+            sent = time.perf_counter()
+            answer = self._send(template, template.fill(picture.data, load.picture_url))
+            load.tell(answer, time.perf_counter() - sent, picture.name)
+            if answer.kind != "refused":
+                break
+            if load.options.honour:
+                gevent.sleep((NOT_TOLD_S if answer.wait_s is None else answer.wait_s) + random.uniform(0, 1))
+        if answer.kind == "accepted":
+            load.tell_answered(time.perf_counter() - began)
+
+    def _send(self, template: Template, request: Request) -> Answer:
+        if request.sent < 1:
+            return self._cut(request)
+        with self.client.request(
+            request.method,
+            request.path,
+            name=request.name,
+            data=request.body,  # type: ignore[arg-type]  # bytes are fine
+            headers=dict(request.headers),
+            catch_response=True,
+        ) as response:
+            answer = _answer(template, response)
+            response.request_meta["name"] = f"{request.name}: {answer.kind}"
+            if answer.kind == "failed":
+                response.failure(answer.outcome)
+            else:
+                response.success()
+        return answer
+
+    def _cut(self, request: Request) -> Answer:
+        """Sends a part of it, and resets the connection."""
+        server, began = urlsplit(self.host or ""), time.perf_counter()
+        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        length = f"Content-Length: {len(request.body)}\r\n"
+        start = f"{request.method} {request.path} HTTP/1.1\r\nHost: {server.netloc}\r\n{head}{length}\r\n".encode()
+        answer = Answer("rejected", CUT)
+        try:
+            with socket.create_connection((server.hostname or "", server.port or 80), self.network_timeout) as wire:
+                wire.sendall(start + request.body[: round(len(request.body) * request.sent)])
+                wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError as error:
+            answer = no_answer(error)
+        self.environment.events.request.fire(
+            request_type=request.method,
+            name=f"{request.name}: {answer.kind}",
+            response_time=(time.perf_counter() - began) * 1e3,
+            response_length=0,
+            exception=None if answer.kind == "rejected" else OSError(answer.outcome),
+            context={},
+        )
+        return answer
+
+
+def _answer(template: Template, response: Any) -> Answer:
+    """Of what Locust calls a response, which may stand for an error."""
+    fault = response.request_meta["exception"]
+    if fault is not None and not hasattr(fault, "code"):  # a status is no fault to us, before it is checked
+        return no_answer(fault)
+    return judge(template, response.status_code, response.headers or {}, response.content or b"")
+
+
+class Shape(LoadTestShape):
+    """Follows the course."""
+
+    load: Load
+
+    def tick(self) -> tuple[int, float] | None:
+        index = self.load.course.index(self.get_run_time())
+        return None if index is None else (self.load.course.levels[index].users, self.load.options.spawn)
+
+
+@events.init_command_line_parser.add_listener
+def _add_options(parser: ArgumentParser) -> None:
+    def numbers(text: str) -> list[float]:
+        return [float(word) for word in text.split(",")]
+
+    add = parser.add_argument_group("stress test").add_argument
+    add("--preset", default="faceattr", help="name of a preset, or a TOML file")
+    add("--pictures", default="", help="folder of the pictures that are sent")
+    add("--picture-url", default="", help="for requests that send an address instead")
+    add("--shape", default="steps", choices=[*SHAPES, FREE], help="none: as Locust is told")
+    add("--levels", type=numbers, default=list(SPECIFIED), help="users at each step, or requests/s for --shape rate")
+    add("--seconds", type=float, default=10.0, help="of each level")
+    add("--settle", type=float, default=2.0, help="seconds at the beginning of each that do not count")
+    add("--spawn", type=float, default=100.0, help="users that arrive in a second")
+    add("--think", type=numbers, default=None, help="pause between requests, from,to in seconds; else the preset's")
+    add("--patience", type=float, default=10.0, help="seconds a client waits for an answer")
+    add("--honour", action="store_true", help="wait out Retry-After instead of giving up")
+    add("--keep-going", action="store_true", help="do not stop when nothing comes back any more")
+    add("--result", default="", help="file for what was measured")
+
+
+@events.init.add_listener
+def _set_up(environment: Environment, **_: Any) -> None:
+    options = environment.parsed_options
+    assert options is not None
+    load = Load(options)
+    Client.load = Shape.load = load
+    Client.network_timeout = Client.connection_timeout = options.patience
+    Client.tasks = [_task(template) for template in load.preset.requests for _ in range(template.weight)]
+    if not load.course.levels:
+        environment.shape_class = None
+    environment.events.test_start.add_listener(lambda **_: load.start())
+    environment.events.test_stop.add_listener(lambda **_: setattr(load, "ended", time.monotonic()))
+    environment.events.report_to_master.add_listener(lambda data, **_: _report(load, data))
+    environment.events.worker_report.add_listener(lambda data, **_: _take_in(load, data))
+    if not options.keep_going:
+        gevent.spawn(_watch, environment, load)
+    if not isinstance(environment.runner, WorkerRunner):
+        environment.events.quitting.add_listener(lambda **_: load.write())
+
+
+def _task(template: Template) -> Callable[[Client], None]:
+    def ask(user: Client) -> None:
+        user.ask(template)
+
+    return ask
+
+
+def _report(load: Load, data: dict[str, Any]) -> None:
+    data["stress"] = {"levels": load.recorder.ship(), "stopped": load.stopped}
+
+
+def _take_in(load: Load, data: dict[str, Any]) -> None:
+    load.recorder.take_in(data["stress"]["levels"])
+    load.stopped = load.stopped or data["stress"]["stopped"]
+
+
+def _watch(environment: Environment, load: Load) -> None:
+    """Ends the run when nothing comes back any more; a worker leaves that to its master."""
+    while True:
+        gevent.sleep(1)
+        load.stopped = load.stopped or load.collapse.reason(time.monotonic())
+        if load.stopped and environment.runner and not isinstance(environment.runner, WorkerRunner):
+            environment.process_exit_code = FAILED
+            environment.runner.quit()
+            return

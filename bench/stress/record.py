@@ -1,0 +1,117 @@
+"""How many answers of which kind each level of load had, and how long they took; can be sent from one process to
+another and added up. Knows no users.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]  # it says nothing of its types
+
+from bench.openloop import Record
+from bench.stress.answers import Answer
+from bench.stress.measurements import Step, Waits
+from bench.stress.shapes import Course
+
+_PICTURE = "picture "
+_AFTER = "answered after"
+Shipped = dict[str, Any]
+
+
+class Level:
+    """One level's answers: times by kind, and what came of them."""
+
+    def __init__(self) -> None:
+        self.record = Record()
+        self.outcomes: Counter[str] = Counter()
+
+    def add(self, answer: Answer, seconds: float, picture: str) -> None:
+        self.record.add(answer.kind, seconds)
+        self.outcomes[answer.outcome] += 1
+        if answer.kind == "accepted":
+            self.record.add(_PICTURE + picture, seconds)
+
+    def answered(self, seconds: float) -> None:
+        """A user has what it wanted, so long after its first try."""
+        self.record.add(_AFTER, seconds)
+
+    def ship(self) -> Shipped:
+        times = {key: histogram.encode().decode() for key, histogram in self.record.times.items()}
+        return {"outcomes": dict(self.outcomes), "counts": dict(self.record.counts), "times": times}
+
+    def take_in(self, shipped: Shipped) -> None:
+        self.outcomes.update(shipped["outcomes"])
+        self.record.counts.update(shipped["counts"])
+        for key, text in shipped["times"].items():
+            other = HdrHistogram.decode(text)
+            if key in self.record.times:
+                self.record.times[key].add(other)
+            else:
+                self.record.times[key] = other
+
+    def waits(self, key: str) -> Waits:
+        if not self.record.counts[key]:
+            return Waits()
+        p50, p95, p99 = (self.record.ms(key, percentile) for percentile in (50, 95, 99))
+        mean = self.record.times[key].get_mean_value() / 1e3
+        return Waits(count=self.record.counts[key], mean_ms=mean, p50_ms=p50, p95_ms=p95, p99_ms=p99)
+
+    def by_picture(self) -> dict[str, Waits]:
+        return {
+            key.removeprefix(_PICTURE): self.waits(key) for key in sorted(self.record.times) if key.startswith(_PICTURE)
+        }
+
+
+class Recorder:
+    """All levels of one course."""
+
+    def __init__(self, course: Course) -> None:
+        self.course = course
+        self.levels: dict[int, Level] = {}
+
+    def level(self, seconds: float) -> Level | None:
+        """Where an answer that comes so long after the beginning is counted; None if it is not."""
+        index = self.course.counting(seconds)
+        return None if index is None else self.levels.setdefault(index, Level())
+
+    def ship(self) -> Shipped:
+        """All so far, as plain data; it is forgotten here."""
+        shipped = {str(index): level.ship() for index, level in self.levels.items()}
+        self.levels = {}
+        return shipped
+
+    def take_in(self, shipped: Mapping[str, Shipped]) -> None:
+        for index, level in shipped.items():
+            self.levels.setdefault(int(index), Level()).take_in(level)
+
+    def steps(self, began_s: float, ended_s: float) -> list[Step]:
+        """What was measured between two moments of the monotonic clock, level by level; one that was cut short counts
+        for as long as it lasted.
+        """
+        measured = []
+        for index, level in enumerate(self.course.levels):
+            begin = self.course.begin(index)
+            seconds = min(level.seconds - level.settle_s, ended_s - began_s - begin)
+            if seconds > 0:
+                measured.append(self._step(index, began_s + begin, seconds))
+        return measured
+
+    def _step(self, index: int, began_s: float, seconds: float) -> Step:
+        level, seen = self.course.levels[index], self.levels.get(index, Level())
+        kinds = {kind: seen.waits(kind) for kind in ("accepted", "refused", "rejected", "failed")}
+        rates = {kind: waits.count / seconds for kind, waits in kinds.items()}
+        return Step(
+            users=level.users,
+            seconds=seconds,
+            began_s=began_s,
+            rate=level.rate,
+            requests_per_s=sum(rates.values()),
+            goodput_per_s=rates["accepted"],
+            refused_per_s=rates["refused"],
+            rejected_per_s=rates["rejected"],
+            failed_per_s=rates["failed"],
+            answered_after=seen.waits(_AFTER),
+            by_picture=seen.by_picture(),
+            outcomes=dict(seen.outcomes),
+            **kinds,
+        )
