@@ -7,8 +7,13 @@ BIN    := $(VENV)/bin
 PIP    := -m pip install --quiet --disable-pip-version-check
 PARTS  := setup.cfg pyproject.toml
 PYTEST := -m pytest -p no:cacheprovider
+# What `make stress` is told: make stress USERS=1,10,100 SECONDS=20 URL=http://127.0.0.1:8000 PRESET=spec002 ...
+STRESS  = $(if $(URL),--url $(URL)) $(if $(PID),--pid $(PID)) $(if $(PRESET),--preset $(PRESET)) \
+          $(if $(USERS),--users $(USERS)) $(if $(SPAWN),--spawn $(SPAWN)) $(if $(SECONDS),--seconds $(SECONDS)) \
+          $(if $(THINK),--think $(THINK)) $(if $(PICTURES),--pictures $(PICTURES)) $(if $(SHAPE),--shape $(SHAPE)) \
+          $(if $(PATIENCE),--patience $(PATIENCE)) $(ARGS)
 
-.PHONY: serve models test fuzz overload soak bench-peers bench-scaling test-opencv4 test-opencv5 lint types format accuracy calibrate clean capacity
+.PHONY: serve models test fuzz overload soak bench-peers bench-scaling test-opencv4 test-opencv5 lint types format accuracy calibrate clean capacity stress stress-soak stress-chaos stress-compare
 
 serve: models  ## Serve on http://127.0.0.1:5000; ARGS="--port 8000" and the like are passed on
 	exec $(BIN)/faceattr-aio serve $(ARGS)
@@ -36,6 +41,21 @@ soak: $(VENV)/developing  ## Ten minutes at one and a half times what the server
 capacity: $(VENV)/developing  ## Cores, instances, waiting and cost for 100 to a million users, and what breaks first; see docs/capacity.md
 	$(BIN)/faceattr-aio models pull
 	$(BIN)/python -m bench.stress.capacity $(ARGS)
+
+stress: $(VENV)/developing  ## 1 to 100 users in steps, and a report; USERS, SPAWN, SECONDS, THINK, PICTURES, URL, PRESET, SHAPE
+	$(BIN)/faceattr-aio models pull
+	$(BIN)/python -m bench.stress $(STRESS)
+
+stress-soak: $(VENV)/developing  ## Does anything grow? MINUTES=10
+	$(BIN)/faceattr-aio models pull
+	$(BIN)/python -m bench.stress.soak --minutes $(or $(MINUTES),10) $(ARGS)
+
+stress-chaos: $(VENV)/developing  ## Workers, instances, wires and disks that fail under load
+	$(BIN)/faceattr-aio models pull
+	$(BIN)/python -m bench.stress.chaos $(ARGS)
+
+stress-compare: $(VENV)/developing  ## Two reports side by side: A=folder B=folder
+	$(BIN)/python -m bench.stress.compare $(A) $(B)
 
 bench-peers: $(VENVP)/installed  ## The same pipeline behind Flask, FastAPI, LitServe, BentoML and plain aiohttp, beside ours
 	$(VENVP)/bin/faceattr-aio models pull

@@ -8,100 +8,31 @@ It leaves bench/reports/<date>/. Exit status 1, with --check: a target was misse
 """
 
 import argparse
-import os
-import platform
 import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-
-import psutil
 
 from bench.served import ROOT
 from bench.stress import plots, services
 from bench.stress.compare import regressions
-from bench.stress.drive import Plan, drive
-from bench.stress.measurements import Machine, Measurements, Picture, Run, Targets, latest, read
+from bench.stress.drive import Plan
+from bench.stress.machine import describe_machine, versions
+from bench.stress.measurements import Measurements, Picture, Targets, latest, read
 from bench.stress.pictures import make_folder, read_folder
 from bench.stress.report import write
-from bench.stress.scrape import scrape
-from bench.stress.services import Serve, Service
 from bench.stress.shapes import SHAPES, SPECIFIED
-from bench.stress.templates import Preset, Request, load_preset
+from bench.stress.sweep import Sweep, measure
 from bench.stress.verdict import verdicts
-from bench.stress.watch import Watch, usage
 
 REPORTS = ROOT / "bench" / "reports"
-PACKAGES = ("faceattr-aio", "aiohttp", "uvloop", "opencv-python-headless", "numpy", "locust", "gevent", "psutil")
 IMPATIENT_S = 1.0
 """How long clients wait that hardly pause: what comes later is of no use to them."""
 FAILED = 1
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """One run to be done."""
-
-    name: str
-    serve: Serve
-    plan: Plan
-
-
-def measure(sweep: Sweep, tell: bool = True) -> Run:
-    """Starts the service, does the sweep with everything beside it, and ends it. Raises ServiceFailedError,
-    LocustFailedError.
-    """
-    plan, preset = sweep.plan, load_preset(sweep.plan.preset)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, sweep.serve(_first(preset, plan)) as service:
-        print(f"{sweep.name}: {plan.course.seconds:.0f} s ...", flush=True) if tell else None
-        folder = Path(name)
-        with scrape(service.url, folder) as prometheus, _watched(service) as watch:
-            steps, stopped = drive(service.url, plan, folder, lambda pid: _load_is(watch, pid))
-            counted = prometheus.count() if prometheus else None
-    if watch:
-        steps = [
-            step.model_copy(update={"usage": usage(watch.samples, step.began_s, step.seconds)}) for step in steps
-        ]
-    return Run(
-        name=sweep.name,
-        service=service.name,
-        preset=plan.preset,
-        honours_retry_after=plan.honour,
-        think_s=plan.think_s or preset.think_s,
-        patience_s=plan.patience_s,
-        shape=plan.shape,
-        settings=service.settings,
-        stopped=stopped,
-        steps=steps,
-        start=service.start,
-        prometheus=counted,
-    )
-
-
-@contextmanager
-def _watched(service: Service) -> Iterator[Watch | None]:
-    """None where there is no process to be seen."""
-    watch = Watch(service.pid, service.url) if service.pid else None
-    yield watch
-    if watch:
-        watch.close()
-
-
-def _load_is(watch: Watch | None, pid: int) -> None:
-    if watch:
-        watch.load = pid
-
-
-def _first(preset: Preset, plan: Plan) -> Request:
-    """The first good request of a preset, which tells whether the service is there."""
-    template = next(template for template in preset.requests if not template.broken)
-    return template.fill(read_folder(plan.pictures)[0].data, plan.picture_url or preset.picture_url)
 
 
 def sweeps(plan: Plan, url: str | None, pid: int | None) -> list[Sweep]:
@@ -117,18 +48,6 @@ def sweeps(plan: Plan, url: str | None, pid: int | None) -> list[Sweep]:
         found.append(Sweep("ours, hardly a pause", serve, hasty))
         found.append(Sweep("unbounded queue, hardly a pause", services.serve_unbounded, hasty))
     return found
-
-
-def describe_machine() -> Machine:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-    return Machine(
-        processor=processor,
-        cores=len(os.sched_getaffinity(0)),
-        memory_bytes=psutil.virtual_memory().total,
-        system=platform.platform(),
-        python=platform.python_version(),
-    )
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -188,14 +107,17 @@ def run_all(chosen: argparse.Namespace, command: str) -> Measurements:
     made, began = datetime.now(UTC), time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         pictures = chosen.pictures or make_folder(Path(name))
-        runs = [measure(sweep) for sweep in sweeps(_plan(chosen, pictures), chosen.url, chosen.pid)]
+        runs = []
+        for sweep in sweeps(_plan(chosen, pictures), chosen.url, chosen.pid):
+            print(f"{sweep.name}: {sweep.plan.course.seconds:.0f} s", flush=True)
+            runs.append(measure(sweep))
         sent = [Picture(name=picture.name, bytes=len(picture.data)) for picture in read_folder(pictures)]
     return Measurements(
         made=made.isoformat(timespec="seconds"),
         seconds=time.monotonic() - began,
         command=command,
         machine=describe_machine(),
-        versions={package: version(package) for package in PACKAGES},
+        versions=versions(),
         pictures=sent,
         targets=_targets(chosen),
         runs=runs,

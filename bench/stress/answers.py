@@ -1,4 +1,4 @@
-"""What an answer was worth: its kind, a word for statistics, and how long to wait if it asks for that. Knows no client."""
+"""What an answer was worth: its kind, a word for statistics, how long to wait if it asks for that. Knows no client."""
 
 import json
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ REFUSALS = (429, 503)
 LONGEST_WAIT_S = 60.0
 TIMED_OUT, RESET, UNREACHABLE = "timed out", "reset", "no connection"
 _WORDS = {
-    "timeout": TIMED_OUT,
     "TimeoutError": TIMED_OUT,
     "ConnectionRefusedError": UNREACHABLE,
     "ConnectionResetError": RESET,
     "BrokenPipeError": RESET,
     "HTTPConnectionClosed": RESET,
+    "ServerDisconnectedError": RESET,
     "HTTPParseError": "no HTTP",
 }
 
@@ -42,9 +42,13 @@ def judge(template: Template, status: int, headers: Mapping[str, str], body: byt
 
 
 def no_answer(error: BaseException) -> Answer:
-    """When none came."""
-    name = type(error).__name__
-    return Answer("failed", _WORDS.get(name, name))
+    """When none came: a client may have wrapped the reason, even twice."""
+    reason: BaseException | None = error
+    while reason is not None:
+        if word := _WORDS.get(type(reason).__name__):
+            return Answer("failed", word)
+        reason = reason.__cause__ or reason.__context__
+    return Answer("failed", type(error).__name__)
 
 
 def _wait(headers: Mapping[str, str]) -> float | None:

@@ -90,11 +90,9 @@ def table(first: Measurements, second: Measurements) -> list[str]:
 def machines(first: Measurements, second: Measurements) -> list[str]:
     """Where each ran, in Markdown."""
     lines = ["| | first | second |", "|---|---|---|", f"| made | {first.made} | {second.made} |"]
-    for name in type(first.machine).model_fields:
-        lines.append(f"| {name} | {getattr(first.machine, name)} | {getattr(second.machine, name)} |")
-    for name in sorted({**first.versions, **second.versions}):
-        lines.append(f"| {name} | {first.versions.get(name, '-')} | {second.versions.get(name, '-')} |")
-    return lines
+    sides = [{**one.machine.model_dump(), **one.versions} for one in (first, second)]
+    names = list(dict.fromkeys([*sides[0], *sides[1]]))
+    return lines + [f"| {name} | {sides[0].get(name, '-')} | {sides[1].get(name, '-')} |" for name in names]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

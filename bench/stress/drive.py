@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.served import ROOT, environment
 from bench.stress.measurements import Step
 from bench.stress.shapes import SHAPES, SPECIFIED, Course
+from bench.stress.stop import WINDOW_S
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 STARTING_S = 30.0
@@ -38,6 +39,7 @@ class Plan:
     patience_s: float = 10.0
     honour: bool = False
     keep_going: bool = False
+    window_s: float = WINDOW_S
     picture_url: str = ""
 
     @property
@@ -48,6 +50,7 @@ class Plan:
         found = [f"--preset={self.preset}", f"--pictures={self.pictures}", f"--shape={self.shape}"]
         found += [f"--levels={','.join(f'{level:g}' for level in self.levels)}", f"--patience={self.patience_s:g}"]
         found += [f"--seconds={self.seconds:g}", f"--settle={self.settle_s:g}", f"--spawn={self.spawn:g}"]
+        found += [f"--window={self.window_s:g}"]
         found += [f"--picture-url={self.picture_url}"] if self.picture_url else []
         found += [f"--think={self.think_s[0]:g},{self.think_s[1]:g}"] if self.think_s else []
         return found + ["--honour"] * self.honour + ["--keep-going"] * self.keep_going

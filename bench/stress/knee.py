@@ -34,7 +34,7 @@ class Law:
 
 @dataclass(frozen=True)
 class Knee:
-    """Users at the knee, with the interval that holds it with 90 % by bootstrap, and the throughput of the fit there."""
+    """Users at the knee, the interval that holds it with 90 % by bootstrap, and the throughput of the fit there."""
 
     law: Law
     users: float

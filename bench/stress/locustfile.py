@@ -1,20 +1,17 @@
-"""The users, in Locust: each draws a request and a picture, sends it, checks the answer, waits as it is told to or gives
-up, thinks, and begins again. What they find out goes to `--result`; how many there are, and when, is the course's.
+"""The users, in Locust: each draws a request and a picture, sends it, checks the answer, waits as it is told to or
+gives up, thinks, and begins again. What they find out goes to `--result`; how many there are is the course's.
 
     locust -f bench/stress/locustfile.py --host http://127.0.0.1:5000 --preset faceattr --pictures FOLDER
 
-On http://127.0.0.1:8089 unless --headless is given; --master and --worker spread it over machines. Exit status 3: stopped
-because nothing came back any more.
+On http://127.0.0.1:8089 unless --headless is given; --master and --worker spread it over machines. Exit status 3:
+stopped because nothing came back any more.
 """
 
-import json
 import random
 import socket
 import struct
 import time
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,61 +21,15 @@ from locust.env import Environment
 from locust.runners import WorkerRunner
 
 from bench.stress.answers import Answer, judge, no_answer
-from bench.stress.pictures import NO_PICTURE, draw, read_folder
-from bench.stress.record import Recorder
-from bench.stress.shapes import SHAPES, SPECIFIED, Course
-from bench.stress.stop import Collapse
-from bench.stress.templates import Request, Template, load_preset
+from bench.stress.load import Load, add_options
+from bench.stress.pictures import NO_PICTURE, draw
+from bench.stress.templates import Request, Template
 
 FAILED = 3
 CUT = "cut by us"
 NOT_TOLD_S = 1.0
 """How long an obedient client waits when a refusal does not say."""
 TRIES = 10
-FREE = "none"
-"""The shape that leaves it to Locust: --users, --spawn-rate, --run-time, or its web page."""
-
-
-class Load:
-    """What all users of one process share."""
-
-    def __init__(self, options: Namespace) -> None:
-        self.options = options
-        self.preset = load_preset(options.preset)
-        self.pictures = read_folder(Path(options.pictures)) if options.pictures else []
-        self.think_s: Sequence[float] = options.think or self.preset.think_s
-        self.picture_url = options.picture_url or self.preset.picture_url
-        make = SHAPES.get(options.shape)
-        self.course = Course(make(options.levels, options.seconds, options.settle, options.patience) if make else [])
-        self.recorder = Recorder(self.course)
-        self.collapse = Collapse()
-        self.stopped: str | None = None
-        self.began = self.ended = 0.0
-
-    def start(self) -> None:
-        self.began = time.monotonic()
-
-    def tell(self, answer: Answer, seconds: float, picture: str) -> None:
-        now = time.monotonic()
-        self.collapse.add(now, answer)
-        if level := self.recorder.level(now - self.began):
-            level.add(answer, seconds, picture)
-
-    def tell_answered(self, seconds: float) -> None:
-        if level := self.recorder.level(time.monotonic() - self.began):
-            level.answered(seconds)
-
-    def pace_s(self) -> float | None:
-        """Seconds from one request of a user to its next, at present; None if users think instead."""
-        index = self.course.index(time.monotonic() - self.began)
-        return None if index is None else self.course.levels[index].pace_s
-
-    def write(self) -> None:
-        """The result, where it is wanted."""
-        if self.options.result:
-            steps = self.recorder.steps(self.began, self.ended or time.monotonic())
-            document = {"stopped": self.stopped, "steps": [step.model_dump() for step in steps]}
-            Path(self.options.result).write_text(json.dumps(document))
 
 
 class Client(FastHttpUser):
@@ -90,14 +41,15 @@ class Client(FastHttpUser):
         self.due = time.monotonic()
         if pace := self.load.pace_s():  # or all would begin at once
             self.due += random.uniform(0, pace)
-            gevent.sleep(self.due - time.monotonic())
+            gevent.sleep(max(0.0, self.due - time.monotonic()))
 
     def wait_time(self) -> float:
         pace = self.load.pace_s()
         if pace is None:
             return random.uniform(*self.load.think_s)
-        self.due = max(self.due + pace, time.monotonic())
-        return self.due - time.monotonic()
+        now = time.monotonic()
+        self.due = max(self.due + pace, now)
+        return self.due - now
 
     def ask(self, template: Template) -> None:
         """Until there is an answer, if refusals are waited out; otherwise once."""
@@ -171,32 +123,14 @@ class Shape(LoadTestShape):
     load: Load
 
     def tick(self) -> tuple[int, float] | None:
-        index = self.load.course.index(self.get_run_time())
+        index = self.load.course.index(self.get_run_time())  # type: ignore[no-untyped-call]  # Locust does not say
         return None if index is None else (self.load.course.levels[index].users, self.load.options.spawn)
 
 
-@events.init_command_line_parser.add_listener
-def _add_options(parser: ArgumentParser) -> None:
-    def numbers(text: str) -> list[float]:
-        return [float(word) for word in text.split(",")]
-
-    add = parser.add_argument_group("stress test").add_argument
-    add("--preset", default="faceattr", help="name of a preset, or a TOML file")
-    add("--pictures", default="", help="folder of the pictures that are sent")
-    add("--picture-url", default="", help="for requests that send an address instead")
-    add("--shape", default="steps", choices=[*SHAPES, FREE], help="none: as Locust is told")
-    add("--levels", type=numbers, default=list(SPECIFIED), help="users at each step, or requests/s for --shape rate")
-    add("--seconds", type=float, default=10.0, help="of each level")
-    add("--settle", type=float, default=2.0, help="seconds at the beginning of each that do not count")
-    add("--spawn", type=float, default=100.0, help="users that arrive in a second")
-    add("--think", type=numbers, default=None, help="pause between requests, from,to in seconds; else the preset's")
-    add("--patience", type=float, default=10.0, help="seconds a client waits for an answer")
-    add("--honour", action="store_true", help="wait out Retry-After instead of giving up")
-    add("--keep-going", action="store_true", help="do not stop when nothing comes back any more")
-    add("--result", default="", help="file for what was measured")
+events.init_command_line_parser.add_listener(add_options)  # type: ignore[no-untyped-call]  # see above
 
 
-@events.init.add_listener
+@events.init.add_listener  # type: ignore[untyped-decorator]  # see above
 def _set_up(environment: Environment, **_: Any) -> None:
     options = environment.parsed_options
     assert options is not None
@@ -206,14 +140,15 @@ def _set_up(environment: Environment, **_: Any) -> None:
     Client.tasks = [_task(template) for template in load.preset.requests for _ in range(template.weight)]
     if not load.course.levels:
         environment.shape_class = None
-    environment.events.test_start.add_listener(lambda **_: load.start())
-    environment.events.test_stop.add_listener(lambda **_: setattr(load, "ended", time.monotonic()))
-    environment.events.report_to_master.add_listener(lambda data, **_: _report(load, data))
-    environment.events.worker_report.add_listener(lambda data, **_: _take_in(load, data))
+    listen: Any = environment.events  # Locust does not say what it takes
+    listen.test_start.add_listener(lambda **_: load.start())
+    listen.test_stop.add_listener(lambda **_: load.end())
+    listen.report_to_master.add_listener(lambda data, **_: load.report(data))
+    listen.worker_report.add_listener(lambda data, **_: load.take_in(data))
     if not options.keep_going:
         gevent.spawn(_watch, environment, load)
     if not isinstance(environment.runner, WorkerRunner):
-        environment.events.quitting.add_listener(lambda **_: load.write())
+        listen.quitting.add_listener(lambda **_: load.write())
 
 
 def _task(template: Template) -> Callable[[Client], None]:
@@ -223,21 +158,11 @@ def _task(template: Template) -> Callable[[Client], None]:
     return ask
 
 
-def _report(load: Load, data: dict[str, Any]) -> None:
-    data["stress"] = {"levels": load.recorder.ship(), "stopped": load.stopped}
-
-
-def _take_in(load: Load, data: dict[str, Any]) -> None:
-    load.recorder.take_in(data["stress"]["levels"])
-    load.stopped = load.stopped or data["stress"]["stopped"]
-
-
 def _watch(environment: Environment, load: Load) -> None:
     """Ends the run when nothing comes back any more; a worker leaves that to its master."""
     while True:
         gevent.sleep(1)
-        load.stopped = load.stopped or load.collapse.reason(time.monotonic())
-        if load.stopped and environment.runner and not isinstance(environment.runner, WorkerRunner):
+        if load.has_collapsed() and environment.runner and not isinstance(environment.runner, WorkerRunner):
             environment.process_exit_code = FAILED
             environment.runner.quit()
             return

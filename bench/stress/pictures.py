@@ -28,8 +28,9 @@ def make_folder(folder: Path, sides: Sequence[int] = SIDES) -> Path:
     """Fills it with a portrait of so many pixels a side; gives it back."""
     folder.mkdir(parents=True, exist_ok=True)
     portrait = cv2.imread(str(PORTRAIT))
+    assert portrait is not None
     for side in sides:
-        scaled = cv2.resize(portrait, (side, side), interpolation=cv2.INTER_AREA if side < SIDES[1] else cv2.INTER_CUBIC)
+        scaled = cv2.resize(portrait, (side, side), interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(folder / f"portrait-{side}.jpg"), scaled)
     return folder
 

@@ -16,13 +16,13 @@ from markdown import markdown
 
 from bench.stress import plots, sections
 from bench.stress.knee import Knee, find_knee
-from bench.stress.measurements import Measurements, latest, read
+from bench.stress.measurements import Measurements, read
 
 PAGE, TEXT = "report.html", "report.md"
 _IMAGE = re.compile(r'<img alt="[^"]*" src="([\w-]+)\.svg" ?/?>')
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; font-variant-numeric: tabular-nums }
+table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
 th, td { border: 1px solid #ddd; padding: .25rem .6rem; text-align: right } th { background: #f5f5f5 }
 th:first-child, td:first-child { text-align: left } svg { max-width: 100%; height: auto }
 code, pre { background: #f5f5f5 } pre { padding: .6rem; overflow-x: auto }

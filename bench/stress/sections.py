@@ -1,10 +1,10 @@
 """The parts of a report, in Markdown, each from measurements alone. Knows neither files nor HTML."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from bench.stress.compare import regressions, table
 from bench.stress.knee import Knee, crossing
-from bench.stress.measurements import Measurements, Run, Step, Targets, Usage
+from bench.stress.measurements import Measurements, Run, Step, Targets
 from bench.stress.specified import ANIME, HOLISTIC, Row
 from bench.stress.verdict import errors, first_bottleneck, last_safe, verdicts
 
@@ -23,13 +23,15 @@ def overview(of: Measurements, knee: Knee | None, before: Measurements | None) -
     peak, safe, bottleneck = run.peak(), last_safe(run, of.targets), first_bottleneck(run)
     missed = [verdict.target for verdict in verdicts(run, of.targets) if not verdict.kept]
     worse = regressions(before, of) if before else []
-    yield f"{run.service}, {of.made}, {of.seconds / 60:.1f} minutes on {of.machine.processor}, {of.machine.cores} cores."
+    where = f"{of.machine.cores} cores of {of.machine.processor}"
+    yield f"{run.service}, {of.made}, {of.seconds / 60:.1f} minutes on {where}."
     yield ""
     yield f"* **Most right answers**: {peak.goodput_per_s:.1f} a second, with {peak.users} users ({run.name})."
     if knee:
         yield f"* **Knee**: {knee.users:.0f} users ({knee.low:.0f} to {knee.high:.0f} with 90 % confidence)."
     yield f"* **Last safe load**: {safe.users if safe else 'no'} users."
-    yield f"* **Gives way first**: {f'{bottleneck[1].name}, at {bottleneck[0].users} users' if bottleneck else 'nothing'}."
+    gives_way = f"{bottleneck[1].name}, at {bottleneck[0].users} users" if bottleneck else "nothing"
+    yield f"* **Gives way first**: {gives_way}."
     yield f"* **Targets**: {'missed: ' + ', '.join(missed) if missed else 'all kept'}."
     yield f"* **Since the last run**: {'; '.join(worse) or ('nothing is worse' if before else 'there was none')}."
     yield from (f"* **Stopped early** ({other.name}): {other.stopped}." for other in of.runs if other.stopped)
@@ -46,8 +48,8 @@ def targets(run: Run, asked: Targets) -> list[str]:
 def steps(run: Run) -> list[str]:
     """The table of the specifications, with refused and failed apart."""
     head = (
-        "users", "requests/s", "right/s", "mean ms", "P95 ms", "P99 ms", "refused/s", "refused P99 ms", "failed/s",
-        "failed", "CPU cores", "memory MB",
+        "users", "requests/s", "right/s", "mean ms", "P95 ms", "P99 ms", "with waits P95 ms", "refused/s",
+        "refused P99 ms", "failed/s", "failed", "CPU cores", "memory MB",
     )  # fmt: skip
     return rows(head, (_step(step) for step in run.steps))
 
@@ -57,20 +59,17 @@ def _step(step: Step) -> Cells:
     yield f"{step.requests_per_s:.1f}"
     yield f"{step.goodput_per_s:.1f}"
     yield from (_wait(step, value) for value in (step.accepted.mean_ms, step.accepted.p95_ms, step.accepted.p99_ms))
+    yield f"{step.answered_after.p95_ms:.0f}" if step.answered_after.count else NONE
     yield f"{step.refused_per_s:.1f}"
     yield f"{step.refused.p99_ms:.1f}" if step.refused.count else NONE
     yield f"{step.failed_per_s:.2f}"
     yield f"{step.share(step.failed_per_s):.1%}"
-    yield _used(step, lambda usage: f"{usage.cpu:.2f}")
-    yield _used(step, lambda usage: f"{usage.memory_bytes / 1e6:.0f}")
+    yield _seen(step, "cpu", ".2f")
+    yield _seen(step, "memory_bytes", ".0f", 1e6)
 
 
 def _wait(step: Step, value: float) -> str:
     return f"{value:.0f}" if step.accepted.count else NONE
-
-
-def _used(step: Step, text: Callable[[Usage], str]) -> str:
-    return text(step.usage) if step.usage else NONE
 
 
 def resources(run: Run) -> list[str]:
@@ -85,11 +84,15 @@ def resources(run: Run) -> list[str]:
 def _resources(step: Step) -> Cells:
     yield str(step.users)
     for name in ("cpu_server", "cpu_workers", "cpu_load", "loop_lag_ms"):
-        yield _used(step, lambda usage, name=name: f"{getattr(usage, name):.2f}")
+        yield _seen(step, name, ".2f")
     for name in ("connections", "open_files"):
-        yield _used(step, lambda usage, name=name: f"{getattr(usage, name):.0f}")
+        yield _seen(step, name, ".0f")
     for name in ("received_bytes_per_s", "sent_bytes_per_s", "written_bytes_per_s", "most_memory_bytes"):
-        yield _used(step, lambda usage, name=name: f"{getattr(usage, name) / 1e6:.1f}")
+        yield _seen(step, name, ".1f", 1e6)
+
+
+def _seen(step: Step, name: str, form: str, unit: float = 1.0) -> str:
+    return format(getattr(step.usage, name) / unit, form) if step.usage else NONE
 
 
 def beside(specified: Sequence[Row], runs: Sequence[Run], cores: int) -> list[str]:
@@ -117,13 +120,13 @@ def _ours(step: Step, cores: int) -> Cells:
     yield from (_wait(step, value) for value in (step.accepted.mean_ms, step.accepted.p95_ms))
     yield f"{step.share(step.refused_per_s):.1%}"
     yield f"{step.share(step.failed_per_s):.1%}"
-    yield _used(step, lambda usage: f"{usage.cpu / cores:.0%}")
+    yield _seen(step, "cpu", ".0%", cores)
 
 
 def specifications(of: Measurements) -> Iterator[str]:
     thinking = [run for run in of.runs if run.think_s == (1.0, 3.0)] or of.runs[:1]
-    yield "Their services queue, on machines and nets of their own: compare how they bend, not how fast they are. CPU is a"
-    yield f"share of the machine, here of {of.machine.cores} cores, of which the service may use one."
+    yield "Their services queue, on machines and nets of their own: compare how they bend, not how fast they are. CPU"
+    yield f"is a share of the machine, here of {of.machine.cores} cores, of which the service may use one."
     for name, table_ in (("002 (Holistic)", HOLISTIC), ("003 (AnimeGANv2)", ANIME)):
         yield from ("", f"### Specification {name}", "", *beside(table_, thinking, of.machine.cores))
 
@@ -134,13 +137,13 @@ def knees(run: Run, knee: Knee | None, asked: Targets) -> Iterator[str]:
     else:
         yield f"The Universal Scalability Law fits `X(N) = {knee.law.a:.2f} N / (1 + {knee.law.b:.4f} (N - 1) +"
         yield f"{knee.law.c:.6f} N (N - 1))`. It comes to nine tenths of its highest at **{knee.users:.0f} users**"
-        yield f"({knee.low:.0f} to {knee.high:.0f} with 90 % confidence, by bootstrap), {knee.throughput:.1f} answers/s."
+        yield f"({knee.low:.0f} to {knee.high:.0f} with 90 % confidence, by bootstrap), {knee.throughput:.1f} right/s."
     answered = [step for step in run.steps if step.accepted.count]
     if asked.most_p99_ms is not None:
         users = [step.users for step in answered]
         at = crossing(users, [step.accepted.p99_ms for step in answered], asked.most_p99_ms)
-        where = f"passes {asked.most_p99_ms:.0f} ms at {at:.0f} users" if at else f"stays under {asked.most_p99_ms:.0f} ms"
-        yield f"P99 of the accepted {where}."
+        bound = f"{asked.most_p99_ms:.0f} ms"
+        yield f"P99 of the accepted {f'passes {bound} at {at:.0f} users' if at else f'stays under {bound}'}."
 
 
 def outcomes(of: Measurements) -> list[str]:

@@ -94,7 +94,9 @@ def _started(name: str, launch: Callable[[Path], Server], request: Request, sett
 
 
 def _start(url: str, request: Request, launch_s: float, first_s: float) -> Start:
-    return Start(launch_s=launch_s, first_ms=first_s * 1e3, hot_ms=median(send(url, request)[1] for _ in range(HOT)) * 1e3)
+    return Start(
+        launch_s=launch_s, first_ms=first_s * 1e3, hot_ms=median(send(url, request)[1] for _ in range(HOT)) * 1e3
+    )
 
 
 def _until_answered(url: str, request: Request, server: Server | None = None) -> float:

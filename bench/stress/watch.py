@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from statistics import fmean
 from urllib.parse import urlsplit
 
 import psutil
@@ -126,7 +127,7 @@ def usage(samples: Sequence[Sample], began_s: float, seconds: float) -> Usage | 
     rates = {name: max(0.0, total) / lasted for name, total in grown.items()}
 
     def mean(name: str) -> float:
-        return sum(getattr(sample, name) for sample in within) / len(within)
+        return fmean(getattr(sample, name) for sample in within)
 
     return Usage(
         cpu_server=rates["cpu_server"],

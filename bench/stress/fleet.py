@@ -1,0 +1,116 @@
+"""Three servers behind a real nginx, as one would deploy them; one can be lost and come back. Knows no load."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from bench.served import QUIET, Server, start_program
+from bench.stress.pulse import BY
+from bench.stress.services import free_port
+
+INSTANCES = 3
+PATIENCE_S, LOOK_S = 30.0, 0.05
+_NGINX = """
+user root;
+worker_processes 1;
+pid nginx.pid;
+error_log stderr error;
+events { }
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    client_max_body_size 20m;
+    upstream instances {
+        least_conn;
+        %(servers)s
+        keepalive 16;
+    }
+    server {
+        listen 127.0.0.1:%(port)d;
+        location / {
+            proxy_pass http://instances;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_request_buffering off;
+            proxy_connect_timeout 1s;
+            add_header %(by)s $upstream_addr always;
+        }
+    }
+}
+"""
+
+
+def installed() -> bool:
+    return shutil.which("nginx") is not None
+
+
+@dataclass
+class Instance:
+    """One server at a port of its own; `server` is the present process."""
+
+    port: int
+    launch: Callable[[int], Server]
+    server: Server
+
+    def kill(self) -> None:
+        self.server.kill_all()
+
+    def restart(self) -> None:
+        """At the same port; returns at once."""
+        self.server = self.launch(self.port)
+
+
+@contextmanager
+def fleet(folder: Path, config: str) -> Iterator[tuple[str, list[Instance]]]:
+    """The balancer's address, and the servers behind it, all ready."""
+    file = folder / "instance.toml"
+    file.write_text(config)
+    with ExitStack() as ends, (folder / "log").open("w") as log:
+
+        def launch(port: int) -> Server:
+            program = [sys.executable, "-m", "faceattr_aio", "serve", f"--port={port}", f"--config={file}"]
+            return start_program(program, f"http://127.0.0.1:{port}", folder, QUIET, set(), log)
+
+        instances = []
+        for _ in range(INSTANCES):
+            port = free_port()
+            instances.append(Instance(port, launch, launch(port)))
+            ends.callback(instances[-1].kill)
+        balancer = _balance(folder, instances)
+        ends.callback(balancer.kill_all)
+        for url in [instance.server.url for instance in instances] + [balancer.url]:
+            _until_ready(url)
+        yield balancer.url, instances
+
+
+def _balance(folder: Path, instances: list[Instance]) -> Server:
+    port = free_port()
+    lines = [f"server 127.0.0.1:{instance.port} max_fails=1 fail_timeout=1s;" for instance in instances]
+    configuration = folder / "nginx.conf"
+    configuration.write_text(_NGINX % {"servers": "\n        ".join(lines), "port": port, "by": BY})
+    with (folder / "nginx.log").open("w") as log:
+        command = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(configuration), "-g", "daemon off;"]
+        return start_program(command, f"http://127.0.0.1:{port}", folder, {}, set(), log)
+
+
+def _until_ready(url: str) -> None:
+    """Raises TimeoutError."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        try:
+            if requests.get(f"{url}/readyz", timeout=PATIENCE_S).ok:
+                return
+        except requests.ConnectionError:
+            pass
+        time.sleep(LOOK_S)
+    raise TimeoutError(f"{url} did not become ready within {PATIENCE_S:g} s.")

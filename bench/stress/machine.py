@@ -1,0 +1,29 @@
+"""Where a stress test ran: machine and versions. Knows nothing of the test."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+from bench.stress.measurements import Machine
+
+PACKAGES = ("faceattr-aio", "aiohttp", "uvloop", "opencv-python-headless", "numpy", "locust", "gevent", "psutil")
+
+
+def describe_machine() -> Machine:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+    return Machine(
+        processor=processor,
+        cores=len(os.sched_getaffinity(0)),
+        memory_bytes=psutil.virtual_memory().total,
+        system=platform.platform(),
+        python=platform.python_version(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that matter."""
+    return {package: version(package) for package in PACKAGES}
