@@ -23,7 +23,7 @@ Draw = Callable[[Axes], None]
 def svg(draw: Draw) -> str:
     """An <svg> element, to be put into a page."""
     out = BytesIO()
-    _figure(draw).savefig(out, format="svg", metadata={"Date": None})
+    _figure(draw).savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = out.getvalue().decode()
     return text[text.index("<svg") :]
 
