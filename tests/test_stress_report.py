@@ -23,6 +23,7 @@ def test_the_knee_of_a_known_curve_is_found_through_noise() -> None:
     true = find_knee(SPECIFIED, [law(users) for users in SPECIFIED])
     found = find_knee(SPECIFIED, [law(users) + error for users, error in zip(SPECIFIED, noise, strict=True)])
     assert true.law.b == pytest.approx(0.02, rel=0.01)
+    assert true.users == pytest.approx(25.6, abs=0.3)  # nine tenths of the highest, which is at 44
     assert true.low == pytest.approx(true.users, abs=0.5)
     assert found.low <= true.users <= found.high
     assert 0 < found.high - found.low < 15
