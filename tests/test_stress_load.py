@@ -1,8 +1,10 @@
 """Levels of load, what is recorded of them, when they are given up; and Locust itself, against real servers."""
 
 import json
+import re
 import subprocess
 import time
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import requests
 from bench.served import environment
 from bench.stress.answers import Answer
 from bench.stress.drive import LocustFailedError, Plan, drive, locust
+from bench.stress.load import Load, add_options
 from bench.stress.pictures import make_folder
 from bench.stress.record import Recorder
 from bench.stress.services import free_port
@@ -187,3 +190,26 @@ def test_the_web_page_is_there_without_headless(tmp_path: Path, pictures: Path) 
 def test_a_mistake_in_the_preset_is_told_in_locusts_words(tmp_path: Path, pictures: Path) -> None:
     with pytest.raises(LocustFailedError, match=r"nowhere\.toml"):
         drive("http://127.0.0.1:9", Plan(str(tmp_path / "nowhere.toml"), pictures), tmp_path)
+
+
+def test_the_compose_file_uses_options_that_there_are() -> None:
+    parser = ArgumentParser()
+    add_options(parser)
+    known = (
+        parser.format_help() + "--locustfile --host --master --worker --master-host --config.file --storage.tsdb.path"
+    )
+    used = re.findall(
+        r"(--[a-z][a-z.-]+)[=\s]", (ROOT / "conf/docker/compose.stress.yaml").read_text().split("\nname:")[1]
+    )
+    assert len(used) > 10
+    assert set(used) <= set(re.findall(r"--[a-z][a-z.-]+", known)) | {"--no-cache-dir"}
+
+
+def test_a_second_run_from_the_web_page_begins_anew(pictures: Path) -> None:
+    parser = ArgumentParser()
+    add_options(parser)
+    load = Load(parser.parse_args(Plan("plain", pictures).arguments()))
+    load.stopped, first = "it had to", load.recorder
+    load.start()
+    assert (load.stopped, load.recorder is first) == (None, False)
+    assert load.pace_s() is None

@@ -23,7 +23,7 @@ from bench.stress.compare import regressions
 from bench.stress.drive import Plan
 from bench.stress.machine import describe_machine, versions
 from bench.stress.measurements import Measurements, Picture, Targets, latest, read
-from bench.stress.pictures import make_folder, read_folder
+from bench.stress.pictures import SIDE, make_folder, read_folder
 from bench.stress.report import write
 from bench.stress.shapes import SHAPES, SPECIFIED
 from bench.stress.sweep import Sweep, measure
@@ -35,8 +35,8 @@ IMPATIENT_S = 1.0
 FAILED = 1
 
 
-def sweeps(plan: Plan, url: str | None, pid: int | None) -> list[Sweep]:
-    """What is to be done, the run that is judged first."""
+def sweeps(plan: Plan, url: str | None, pid: int | None, one: Path) -> list[Sweep]:
+    """What is to be done, the run that is judged first. The comparison takes the pictures of folder `one`."""
     serve = services.serve_at(url, pid) if url else services.serve_ours
     name = "service" if url else "ours"
     found = [
@@ -44,7 +44,7 @@ def sweeps(plan: Plan, url: str | None, pid: int | None) -> list[Sweep]:
         Sweep(f"{name}, clients honour Retry-After", serve, replace(plan, honour=True)),
     ]
     if url is None:
-        hasty = replace(plan, preset="plain", think_s=None, patience_s=IMPATIENT_S, keep_going=True)
+        hasty = replace(plan, preset="plain", pictures=one, think_s=None, patience_s=IMPATIENT_S, keep_going=True)
         found.append(Sweep("ours, hardly a pause", serve, hasty))
         found.append(Sweep("unbounded queue, hardly a pause", services.serve_unbounded, hasty))
     return found
@@ -106,9 +106,10 @@ def run_all(chosen: argparse.Namespace, command: str) -> Measurements:
     """Every sweep, one after the other."""
     made, began = datetime.now(UTC), time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        pictures = chosen.pictures or make_folder(Path(name))
+        pictures = chosen.pictures or make_folder(Path(name) / "mixed")
+        one = chosen.pictures or make_folder(Path(name) / "one", (SIDE,))
         runs = []
-        for sweep in sweeps(_plan(chosen, pictures), chosen.url, chosen.pid):
+        for sweep in sweeps(_plan(chosen, pictures), chosen.url, chosen.pid, one):
             print(f"{sweep.name}: {sweep.plan.course.seconds:.0f} s", flush=True)
             runs.append(measure(sweep))
         sent = [Picture(name=picture.name, bytes=len(picture.data)) for picture in read_folder(pictures)]

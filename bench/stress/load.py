@@ -31,13 +31,14 @@ class Load:
         self.picture_url = options.picture_url or self.preset.picture_url
         make = SHAPES.get(options.shape)
         self.course = Course(make(options.levels, options.seconds, options.settle, options.patience) if make else [])
-        self.recorder = Recorder(self.course)
-        self.collapse = Collapse(options.window)
-        self.stopped: str | None = None
-        self.began = self.ended = 0.0
+        self.start()
 
     def start(self) -> None:
-        self.began = time.monotonic()
+        """Forgets what was before: from the web page there may be several runs."""
+        self.recorder = Recorder(self.course)
+        self.collapse = Collapse(self.options.window)
+        self.stopped: str | None = None
+        self.began, self.ended = time.monotonic(), 0.0
 
     def end(self) -> None:
         self.ended = time.monotonic()

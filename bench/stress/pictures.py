@@ -10,7 +10,7 @@ import cv2
 from bench.served import ROOT
 
 PORTRAIT = ROOT / "docs" / "astronaut.jpg"
-SIDES = (320, 512, 1024, 2048)
+SIDES, SIDE = (320, 512, 1024, 2048), 512
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 

@@ -20,6 +20,7 @@ PROGRAM = "prometheus"
 PATIENCE_S, LOOK_S = 20.0, 0.1
 ANSWERS = "sum by (http_response_status_code) (http_server_request_duration_seconds_count)"
 IN_FLIGHT = "max(max_over_time(faceattr_in_flight[1h]))"
+EVER_UP = "max(max_over_time(up{job='service'}[1h]))"
 SCRAPED = "max(timestamp(up{job='service'} == 1))"
 
 
@@ -33,7 +34,7 @@ class Prometheus:
         """What was seen, up to a scrape that begins after this call; None if the service shows no metrics."""
         now, end = self.ask("time()")[""], time.monotonic() + PATIENCE_S
         while self.ask(SCRAPED).get("", 0.0) <= now:
-            if time.monotonic() > end:
+            if time.monotonic() > end or self.ask(EVER_UP).get("") == 0:
                 return None
             time.sleep(LOOK_S)
         build = requests.get(f"{self.url}/api/v1/status/buildinfo", timeout=PATIENCE_S).json()

@@ -90,13 +90,12 @@ def _started(name: str, launch: Callable[[Path], Server], request: Request, sett
             launch_s = time.perf_counter() - began
             yield Service(name, server.url, server.pid, settings, _start(server.url, request, launch_s, first_s))
         finally:
-            server.kill_all() if name == UNBOUNDED else server.kill()
+            server.kill_all()
 
 
 def _start(url: str, request: Request, launch_s: float, first_s: float) -> Start:
-    return Start(
-        launch_s=launch_s, first_ms=first_s * 1e3, hot_ms=median(send(url, request)[1] for _ in range(HOT)) * 1e3
-    )
+    hot_s = median(send(url, request)[1] for _ in range(HOT))
+    return Start(launch_s=launch_s, first_ms=first_s * 1e3, hot_ms=hot_s * 1e3)
 
 
 def _until_answered(url: str, request: Request, server: Server | None = None) -> float:

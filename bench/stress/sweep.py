@@ -55,9 +55,13 @@ def measure(sweep: Sweep) -> Run:
 @contextmanager
 def _watched(service: Service) -> Iterator[Watch | None]:
     """None where there is no process to be seen."""
-    watch = Watch(service.pid, service.url) if service.pid else None
-    yield watch
-    if watch:
+    if service.pid is None:
+        yield None
+        return
+    watch = Watch(service.pid, service.url)
+    try:
+        yield watch
+    finally:
         watch.close()
 
 
