@@ -1,54 +1,100 @@
-"""What came of the pictures of a request becomes its response. Knows no pipeline, and not how it came about."""
+"""What an answer about faces looks like: for those who describe it and for those who read it. Knows not how it comes
+about. Lengths are pixels of the picture as shown, from its top left corner; probabilities are 0 to 1.
+"""
 
-from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
-from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
 
-from faceattr_aio.errors import FaceattrError
-from faceattr_aio.jobs import Outcome
-from faceattr_aio.journal import story
-from faceattr_aio.pipeline import Reply
-from faceattr_aio.problems import JsonResponse, problem, problem_response
-
-_CACHE_STATUS = {
-    "hit": "faceattr_aio; hit",
-    "collapsed": "faceattr_aio; fwd=uri-miss; collapsed",
-    "miss": "faceattr_aio; fwd=uri-miss; stored",
-    "bypass": "faceattr_aio; fwd=bypass",
-}
-"""RFC 9211."""
+Probability = Annotated[float, Field(ge=0, le=1)]
+Point = tuple[int, int]
 
 
-def respond(request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
-    """One picture's answer or failure as it is, several as a list in which a failure is an entry."""
-    response = _single(request, outcomes[0], media_type) if len(outcomes) == 1 else _batch(request, outcomes)
-    response.headers["Server-Timing"] = story(request).timing
-    return response
+class Section(BaseModel):
+    """A newer server may say more than is known here."""
+
+    model_config = ConfigDict(frozen=True)
 
 
-def _single(request: web.Request, outcome: Outcome, media_type: str) -> web.Response:
-    if isinstance(outcome, FaceattrError):
-        return problem_response(request, outcome)
-    if outcome.body is None:
-        response: web.Response = _json(request, _document(outcome))
-    else:
-        response = web.Response(body=outcome.body, content_type=media_type)
-    response.headers["Cache-Status"] = _CACHE_STATUS[outcome.source]
-    return response
+class Box(Section):
+    x: int
+    y: int
+    width: Annotated[int, Field(ge=0)]
+    height: Annotated[int, Field(ge=0)]
 
 
-def _batch(request: web.Request, outcomes: Sequence[Outcome]) -> web.Response:
-    identity = story(request).id
-    results = [
-        {"error": problem(outcome, identity)} if isinstance(outcome, FaceattrError) else _document(outcome)
-        for outcome in outcomes
-    ]
-    return _json(request, {"results": results})
+class Landmarks(Section):
+    """May lie outside a picture that cuts the face; `left_eye` is the one on the left of the picture."""
+
+    left_eye: Point
+    right_eye: Point
+    nose: Point
+    mouth: Point
 
 
-def _json(request: web.Request, document: Mapping[str, object]) -> JsonResponse:
-    return JsonResponse(request, {"id": story(request).id, **document})
+class Gender(Section):
+    """`probability` is that of the likelier one, also when it is too low to name it."""
+
+    label: Literal["female", "male", "unknown"]
+    probability: Probability
 
 
-def _document(reply: Reply) -> dict[str, object]:
-    return {**reply.result, "cached": reply.source == "hit"}
+class Age(Section):
+    """`interval` holds the true age four times in five; `probability` is that of the likeliest bracket, also when it is
+    too low to name it.
+    """
+
+    years: Annotated[float, Field(ge=0)]
+    interval: tuple[int, int]
+    bracket: str
+    probability: Probability
+
+
+class Face(Section):
+    """`gender` and `age` are there when they were asked for; not every detector has landmarks."""
+
+    box: Box
+    confidence: Probability
+    landmarks: Landmarks | None = None
+    gender: Gender | None = None
+    age: Age | None = None
+
+
+class ImageSize(Section):
+    """The picture as shown, after its EXIF orientation."""
+
+    width: Annotated[int, Field(ge=1)]
+    height: Annotated[int, Field(ge=1)]
+    format: str
+
+
+class Faces(Section):
+    """The faces of one picture, the surest first; none is no failure. `models` says which model told what."""
+
+    image: ImageSize
+    faces: tuple[Face, ...]
+    models: dict[str, str]
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "example": {
+                "image": {"width": 512, "height": 512, "format": "jpeg"},
+                "faces": [
+                    {
+                        "box": {"x": 173, "y": 68, "width": 107, "height": 107},
+                        "confidence": 0.936,
+                        "landmarks": {
+                            "left_eye": [205, 102],
+                            "right_eye": [247, 105],
+                            "nose": [225, 130],
+                            "mouth": [223, 148],
+                        },
+                        "gender": {"label": "female", "probability": 1.0},
+                        "age": {"years": 30.7, "interval": [21, 41], "bracket": "25-32", "probability": 0.527},
+                    }
+                ],
+                "models": {"detector": "blazeface-full-range", "age": "dlib-age-v1", "gender": "dlib-gender-v1"},
+            }
+        },
+    )

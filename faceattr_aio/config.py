@@ -81,6 +81,7 @@ class Server(Section):
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     drain_s: Seconds = 20.0
     keepalive_s: Seconds = 75.0
+    page: bool = True
 
 
 class Inference(Section):

@@ -8,7 +8,7 @@ from functools import partial
 
 from aiohttp import HttpVersion11, hdrs, web
 
-from faceattr_aio.answers import respond
+from faceattr_aio.responses import respond
 from faceattr_aio.body import read
 from faceattr_aio.clients import Clients
 from faceattr_aio.errors import FaceattrError, MalformedUpload, NotAcceptable, UnknownExpectation

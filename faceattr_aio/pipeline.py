@@ -113,7 +113,8 @@ class Pipeline(Protocol[R]):
 @dataclass(frozen=True)
 class Declaration:
     """The server's half: what can be asked, what can be answered, which models the settings need, whom to load; how to
-    count, in a result, what metrics and logs tell of, by name; whether the same picture gives the same result again.
+    count, in a result, what metrics and logs tell of, by name; whether the same picture gives the same result again; and
+    what a result looks like, for those who read of it.
     """
 
     load: str
@@ -123,6 +124,7 @@ class Declaration:
     media_types: tuple[str, ...] = (JSON,)
     counts: Mapping[str, Callable[[Any], int]] = field(default_factory=dict)
     repeatable: bool = True
+    result: type[BaseModel] | None = None
 
 
 def resolve(name: str) -> Any:

@@ -20,6 +20,7 @@ from faceattr_aio.handlers import Endpoint
 from faceattr_aio.health import Health
 from faceattr_aio.keys import Keys
 from faceattr_aio.limiter import Limiter
+from faceattr_aio.page import add_pages
 from faceattr_aio.problems import LINGERING, problems
 from faceattr_aio.results import Results
 from faceattr_aio.spool import Spool
@@ -83,6 +84,7 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
     observe(app, config, executor, uploads, results, registry)
     for routes in (app[ADMIN], Health(executor, uploads.spool)):
         routes.add_routes(app.router)
+    add_pages(app.router, config)
     return app
 
 

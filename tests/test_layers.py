@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "faceattr_aio"
 
 LAYERS = (
-    {"errors", "headers", "pipeline", "probe", "story"},
+    {"answers", "errors", "headers", "pipeline", "probe", "story"},
     {"imaging", "faces"},
     {"worker"},
     {
@@ -30,6 +30,7 @@ LAYERS = (
         "metrics",
         "model_store",
         "multipart",
+        "openapi",
         "plans",
         "pool",
         "redis_cache",
@@ -48,15 +49,16 @@ LAYERS = (
     },
     {
         "admin",
-        "answers",
         "body",
         "clients",
         "handlers",
         "health",
         "journal",
         "negotiation",
+        "page",
         "problems",
         "reloading",
+        "responses",
         "telemetry",
         "web",
         "wishes",
@@ -72,15 +74,16 @@ SEALED = {"imaging", "faces"}
 OUTSIDE = {
     "aiohttp": {
         "admin",
-        "answers",
         "body",
         "clients",
         "handlers",
         "health",
         "journal",
         "negotiation",
+        "page",
         "problems",
         "reloading",
+        "responses",
         "telemetry",
         "web",
         "wishes",
