@@ -29,6 +29,8 @@ function askKey() {
   asking ??= new Promise((resolve) => {
     const dialog = byId("key-dialog");
     dialog.returnValue = "";
+    byId("key-wrong").hidden = !context.key.value;
+    byId("key").value = "";
     dialog.addEventListener("close", () => {
       asking = null;
       context.key.value = dialog.returnValue === "go" ? byId("key").value.trim() : "";

@@ -55,9 +55,8 @@ export class Card {
     this.remove = make("button.quiet.close", { type: "button", onclick: () => this.#leave() }, "×");
     this.state = make("div", {});
     this.result = make("div.result", {});
-    const size = this.file.size < 1e5 ? `${number(this.file.size / 1e3, 1)} kB` : `${number(this.file.size / 1e6, 2)} MB`;
     this.element = make("article.card", { "aria-labelledby": id },
-      make("header", {}, make("h3", { id }, this.file.name), make("span.muted.small", {}, size), this.remove),
+      make("header", {}, make("h3", { id }, this.file.name), make("span.muted.small", {}, bytes(this.file.size)), this.remove),
       make("figure.stage", {}, this.canvas),
       make("div.side", {}, this.state, this.result));
   }
@@ -244,6 +243,11 @@ export class Card {
       this.#fail(error, () => this.#download(answer, type));
     }
   }
+}
+
+function bytes(size) {
+  if (size < 1e3) return `${size} B`;
+  return size < 1e6 ? `${number(size / 1e3)} kB` : `${number(size / 1e6, 1)} MB`;
 }
 
 function summary(faces) {

@@ -216,7 +216,7 @@ export class Table {
     const { gender, age } = face;
     const cells = [
       gender ? make("span", {}, t(gender.label), make("small", {}, ` ${percent(gender.probability)} %`)) : "–",
-      age ? number(age.years, 1) : "–",
+      age ? number(age.years, 1, 1) : "–",
       age ? age.interval.join("–") : "–",
       `${percent(face.confidence)} %`,
     ];

@@ -21,6 +21,7 @@ const EN = {
   privacy: "Nobody is identified. A picture goes to this server only and is not kept.",
   key_title: "An API key is needed",
   key_why: "This server answers those who show a key. It is kept until this page is closed, and nowhere else.",
+  key_wrong: "That key is not valid here.",
   key: "API key",
   cancel: "Cancel",
   go: "Continue",
@@ -128,6 +129,7 @@ const ZH = {
   privacy: "不识别身份。图片只发送到本服务器，且不会保存。",
   key_title: "需要 API 密钥",
   key_why: "本服务器只响应持有密钥的请求。密钥只保留到关闭此页面为止，不会存到别处。",
+  key_wrong: "此密钥在这里无效。",
   key: "API 密钥",
   cancel: "取消",
   go: "继续",
@@ -233,8 +235,8 @@ export function failure(kind, values) {
   return [title, advice.replace(/\{(\w+)\}/g, (all, name) => values?.[name] ?? all)];
 }
 
-export function number(value, digits = 0) {
-  return value.toLocaleString(language, { maximumFractionDigits: digits });
+export function number(value, digits = 0, least = 0) {
+  return value.toLocaleString(language, { maximumFractionDigits: digits, minimumFractionDigits: least });
 }
 
 // Calls `listener` now and whenever the language changes.
@@ -267,3 +269,6 @@ export function addSwitch(button) {
     for (const listener of [...listeners]) listener();
   });
 }
+
+// The keys of each language, which a test compares.
+export const keys = () => Object.values(TABLES).map((table) => Object.keys(table));

@@ -1,0 +1,165 @@
+"""A real Chromium, and pages that must ask nobody but their own server."""
+
+import io
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import pytest_asyncio
+from PIL import Image
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
+
+from faceattr_aio.imaging import Pixels
+from tests.gate import Gate
+from tests.process import TRICK, Server, start_server
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+CONFIG = """
+[inference]
+workers = 1
+limit = 2
+[upload]
+max_bytes = 1000000
+[image]
+max_pixels = 4000000
+[pipelines.faces]
+"""
+LOCKED = """
+[inference]
+workers = 1
+[auth]
+keys = ["a-key-for-the-page"]
+[clients]
+requests_per_minute = 1
+[pipelines.faces]
+"""
+SEVERE = {"serious", "critical"}
+
+Visit = Callable[..., Any]
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture(scope="package")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    gate = Gate(tmp_path_factory.mktemp("held") / "gate")
+    yield gate
+    gate.close()
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Server]:
+    """With the pipelines faces and trick, room for two requests, and a gate that holds tricks."""
+    server = start_server(tmp_path_factory.mktemp("server"), f'{CONFIG}{TRICK}gate = "{gate.folder}"\n', {})
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="package")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Asks for a key, and takes one request a minute."""
+    server = start_server(tmp_path_factory.mktemp("locked"), LOCKED, {})
+    yield server
+    server.kill()
+
+
+class Watch:
+    """What a page did that it must not do."""
+
+    def __init__(self, page: Page, origin: str) -> None:
+        self.strayed: list[str] = []
+        self.wrong: list[str] = []
+        self._origin = origin
+        page.on("request", self._request)
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("console", self._console)
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith((f"{self._origin}/", f"blob:{self._origin}/")):
+            self.strayed.append(request.url)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and "Failed to load resource" not in message.text:
+            self.wrong.append(message.text)
+
+
+@pytest.fixture(scope="package")
+def visit(browser: Browser) -> Visit:
+    """Opens a page as a new visitor; in the end it must have asked its own server only, without complaints of the
+    browser, as about its policy.
+    """
+
+    @asynccontextmanager
+    async def open_page(url: str, **visitor: Any) -> AsyncIterator[Page]:
+        context = await browser.new_context(**({"viewport": {"width": 1280, "height": 900}, "locale": "en"} | visitor))
+        page = await context.new_page()
+        watch = Watch(page, "/".join(url.split("/")[:3]))
+        await page.goto(url)
+        await expect(page.locator("#language")).not_to_be_empty()
+        yield page
+        await context.close()
+        assert (watch.strayed, watch.wrong) == ([], [])
+
+    return open_page
+
+
+@pytest.fixture(scope="session")
+def group(astronaut: Pixels) -> tuple[bytes, list[tuple[float, float]]]:
+    """A picture of nine faces, and where their middles are."""
+    side, face = 240, astronaut[:200, 125:325]
+    canvas, middles = np.full((540, 1240, 3), (168, 160, 150), np.uint8), []
+    for top, number in ((20, 5), (280, 4)):
+        for k in range(number):
+            left = int((k + 0.5) * 1240 / number - side / 2)
+            canvas[top : top + side, left : left + side] = cv2.resize(face, (side, side))
+            middles.append((left + (226 - 125) * side / 200, top + 121 * side / 200))
+    return cv2.imencode(".jpg", canvas)[1].tobytes(), middles
+
+
+def picture(data: bytes, name: str = "astronaut.jpg") -> Any:
+    """As Playwright takes files."""
+    return {"name": name, "mimeType": "image/jpeg", "buffer": data}
+
+
+async def shoot(page: Page, name: str, *, whole: bool = True) -> None:
+    """Keeps a small picture of the page, or of what is seen of it, for people to look at, if FACEATTR_SCREENSHOTS
+    names a folder.
+    """
+    if folder := os.environ.get("FACEATTR_SCREENSHOTS"):
+        shot = Image.open(io.BytesIO(await page.screenshot(full_page=whole, animations="disabled")))
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        shot.convert("RGB").quantize(160).save(Path(folder) / f"{name}.png", optimize=True)
+
+
+async def axe(page: Page) -> list[str]:
+    """What axe-core finds that is serious."""
+    import axe_playwright_python  # noqa: PLC0415  # for the file that comes with it
+
+    script = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+    await page.evaluate(script + ";0")
+    found = json.loads(await page.evaluate("axe.run().then((found) => JSON.stringify(found.violations))"))
+    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in SEVERE]

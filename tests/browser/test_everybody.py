@@ -1,0 +1,143 @@
+"""The page is for everybody: by keyboard, by screen reader, in two languages, on a slow line, under any path."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from playwright.async_api import Page, expect
+
+from faceattr_aio import Config, make_app
+from tests.browser.conftest import Visit, axe, picture, shoot
+from tests.process import Server
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+MOST_BYTES = 100_000
+
+
+async def focused(page: Page) -> str:
+    name: str = await page.evaluate(
+        "(document.activeElement.getAttribute('aria-label') || document.activeElement.textContent).trim()"
+    )
+    return name
+
+
+async def press_until(page: Page, key: str, name: str) -> None:
+    for _ in range(30):
+        await page.keyboard.press(key)
+        if (await focused(page)).startswith(name):
+            return
+    raise AssertionError(f"{name} cannot be reached with {key}")
+
+
+async def test_the_keyboard_is_enough(visit: Visit, server: Server, group: tuple[bytes, object]) -> None:
+    async with visit(f"{server.url}/") as page:
+        await press_until(page, "Tab", "Skip to choosing")
+        await press_until(page, "Tab", "Choose pictures")
+        async with page.expect_file_chooser() as chooser:
+            await page.keyboard.press("Enter")
+        await (await chooser.value).set_files(picture(group[0], "group.jpg"))
+        await expect(page.locator(".summary")).to_have_text("9 faces")
+        await expect(page.locator("#said")).to_have_text("group.jpg: 9 faces")
+        await press_until(page, "Tab", "Face 1: Female")
+        await expect(page.locator("tbody tr").first).to_have_class("on")
+        await page.keyboard.press("ArrowRight")
+        assert (await focused(page)).startswith("Face 2: ")
+        await page.keyboard.press("End")
+        assert (await focused(page)).startswith("Face 9: ")
+        await expect(page.locator("tbody tr").nth(8)).to_have_class("on")
+        await press_until(page, "Tab", "Download with boxes")
+        await press_until(page, "Tab", "JSON")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("pre")).to_be_visible()
+        await press_until(page, "Shift+Tab", "Remove group.jpg")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".card")).to_have_count(0)
+        assert await focused(page) == "Choose pictures"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_serious(visit: Visit, server: Server, jpeg: bytes, scheme: str) -> None:
+    async with visit(f"{server.url}/", color_scheme=scheme) as page:
+        assert await axe(page) == []
+        await page.set_input_files("#files", [picture(jpeg), picture(b"no picture", "text.jpg")])
+        await expect(page.locator(".summary")).to_have_text("1 face")
+        await expect(page.locator(".notice h4")).to_have_count(1)
+        await page.get_by_text("JSON").click()
+        await page.get_by_text("Options").click()
+        assert await axe(page) == []
+        await page.evaluate("document.getElementById('key-dialog').showModal()")
+        assert await axe(page) == []
+
+
+async def test_the_language_is_the_visitors_and_can_be_switched(visit: Visit, server: Server, jpeg: bytes) -> None:
+    async with visit(f"{server.url}/", locale="zh-CN", viewport={"width": 390, "height": 780}) as page:
+        await page.set_input_files("#files", [picture(jpeg), picture(b"no picture", "text.jpg")])
+        await expect(page.locator(".summary")).to_have_text("1 张人脸")
+        await expect(page.locator(".notice h4")).to_have_text("服务器不接受这种文件")
+        await expect(page.locator("thead")).to_have_text("人脸性别年龄范围可信度")
+        assert await page.evaluate("document.documentElement.lang") == "zh-CN"
+        await shoot(page, "chinese-phone")
+        await page.get_by_role("button", name="English").click()
+        await expect(page.locator(".summary")).to_have_text("1 face")
+        await expect(page.locator(".notice h4")).to_have_text("This is not a picture the server takes")
+        assert await page.evaluate("document.documentElement.lang") == "en"
+
+
+async def test_both_languages_say_the_same_things(visit: Visit, server: Server) -> None:
+    async with visit(f"{server.url}/") as page:
+        english, chinese = await page.evaluate("import('./page/strings.js').then((all) => all.keys())")
+        assert english == chinese
+
+
+async def test_all_of_the_page_is_light(visit: Visit, server: Server) -> None:
+    async with visit(f"{server.url}/") as page:
+        sizes = await page.evaluate(
+            "Promise.all([location.href, ...performance.getEntriesByType('resource').map((one) => one.name)]"
+            ".map((name) => fetch(name).then((got) => got.arrayBuffer()).then((body) => body.byteLength)))"
+        )
+        assert len(sizes) > 8
+        assert sum(sizes) < MOST_BYTES
+
+
+@asynccontextmanager
+async def mounted() -> AsyncIterator[str]:
+    """The URL at which an app has ours under a path."""
+    app = web.Application()
+    app.add_subapp("/vision", make_app(Config.model_validate({"inference": {"workers": 1}})))
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/vision"
+    await runner.cleanup()
+
+
+async def test_it_works_where_it_is_mounted(visit: Visit, jpeg: bytes) -> None:
+    async with mounted() as url, visit(url) as page:
+        assert page.url == f"{url}/"
+        await page.set_input_files("#files", picture(jpeg))
+        await expect(page.locator(".summary")).to_have_text("1 face")
+        await page.get_by_role("link", name="API").click()
+        await expect(page.locator("#faces h3")).to_contain_text("/analyze")
+
+
+async def test_the_interface_can_be_read_and_tried(visit: Visit, server: Server, jpeg: bytes) -> None:
+    async with visit(f"{server.url}/docs") as page:
+        faces = page.locator("#faces")
+        await expect(faces.locator("h3")).to_contain_text("/analyze")
+        await expect(faces).to_contain_text("too-many-pixels")
+        await faces.locator("input[type=file]").set_input_files(picture(jpeg))
+        await faces.get_by_label("max_faces").fill("1")
+        await faces.get_by_role("button", name="Send").click()
+        await expect(faces.locator(".output")).to_contain_text('"confidence"')
+        await faces.get_by_label("Accept").select_option("image/png")
+        await faces.get_by_role("button", name="Send").click()
+        await expect(faces.locator(".output img")).to_be_visible()
+        await page.locator("#readyz summary").click()
+        await page.locator("#readyz").get_by_role("button", name="Send").click()
+        await expect(page.locator("#readyz .output")).to_contain_text('"status": "ok"')
+        assert await axe(page) == []
+        await shoot(page, "docs", whole=False)
+        await page.get_by_role("button", name="中文").click()
+        await expect(page.locator("#faces")).to_contain_text("参数")
