@@ -42,9 +42,7 @@ class Static:
         if etag in (request.if_none_match or ()):
             response = web.Response(status=304, headers=_HEADERS)
         else:
-            response = web.Response(
-                body=self.body, content_type=self.content_type, charset="utf-8", headers=_HEADERS
-            )
+            response = web.Response(body=self.body, content_type=self.content_type, charset="utf-8", headers=_HEADERS)
         response.etag = etag
         return response
 
@@ -65,9 +63,7 @@ def add_pages(router: web.UrlDispatcher, config: Config) -> None:
 
 def _load() -> dict[str, Static]:
     folder = files("faceattr_aio") / "page"
-    return {
-        file.name: Static(file.read_bytes(), _TYPES[file.name.rpartition(".")[2]]) for file in folder.iterdir()
-    }
+    return {file.name: Static(file.read_bytes(), _TYPES[file.name.rpartition(".")[2]]) for file in folder.iterdir()}
 
 
 async def _to_folder(request: web.Request) -> web.Response:

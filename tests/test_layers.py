@@ -36,6 +36,7 @@ LAYERS = (
         "redis_cache",
         "results",
         "scaling",
+        "schemas",
         "scratch",
         "sources",
         "spool",

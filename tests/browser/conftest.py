@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +158,7 @@ async def shoot(page: Page, name: str, *, whole: bool = True) -> None:
 
 async def axe(page: Page) -> list[str]:
     """What axe-core finds that is serious."""
-    import axe_playwright_python  # noqa: PLC0415  # for the file that comes with it
-
-    script = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+    script = (files("axe_playwright_python") / "axe.min.js").read_text()
     await page.evaluate(script + ";0")
     found = json.loads(await page.evaluate("axe.run().then((found) => JSON.stringify(found.violations))"))
     return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in SEVERE]

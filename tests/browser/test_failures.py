@@ -16,7 +16,6 @@ from tests.process import Server
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-
 def ask(url: str, body: bytes) -> int:
     with urlopen(Request(url, body, {"Content-Type": "image/jpeg"}), timeout=60) as answer:
         return int(answer.status)

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Request, expect
 
 from tests.browser.conftest import Visit, picture, shoot
 from tests.process import Server
@@ -109,12 +109,22 @@ async def test_several_pictures_go_two_at_a_time_and_each_has_its_card(
     visit: Visit, server: Server, jpeg: bytes
 ) -> None:
     async with visit(f"{server.url}/") as page:
-        under_way, most = set(), []
-        page.on("request", lambda one: (under_way.add(one), most.append(len(under_way))) if one.method == "POST" else 0)
-        page.on("requestfinished", lambda one: under_way.discard(one))
+        under_way: set[Request] = set()
+        numbers: list[int] = []
+
+        def begin(request: Request) -> None:
+            if request.method == "POST":
+                under_way.add(request)
+                numbers.append(len(under_way))
+
+        def end(request: Request) -> None:
+            under_way.discard(request)
+
+        page.on("request", begin)
+        page.on("requestfinished", end)
         await page.set_input_files("#files", [picture(jpeg, f"{number}.jpg") for number in range(5)])
         await expect(page.locator(".summary")).to_have_text(["1 face"] * 5)
-        assert max(most) == 2
+        assert max(numbers) == 2
         assert await page.locator(".card h3").all_inner_texts() == [f"{number}.jpg" for number in range(5)]
         await page.get_by_role("button", name="Remove 3.jpg").click()
         assert await page.locator(".card h3").all_inner_texts() == ["0.jpg", "1.jpg", "2.jpg", "4.jpg"]
@@ -158,7 +168,7 @@ async def test_options_and_pipelines_are_those_of_the_server(visit: Visit, serve
         await page.get_by_label("gender").uncheck()
         await page.set_input_files("#files", picture(jpeg))
         await expect(page.locator(".summary")).to_have_text("1 face")
-        await expect(page.locator("tbody td").first).to_have_text("–")
+        await expect(page.locator("tbody td").first).to_have_text("\u2013")
         await page.get_by_label("Pipeline").select_option("trick")
         await expect(page.get_by_label("times")).to_have_value("1")
 
