@@ -98,3 +98,10 @@ class Faces(Section):
             }
         },
     )
+
+
+class Answer(Faces):
+    """The same as a server tells it. `id` is the request's, `cached` whether the answer was known before."""
+
+    id: str
+    cached: bool

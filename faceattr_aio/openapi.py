@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from faceattr_aio.config import Config, PipelineEntry
 from faceattr_aio.pipeline import JSON, Options
-from faceattr_aio.schemas import BINARY, REQUEST_ID, Node, answer_schema, failure_responses
+from faceattr_aio.schemas import BINARY, REQUEST_ID, Node, answer_schema, failure_responses, model_schema
 
 _TIMING = {"Server-Timing": {"$ref": "#/components/headers/ServerTiming"}}
 _PEOPLE = ("/", "/docs")
@@ -42,7 +42,7 @@ def _operation(name: str, entry: PipelineEntry, config: Config, schemas: Node) -
         "tags": ["pictures"],
         "summary": f"Pictures for the pipeline {name}.",
         "description": _limits(config),
-        "parameters": [*_parameters(declaration.options), *_references("parameters", "Prefer", "RequestId")],
+        "parameters": [*_parameters(declaration.options, schemas), *_references("parameters", "Prefer", "RequestId")],
         "requestBody": _body(config),
         "responses": {"200": _success(declaration.media_types, answer), **failure_responses(locked=locked)},
         **({"security": [{"bearer": []}, {"header": []}]} if locked else {}),
@@ -67,9 +67,9 @@ def _limits(config: Config) -> str:
     )
 
 
-def _parameters(options: type[Options]) -> list[Node]:
+def _parameters(options: type[Options], schemas: Node) -> list[Node]:
     """One for each option, in the query."""
-    properties: Node = options.model_json_schema()["properties"]
+    properties: Node = model_schema(options, schemas).get("properties", {})
     return [_parameter(name, dict(schema)) for name, schema in properties.items()]
 
 

@@ -1,5 +1,5 @@
-"""What is answered, as OpenAPI has it: the schema of a pipeline's answers from the model of its result, and every failure
-of `errors` by its status. Knows no settings and no paths.
+"""What is answered, as OpenAPI has it: the schema of a pipeline's answers from the model of its result, and every
+failure of `errors` by its status. Knows no settings and no paths.
 """
 
 from typing import Any
@@ -33,11 +33,17 @@ def answer_schema(name: str, result: type[BaseModel] | None, schemas: Node) -> N
 def _result(result: type[BaseModel] | None, schemas: Node) -> tuple[Node, Node]:
     if result is None:
         return {"type": "object"}, {}
-    schema = result.model_json_schema(ref_template=_SCHEMAS + "{model}", mode="serialization")
-    schemas |= schema.pop("$defs", {})
+    schema = model_schema(result, schemas)
     example = schema.pop("example", {})
     schemas[result.__name__] = schema
     return _ref(result.__name__), example
+
+
+def model_schema(model: type[BaseModel], schemas: Node) -> Node:
+    """The model as it is written out; what it is made of joins `schemas`."""
+    schema = model.model_json_schema(ref_template=_SCHEMAS + "{model}", mode="serialization")
+    schemas |= schema.pop("$defs", {})
+    return schema
 
 
 def _ref(name: str) -> Node:

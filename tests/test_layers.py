@@ -51,6 +51,7 @@ LAYERS = (
     {
         "admin",
         "body",
+        "client",
         "clients",
         "handlers",
         "health",
@@ -76,6 +77,7 @@ OUTSIDE = {
     "aiohttp": {
         "admin",
         "body",
+        "client",
         "clients",
         "handlers",
         "health",
@@ -95,6 +97,7 @@ OUTSIDE = {
     "openvino": SEALED,
 }
 OUTSIDE |= {
+    "asyncio": {"body", "client", "executor", "io_threads", "telemetry", "upload", "vitals", "cli"},
     "asyncio": {"body", "executor", "io_threads", "redis_cache", "results", "telemetry", "upload", "vitals", "cli"},
     "aiofiles": {"spool"},
     "uvloop": {"cli"},

@@ -1,11 +1,13 @@
-"""`faceattr-aio analyze`: the same work on files, without a server. One bad file does not stop the rest."""
+"""`faceattr-aio analyze`: the same work on files, without a server or by one. One bad file does not stop the rest."""
 
 import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tqdm import tqdm
 
 from faceattr_aio.cli import FAILED, flags
 from faceattr_aio.cli.decoder import bound_pixels
+from faceattr_aio.cli.remote import Ask, asking
 from faceattr_aio.config import Config
 from faceattr_aio.errors import FaceattrError, StartError, StorageUnavailable
 from faceattr_aio.executor import Executor
@@ -35,13 +38,14 @@ class _Output:
 def run(parsed: argparse.Namespace) -> int:
     """0 when every file was analysed, 1 when one was not. Raises StartError."""
     config, _ = load_config(flags(parsed), parsed.config)
-    if _PIPELINE not in config.pipelines:
+    if _PIPELINE not in config.pipelines and not parsed.server:
         raise StartError(f"The settings have no pipeline '{_PIPELINE}'.")
     outputs = _outputs(parsed.files, parsed.annotate)
     if {file.resolve() for file in parsed.files} & {output.file.resolve() for output in outputs if output}:
         raise StartError("A picture would be drawn over itself; name another file for it.")
     bound_pixels(config)
-    outcomes = asyncio.run(_analyze_all(config, parsed.files, outputs))
+    working = asking(parsed.server, config) if parsed.server else _working(config)
+    outcomes = asyncio.run(_analyze_all(working, parsed.files, outputs))
     for file, outcome in zip(parsed.files, outcomes, strict=True):
         print(_json(file, outcome) if parsed.json else _text(file, outcome))
     return FAILED if any(isinstance(outcome, FaceattrError) for outcome in outcomes) else 0
@@ -69,35 +73,45 @@ def _places(files: Sequence[Path], folder: Path) -> list[Path]:
     return places
 
 
-async def _analyze_all(config: Config, files: Sequence[Path], outputs: Iterable[_Output | None]) -> list[Outcome]:
-    """As many files at a time as there are workers, and one more so that none of them waits."""
-    executor = Executor(config.with_auto_pool("process"))
-    room = asyncio.Semaphore(min(config.inference.limit_count, config.inference.worker_count + 1))
-    try:
-        await executor.start()
+async def _analyze_all(
+    working: AbstractAsyncContextManager[tuple[Ask, int]], files: Sequence[Path], outputs: Iterable[_Output | None]
+) -> list[Outcome]:
+    async with working as (ask, at_a_time):
+        room = asyncio.Semaphore(at_a_time)
         with tqdm(total=len(files), unit="file", disable=len(files) < 2, file=sys.stderr) as bar:  # noqa: PLR2004  # one is no progress
             return await asyncio.gather(
-                *(_analyze(executor, room, file, output, bar) for file, output in zip(files, outputs, strict=True))
+                *(_analyze(ask, room, file, output, bar) for file, output in zip(files, outputs, strict=True))
             )
+
+
+@asynccontextmanager
+async def _working(config: Config) -> AsyncIterator[tuple[Ask, int]]:
+    """How to do it here: as many files at a time as there are workers, and one more so that none of them waits."""
+    executor = Executor(config.with_auto_pool("process"))
+    try:
+        await executor.start()
+        yield partial(_work, executor), min(config.inference.limit_count, config.inference.worker_count + 1)
     finally:
         await executor.close()
 
 
-async def _analyze(
-    executor: Executor, room: asyncio.Semaphore, file: Path, output: _Output | None, bar: "tqdm[Any]"
-) -> Outcome:
+async def _work(executor: Executor, file: Path, media_type: str | None) -> Outcome:
+    try:
+        return await executor.run(_PIPELINE, Task(file, media_type=media_type))
+    except FaceattrError as error:
+        return error
+
+
+async def _analyze(ask: Ask, room: asyncio.Semaphore, file: Path, output: _Output | None, bar: "tqdm[Any]") -> Outcome:
     async with room:
-        try:
-            reply = await executor.run(_PIPELINE, Task(file, media_type=output.media_type if output else None))
-            if output and reply.body is not None:
-                output.file.write_bytes(reply.body)
-        except FaceattrError as error:
-            return error
-        except OSError as error:
-            return StorageUnavailable(f"The picture cannot be written to {error.filename}: {error.strerror}.")
-        finally:
-            bar.update()
-    return reply
+        outcome = await ask(file, output.media_type if output else None)
+        bar.update()
+    try:
+        if output and isinstance(outcome, Reply) and outcome.body is not None:
+            output.file.write_bytes(outcome.body)
+    except OSError as error:
+        return StorageUnavailable(f"The picture cannot be written to {error.filename}: {error.strerror}.")
+    return outcome
 
 
 def _json(file: Path, outcome: Outcome) -> str:

@@ -1,0 +1,194 @@
+"""Asks a server about faces in pictures: streams files, comes back when it is told to, and raises failures by their own
+types. Knows nothing of how the work is done.
+"""
+
+import asyncio
+import io
+import json
+import math
+import random
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, FormData, hdrs
+
+from faceattr_aio import errors
+from faceattr_aio.answers import Answer
+from faceattr_aio.errors import DeadlineExceeded, FaceattrError, NotNow
+
+Picture = Path | bytes
+Option = str | float
+
+_JSON = "application/json"
+_RAW: Mapping[str, str] = {hdrs.CONTENT_TYPE: "application/octet-stream"}
+_SHORTEST_WAIT_S, _MOST_DOUBLINGS = 0.1, 6
+_MOST_BREAKS = 5
+"""Tries after which nobody is expected at the address any longer: about three seconds."""
+_KINDS = {one.kind: one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, FaceattrError)}
+_STANDARD = {"type", "title", "status", "detail", "instance", "retry_after_ms"}
+
+
+class Unreachable(NotNow):
+    """Nobody answers at the address, or the connection broke."""
+
+    status, kind, title = 503, "unreachable", "The server cannot be reached"
+
+
+class UnexpectedAnswer(FaceattrError):
+    """Not what a server of ours would say: a wrong address, or a proxy in between. `members` has the `status`."""
+
+    status, kind, title = 502, "unexpected-answer", "The answer is not that of such a server"
+
+
+class Client:
+    """One server, for many requests, also at the same time: `async with Client("http://127.0.0.1:5000") as client`.
+
+    A request that is told to come back later does so until `deadline_s` have passed since it began, and the server is
+    told how much of that is left. All methods raise what the server says as the `FaceattrError` of that name,
+    DeadlineExceeded, Unreachable, UnexpectedAnswer, or OSError for a file that cannot be read.
+    """
+
+    def __init__(self, url: str, *, key: str = "", deadline_s: float = 60.0, path: str = "analyze") -> None:
+        self.deadline_s = deadline_s
+        self._url = f"{url.rstrip('/')}/{path.lstrip('/')}"
+        self._headers = {hdrs.AUTHORIZATION: f"Bearer {key}"} if key else {}
+        self._opened: ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._opened = ClientSession(
+            headers=self._headers,
+            timeout=ClientTimeout(total=None),  # each request has a deadline of its own
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._opened
+        await self._opened.close()
+
+    async def analyze(self, picture: Picture, *, deadline_s: float | None = None, **options: Option) -> Answer:
+        """The faces in one picture; options as in docs/api.md, as `max_faces=1`."""
+        return Answer.model_validate(await self.ask([picture], deadline_s, options))
+
+    async def analyze_batch(
+        self, pictures: Sequence[Picture], *, deadline_s: float | None = None, **options: Option
+    ) -> list[Answer | FaceattrError]:
+        """Those in several, in one request: for each picture in their order its answer, or why there is none."""
+        document = await self.ask(pictures, deadline_s, options)
+        return [_entry(each, document["id"]) for each in document.get("results", [document])]
+
+    async def annotate(
+        self, picture: Picture, media_type: str = "image/jpeg", *, deadline_s: float | None = None, **options: Option
+    ) -> bytes:
+        """The picture with boxes and labels, as image/jpeg or image/png."""
+        return await self._persist([picture], media_type, deadline_s, options)
+
+    async def ask(
+        self, pictures: Sequence[Picture], deadline_s: float | None = None, options: Mapping[str, Option] | None = None
+    ) -> dict[str, Any]:
+        """The server's document as it is, of one picture or several."""
+        body = await self._persist(pictures, _JSON, deadline_s, options or {})
+        return _document(body, 200)
+
+    async def _persist(
+        self, pictures: Sequence[Picture], accept: str, deadline_s: float | None, options: Mapping[str, Option]
+    ) -> bytes:
+        """Until there is an answer, a failure that does not pass, or no time for another try."""
+        ends = time.monotonic() + (self.deadline_s if deadline_s is None else deadline_s)
+        for tries in count():
+            left_s = max(0.0, ends - time.monotonic())
+            headers = {hdrs.ACCEPT: accept, "Prefer": f"wait={left_s:.3f}"}
+            try:
+                async with asyncio.timeout(left_s):
+                    return await self._try(pictures, headers, options, doubtful=tries > 0)
+            except TimeoutError as error:
+                raise DeadlineExceeded from error
+            except NotNow as error:
+                wait_s = max(error.retry_after_s, _backoff_s(tries))
+                lost = isinstance(error, Unreachable) and tries >= _MOST_BREAKS
+                if lost or wait_s >= ends - time.monotonic():
+                    raise
+                await asyncio.sleep(wait_s)
+        raise AssertionError  # count() does not end
+
+    async def _try(
+        self, pictures: Sequence[Picture], headers: Mapping[str, str], options: Mapping[str, Option], *, doubtful: bool
+    ) -> bytes:
+        """Once. Who was refused before asks first whether the body is wanted (100-continue)."""
+        assert self._opened, "use the client as `async with Client(...) as client`"
+        async with AsyncExitStack() as opened:
+            body = await _body(pictures, opened)
+            kind = {} if isinstance(body, FormData) else dict(_RAW)
+            try:
+                response = await opened.enter_async_context(
+                    self._opened.post(
+                        self._url,
+                        data=body,
+                        params=dict(options),
+                        headers={**headers, **kind},
+                        expect100=doubtful,
+                    )
+                )
+                content = await response.read()
+            except ClientError as error:
+                raise Unreachable(f"There is no answer from {self._url}: {error}.", retry_after_s=0) from error
+        if response.status != 200:  # noqa: PLR2004  # all others are failures
+            raise _failure(_document(content, response.status), response.headers.get(hdrs.RETRY_AFTER, ""))
+        return content
+
+
+async def _body(pictures: Sequence[Picture], opened: AsyncExitStack) -> FormData | IO[bytes]:
+    """One picture as it is, several as a form; files are sent as they are read."""
+    contents = [await _content(picture, opened) for picture in pictures]
+    if len(contents) == 1:
+        return contents[0]
+    form = FormData()
+    for content in contents:
+        form.add_field("image", content, filename="picture", content_type="application/octet-stream")
+    return form
+
+
+async def _content(picture: Picture, opened: AsyncExitStack) -> IO[bytes]:
+    if isinstance(picture, bytes):
+        return io.BytesIO(picture)
+    return opened.enter_context(await asyncio.to_thread(picture.open, "rb"))
+
+
+def _backoff_s(tries: int) -> float:
+    """At least this long, twice as long each time, and not at the same time as others."""
+    return _SHORTEST_WAIT_S * math.exp2(min(tries, _MOST_DOUBLINGS)) * random.uniform(0.75, 1.25)  # noqa: S311
+
+
+def _entry(document: dict[str, Any], identity: str) -> Answer | FaceattrError:
+    if "error" in document:
+        return _failure(document["error"], "")
+    return Answer.model_validate({"id": identity} | document)
+
+
+def _document(content: bytes, status: int) -> dict[str, Any]:
+    try:
+        document = json.loads(content)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise UnexpectedAnswer(f"The answer {status} is no document of such a server.", status=status)
+    return document
+
+
+def _failure(problem: dict[str, Any], retry_after: str) -> FaceattrError:
+    """The failure that a problem document tells of; `retry_after_ms` goes over the header's whole seconds."""
+    kind = _KINDS.get(str(problem.get("type", "")).removeprefix("urn:faceattr:"))
+    detail = str(problem.get("detail", ""))
+    if kind is None:
+        return UnexpectedAnswer(detail, status=problem.get("status"))
+    members = {name: value for name, value in problem.items() if name not in _STANDARD}
+    if not issubclass(kind, NotNow):
+        return kind(detail, **members)
+    whole_s = float(retry_after) if retry_after.isdecimal() else 1.0
+    return kind(detail, retry_after_s=problem.get("retry_after_ms", whole_s * 1e3) / 1e3, **members)
