@@ -96,6 +96,12 @@ def test_it_serves(url: str, png: bytes) -> None:
         assert len(json.loads(response.read())["faces"]) == 1
 
 
+@pytest.mark.parametrize("path", ["/", "/docs", "/page/app.js", "/openapi.json"])
+def test_its_page_came_with_it(url: str, path: str) -> None:
+    with urllib.request.urlopen(url + path, timeout=PATIENCE_S) as response:
+        assert response.status == 200
+
+
 def test_it_can_be_embedded(home: Path, installed: Path, png_file: Path) -> None:
     ended = run(home, installed / "python", "-c", EMBEDDED, png_file)
     assert ended.stdout.split() == ["1", "True"], ended.stderr

@@ -5,8 +5,8 @@ import { Boxes, Table } from "./faces.js";
 import { Failure, send } from "./request.js";
 import { failure, has, number, offLanguage, onLanguage, t } from "./strings.js";
 
-const LONGEST_WAIT_MS = 30_000;
 const SHORTEST_WAIT_MS = 500;
+const LONGEST_BACKOFF_MS = 30_000;
 const LEAST_SHARE = 0.012;
 let cards = 0;
 
@@ -92,8 +92,8 @@ export class Card {
         if (!(error instanceof Failure)) throw error;
         if (error.status === 401 && (await this.context.key.ask())) continue;
         if (error.waitMs === null || error.status === 401) throw error;
-        const least = SHORTEST_WAIT_MS * 2 ** Math.min(tries - 1, 6) * (0.75 + Math.random() / 2);
-        await this.#wait(error, Math.min(Math.max(error.waitMs, least), LONGEST_WAIT_MS));
+        const least = Math.min(SHORTEST_WAIT_MS * 2 ** (tries - 1), LONGEST_BACKOFF_MS) * (0.75 + Math.random() / 2);
+        await this.#wait(error, Math.max(error.waitMs, least));
       }
     }
   }

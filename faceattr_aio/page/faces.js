@@ -139,7 +139,7 @@ export class Boxes {
 const overlap = (a, b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
 
 // A spot for each label beside its own box that covers no other box and no label; null where there is none. Marks may
-// lie within their own box.
+// lie within their own box, and do so where that is large.
 function place(rects, sizes, room, taken, skip = []) {
   const placed = [...taken];
   const isMark = skip.length > 0;
@@ -149,7 +149,7 @@ function place(rects, sizes, room, taken, skip = []) {
       (one) =>
         one.x >= 0 && one.y >= 0 && one.x + one.w <= room.width && one.y + one.h <= room.height &&
         !placed.some((other) => overlap(one, other)) &&
-        (isMark || !rects.some((other, at) => at !== index && overlap(one, other))),
+        (one.own || !rects.some((other, at) => at !== index && overlap(one, other))),
     );
     if (spot) placed.push(spot);
     return spot ?? null;
@@ -163,8 +163,10 @@ function candidates(rect, { w, h }, isMark) {
   const below = rect.y + rect.h + GAP;
   const spots = [above, below].flatMap((y) => [rect.x, middle, right].map((x) => ({ x, y, w, h })));
   spots.push({ x: rect.x + rect.w + GAP, y: rect.y, w, h }, { x: rect.x - w - GAP, y: rect.y, w, h });
-  if (isMark) spots.unshift({ x: rect.x, y: rect.y, w, h }, { x: right, y: rect.y, w, h }, { x: rect.x, y: rect.y + rect.h - h, w, h });
-  return spots;
+  if (!isMark) return spots;
+  const corners = [[rect.x, rect.y], [right, rect.y], [rect.x, rect.y + rect.h - h]];
+  const within = corners.map(([x, y]) => ({ x, y, w, h, own: true }));
+  return rect.w > 3 * w ? [...within, ...spots] : [...spots, ...within];
 }
 
 function listen(element, index, touch) {

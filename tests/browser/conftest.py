@@ -153,7 +153,7 @@ async def shoot(page: Page, name: str, *, whole: bool = True) -> None:
     if folder := os.environ.get("FACEATTR_SCREENSHOTS"):
         shot = Image.open(io.BytesIO(await page.screenshot(full_page=whole, animations="disabled")))
         Path(folder).mkdir(parents=True, exist_ok=True)
-        shot.convert("RGB").quantize(160).save(Path(folder) / f"{name}.png", optimize=True)
+        shot.convert("RGB").quantize(256).save(Path(folder) / f"{name}.png", optimize=True)
 
 
 async def axe(page: Page) -> list[str]:

@@ -79,7 +79,7 @@ async def test_a_key_is_asked_for_and_then_the_share_is_kept_to(visit: Visit, lo
     async with visit(f"{locked.url}/", color_scheme="dark", viewport={"width": 390, "height": 780}) as page:
         await page.set_input_files("#files", picture(jpeg))
         await expect(page.get_by_role("dialog")).to_contain_text("An API key is needed")
-        await shoot(page, "key-phone-dark")
+        await shoot(page, "key-phone-dark", whole=False)
         await page.get_by_role("button", name="Cancel").click()
         await expect(page.locator(".notice h4")).to_have_text("An API key is needed")
         await page.get_by_role("button", name="Try again").click()
