@@ -8,7 +8,6 @@ from functools import partial
 
 from aiohttp import HttpVersion11, hdrs, web
 
-from faceattr_aio.responses import respond
 from faceattr_aio.body import read
 from faceattr_aio.clients import Clients
 from faceattr_aio.errors import FaceattrError, MalformedUpload, NotAcceptable, UnknownExpectation
@@ -18,6 +17,7 @@ from faceattr_aio.jobs import Outcome
 from faceattr_aio.journal import story
 from faceattr_aio.pipeline import JSON, Declaration, Reply, Task
 from faceattr_aio.problems import problem_response
+from faceattr_aio.responses import respond
 from faceattr_aio.results import Results, make_key
 from faceattr_aio.spool import SpoolFile
 from faceattr_aio.upload import Uploads

@@ -113,7 +113,7 @@ class Pipeline(Protocol[R]):
 @dataclass(frozen=True)
 class Declaration:
     """The server's half: what can be asked, what can be answered, which models the settings need, whom to load; how to
-    count, in a result, what metrics and logs tell of, by name; whether the same picture gives the same result again; and
+    count, in a result, what metrics and logs tell of, by name; whether the same picture gives the same result again;
     what a result looks like, for those who read of it.
     """
 

@@ -97,8 +97,18 @@ OUTSIDE = {
     "openvino": SEALED,
 }
 OUTSIDE |= {
-    "asyncio": {"body", "client", "executor", "io_threads", "telemetry", "upload", "vitals", "cli"},
-    "asyncio": {"body", "executor", "io_threads", "redis_cache", "results", "telemetry", "upload", "vitals", "cli"},
+    "asyncio": {
+        "body",
+        "client",
+        "executor",
+        "io_threads",
+        "redis_cache",
+        "results",
+        "telemetry",
+        "upload",
+        "vitals",
+        "cli",
+    },
     "aiofiles": {"spool"},
     "uvloop": {"cli"},
     "multidict": {"negotiation"},
