@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls  # type: ignore[import-untyped]  # it says nothing of its types
+from scipy.optimize import nnls
 
 from bench.stress.usl import Point, Usl, fit_usl
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls  # type: ignore[import-untyped]  # it says nothing of its types
+from scipy.optimize import nnls
 
 from bench.stress.model import Observed, Picture
 from bench.stress.usl import Usl, fit_usl

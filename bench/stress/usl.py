@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.optimize import least_squares  # type: ignore[import-untyped]  # it says nothing of its types
+from scipy.optimize import least_squares
 
 Point = tuple[float, float]
 """How many, and their throughput together."""
