@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import IO
 
 import uvloop
 
@@ -56,12 +57,12 @@ class Round:
 
 
 @contextmanager
-def served(config: str) -> Iterator[Server]:
+def served(config: str, log: IO[str] | None = None) -> Iterator[Server]:
     """A server on the first core that we may use; we go to the others. Its log goes to a file, as it would be kept."""
     with server_core() as core, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with (folder / "log").open("w") as log:
-            server = start_server(folder, config, {}, {core}, log)
+        with (folder / "log").open("w") as file:
+            server = start_server(folder, config, {}, {core}, log or file)
             try:
                 yield server
             finally:

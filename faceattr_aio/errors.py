@@ -33,6 +33,11 @@ class FaceattrError(Exception):
         self.log = log
         self.members = members
 
+    def bare(self) -> Self:
+        """The same without its history, which keeps alive what was at hand when it was raised: workers, descriptors."""
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+        return self
+
     @classmethod
     def because(cls, cause: BaseException, detail: str) -> Self:
         """The same failure with its cause kept for the log."""

@@ -64,7 +64,7 @@ class Job:
         except WorkerGone:
             return self._perform(task, free_since)
         except FaceattrError as error:
-            return error
+            return error.bare()
 
     def _work(self, worker: Lendable, task: Task, free_since: float) -> Reply:
         began = time.monotonic()

@@ -103,9 +103,11 @@ class Pool:
         """One more worker. Raises StartError."""
         with self._planned:
             seat = Seat(self._start_worker)
-            self._replace(seat, seat.start, SCALED)
+            (worker,) = self._hire(seat.start)
             self._seats.append(seat)
             self.size += 1
+            self._count(SCALED)
+            self._swap(seat, worker)
 
     def shrink(self) -> None:
         """One worker fewer, as soon as it has done its task."""
@@ -132,8 +134,8 @@ class Pool:
         with seat.changing:
             (worker,) = self._hire(start)
             seat.start = start
+            self._count(reason)
             self._swap(seat, worker)
-        self._count(reason)
 
     def _hire(self, start: Starter, number: int = 1) -> list[Lendable]:
         """Workers that are loaded. Raises StartError, and then none is left."""

@@ -109,8 +109,12 @@ class ProcessWorker:
         return pages * resource.getpagesize()
 
     def hello(self) -> ModelHashes:
-        too_late, died = StartError("A worker did not load in time."), StartError("A worker died as it loaded.")
-        answer = self._receive(_LOADING_S, too_late, died)
+        try:
+            answer = self._receive(_LOADING_S)
+        except TimeoutError as error:
+            raise StartError("A worker did not load in time.") from error
+        except EOFError as error:
+            raise StartError("A worker died as it loaded.") from error
         if isinstance(answer, StartError):
             raise answer
         assert isinstance(answer, Mapping)
@@ -123,8 +127,12 @@ class ProcessWorker:
         except OSError as error:
             self.alive = False
             raise WorkerGone from error
-        died = InternalError(log=f"worker process {self.pid} died at its task")
-        answer = self._receive(timeout_s, DeadlineExceeded(), died)
+        try:
+            answer = self._receive(timeout_s)
+        except TimeoutError as error:
+            raise DeadlineExceeded from error
+        except EOFError as error:
+            raise InternalError(log=f"worker process {self.pid} died at its task") from error
         if isinstance(answer, FaceattrError):
             raise answer
         assert isinstance(answer, Reply)
@@ -144,17 +152,19 @@ class ProcessWorker:
     def kill(self) -> None:
         self._process.kill()
 
-    def _receive(self, timeout_s: float, too_late: Exception, died: Exception) -> object:
-        """The next word of the worker; a worker that is too late is killed."""
+    def _receive(self, timeout_s: float) -> object:
+        """The next word of the worker. Raises EOFError when it has ended, and TimeoutError when it is too late; then it
+        is killed.
+        """
         try:
             if self._poll.poll(timeout_s * 1e3):
                 return self._connection.recv()
         except (EOFError, OSError) as error:
             self.alive = False
-            raise died from error
+            raise EOFError from error
         self.alive = False
         self.kill()
-        raise too_late
+        raise TimeoutError
 
 
 def process_starter(
@@ -162,7 +172,7 @@ def process_starter(
 ) -> Starter:
     """Starts workers in processes, forked from a clean server that has imported `modules`, which they need."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["faceattr_aio.worker", *modules])
+    context.set_forkserver_preload(["faceattr_aio.fork_server", "faceattr_aio.worker", *modules])
 
     def start() -> Lendable:
         try:

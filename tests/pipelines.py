@@ -24,6 +24,7 @@ class TrickSettings(PipelineSettings):
     gate: Path | None = None
     sleep_s: float = 0.0
     broken_while: Path | None = None
+    model: Path | None = None
 
 
 class TrickPipeline:
@@ -32,7 +33,8 @@ class TrickPipeline:
     def __init__(self, plan: Plan) -> None:
         assert isinstance(plan.settings, TrickSettings)
         self._settings = plan.settings
-        self.models = {"trick": "0" * 64}
+        model = self._settings.model
+        self.models = {"trick": hashlib.sha256(model.read_bytes()).hexdigest() if model else "0" * 64}
         if self._settings.broken_while and self._settings.broken_while.exists():
             raise StartError("The trick is broken: mend it.")
 

@@ -25,6 +25,26 @@ def test_one_worker_for_each_core_and_four_slots_for_each_worker() -> None:
     assert Inference(workers=3, limit=5).limit_count == 5
 
 
+def test_a_range_of_workers_begins_with_the_fewest() -> None:
+    range_ = Inference(workers_min=2, workers_max=5)
+    assert (range_.worker_count, range_.most_workers, range_.limit_count) == (2, 5, 8)
+    assert (Inference(workers=3).worker_count, Inference(workers=3).most_workers) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"workers_min": 1}, "set together"),
+        ({"workers_max": 4}, "set together"),
+        ({"workers_min": 5, "workers_max": 4}, "set together"),
+        ({"workers_min": 1, "workers_max": 4, "workers": 2}, "set one of the two"),
+    ],
+)
+def test_a_range_of_workers_makes_sense_or_is_refused(wrong: dict[str, int], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Inference.model_validate(wrong)
+
+
 def test_a_config_made_in_code_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEATTR_SERVER__PORT", "1234")
     assert Config().server.port == 5000

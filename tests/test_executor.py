@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -18,7 +19,7 @@ from faceattr_aio.errors import (
     InternalError,
     NoImage,
     Overloaded,
-    StartError,
+    ReloadFailed,
     Unavailable,
     UnreadableImage,
     UnsupportedMedia,
@@ -52,15 +53,6 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
     yield start
     for executor in executors:
         await executor.close()
-
-
-def test_a_type_with_a_blind_header_needs_workers_of_bounded_memory() -> None:
-    """In threads a small file would be decoded in the memory of the whole program."""
-    image = {"image": {"formats": ["jpeg", "avif"]}}
-    for pool in ("thread", "auto"):
-        with pytest.raises(StartError, match=r"avif.*inference\.pool"):
-            Executor(Config.model_validate({"inference": {"pool": pool}, **image}))
-    Executor(Config.model_validate({"inference": {"pool": "process"}, **image}))
 
 
 async def idle(executor: Executor) -> None:
@@ -238,6 +230,27 @@ async def test_a_killed_worker_costs_one_request(png_file: Path) -> None:
     await executor.close()
 
 
+async def test_a_failure_keeps_no_worker_alive(png_file: Path) -> None:
+    """The descriptors of one that died are given back at once, and not when garbage is collected."""
+    executor = Executor(config(pool="process"))
+    await executor.start()
+    await executor.run("trick", Task(png_file))
+    gc.collect()
+    gc.disable()
+    try:
+        descriptors = len(os.listdir("/proc/self/fd"))
+        for crashes in range(1, 4):
+            await executor.run_all("trick", [Task(png_file, TrickOptions(do="die"))])
+            while executor.pool.restarts["crashed"] < crashes:
+                await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            while len(os.listdir("/proc/self/fd")) > descriptors:
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
+        await executor.close()
+
+
 async def test_a_hung_picture_costs_its_own_time_and_one_worker(png_file: Path) -> None:
     """Each picture has its own time: what follows in the batch is still answered, by a worker that lives on."""
     executor = Executor(config(pool="process", timeout_s=2))
@@ -379,3 +392,111 @@ async def test_closing_leaves_no_descriptor_and_no_process(png_file: Path) -> No
             await asyncio.sleep(0.01)
     assert len(os.listdir("/proc/self/fd")) <= before
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+async def test_a_reload_under_load_fails_nobody_and_all_workers_are_new(
+    make: Make, png_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "model").write_text("old")
+    executor = await make({"model": str(tmp_path / "model"), "sleep_s": 0.01})
+    end, seen = asyncio.Event(), list[str]()
+
+    async def ask_again_and_again() -> None:
+        while not end.is_set():
+            seen.append(type((await executor.run_all("trick", [Task(png_file)]))[0]).__name__)
+
+    asking = [asyncio.create_task(ask_again_and_again()) for _ in range(4)]
+    digests = set[str]()
+    for content in ("one", "two", "three"):
+        (tmp_path / "model").write_text(content)
+        digests |= set((await executor.reload()).values())
+    end.set()
+    await asyncio.gather(*asking)
+    assert set(seen) == {"Reply"}
+    assert len(digests) == 3
+    assert executor.reloads == {"ok": 3}
+    assert executor.pool.restarts == {"reloaded": 6}
+    await idle(executor)
+
+
+async def test_a_reload_that_fails_changes_nothing_and_is_told_once(
+    make: Make, png_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = await make({"broken_while": str(tmp_path / "broken")})
+    (tmp_path / "broken").touch()
+    with pytest.raises(ReloadFailed, match="mend it"):
+        await executor.reload()
+    fault = executor.reload_fault
+    assert fault == "The trick is broken: mend it."
+    assert [record.message for record in caplog.records] == [
+        "nothing was reloaded, and all is as before: The trick is broken: mend it."
+    ]
+    assert (await executor.run("trick", Task(png_file))).result["bytes"]
+    (tmp_path / "broken").unlink()
+    await executor.reload()
+    assert executor.reload_fault is None
+    assert executor.reloads == {"ok": 1, "failed": 1}
+
+
+async def test_settings_are_taken_over_with_the_workers_and_only_then(
+    make: Make, png_file: Path, tmp_path: Path
+) -> None:
+    executor = await make({"broken_while": str(tmp_path / "broken")})
+    pool = executor._config.inference.pool
+    wanted = config({"sleep_s": 0.2}, pool=pool, limit=7, timeout_s=33, recycle_after=5)
+    broken = config({"broken_while": str(tmp_path)}, pool=pool, limit=9)
+    with pytest.raises(ReloadFailed):
+        await executor.reload(broken)
+    assert executor.limiter.limit == 4
+    await executor.reload(wanted)
+    assert executor.limiter.limit == 7
+    assert executor._upkeep.recycling.after == 5
+    began = time.monotonic()
+    await executor.run("trick", Task(png_file))
+    assert time.monotonic() - began >= 0.2
+
+
+async def test_of_two_reloads_at_once_the_second_waits(make: Make) -> None:
+    executor = await make()
+    await asyncio.gather(executor.reload(), executor.reload())
+    assert executor.reloads == {"ok": 2}
+    assert executor.pool.restarts == {"reloaded": 4}
+
+
+async def test_a_closed_executor_reloads_nothing(make: Make) -> None:
+    executor = await make()
+    await executor.close()
+    with pytest.raises(Draining):
+        await executor.reload()
+
+
+async def test_the_limit_follows_the_number_of_workers_where_it_is_not_set(make: Make) -> None:
+    executor = await make(workers=None, workers_min=1, workers_max=3, limit=None)
+    assert (executor.pool.size, executor.limiter.workers, executor.limiter.limit) == (1, 1, 4)
+    for size in (2, 3):
+        await asyncio.to_thread(executor._upkeep._resize, 1)
+        assert (executor.limiter.workers, executor.limiter.limit) == (size, 4 * size)
+    await asyncio.to_thread(executor._upkeep._resize, -1)
+    assert (executor.limiter.workers, executor.limiter.limit) == (2, 8)
+
+
+async def test_a_worker_is_added_while_others_wait_and_all_of_them_work(make: Make, gate: Gate, png_file: Path) -> None:
+    """By itself, and a thread waits for each."""
+    executor = await make({"gate": str(gate.folder)}, workers=None, workers_min=1, workers_max=2, limit=None)
+    held = await hold(executor, png_file, 4)
+    await asyncio.to_thread(gate.wait_for, 2)
+    assert executor.pool.size == 2
+    assert executor.limiter.limit == 8
+    gate.open()
+    assert len(await asyncio.gather(*held)) == 4
+    assert executor.pool.restarts == {"scaled": 1}
+
+
+async def test_old_workers_are_replaced_under_load_and_nobody_notices(make: Make, png_file: Path) -> None:
+    executor = await make(recycle_after=10, limit=8)
+    async with asyncio.timeout(60):
+        while executor.pool.restarts["recycled"] < 3:
+            outcomes = await executor.run_all("trick", [Task(png_file)] * 8)
+            assert {type(one) for one in outcomes} == {Reply}
+    assert executor.pool.size == 2
+    assert executor.pool.restarts.keys() == {"recycled"}

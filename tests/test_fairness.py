@@ -239,3 +239,33 @@ def test_a_newcomer_over_its_share_of_slots_is_refused_before_its_upload() -> No
     fairness.check("b")
     release()
     fairness.check("a")
+
+
+def test_a_share_follows_the_limit() -> None:
+    limiter = Limiter(2, 1)
+    slots = Share(limiter, 0.5, "requests are being worked on")
+    release = slots.acquire("a")
+    with pytest.raises(RateLimited, match="1 of your"):
+        slots.acquire("a")
+    limiter.limit = 5
+    slots.acquire("a")
+    slots.acquire("a")
+    with pytest.raises(RateLimited, match="3 of your"):
+        slots.acquire("a")
+    release()
+
+
+def test_other_bounds_hold_from_now_on_and_what_a_client_holds_still_counts() -> None:
+    fairness = Fairness(share(most=8), share(most=8), None)
+    fairness.acquire("a")
+    fairness.change(1 / 8, 1)
+    with pytest.raises(RateLimited, match="1 of your"):
+        fairness.check("a")
+    with fairness.upload("b"):
+        pass
+    fairness.change(1 / 8, 1)
+    with pytest.raises(RateLimited, match="1 requests a minute"):  # the same rate remembers
+        fairness.check("b")
+    fairness.change(1.0, None)
+    fairness.check("a")
+    fairness.check("b")

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "faceattr_aio"
 LAYERS = (
     {"answers", "errors", "headers", "pipeline", "probe", "story"},
     {"imaging", "faces"},
-    {"worker"},
+    {"fork_server", "worker"},
     {
         "access",
         "cache",

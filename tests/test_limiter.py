@@ -130,3 +130,39 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once_and_takes_no_slot() ->
             attempt(2.1)
         assert refused.value.retry_after_s == pytest.approx(2.0)
     assert limiter.in_flight == 1
+
+
+def test_a_higher_limit_lets_more_in_at_once() -> None:
+    limiter = Limiter(limit=1, workers=1)
+    limiter.acquire()
+    with pytest.raises(Overloaded):
+        limiter.acquire()
+    limiter.limit = 2
+    limiter.check()
+    limiter.acquire()
+    with pytest.raises(Overloaded, match="2 is the limit"):
+        limiter.acquire()
+
+
+def test_a_lower_limit_turns_nobody_out_and_lets_nobody_in_until_there_is_room() -> None:
+    limiter = Limiter(limit=3, workers=1)
+    releases = [limiter.acquire() for _ in range(3)]
+    limiter.limit = 1
+    for release in releases[:2]:
+        release()
+        for attempt in (limiter.check, limiter.acquire):
+            with pytest.raises(Overloaded):
+                attempt()
+    releases[2]()
+    limiter.acquire()
+    assert limiter.in_flight == 1
+
+
+def test_with_more_workers_it_drains_sooner() -> None:
+    limiter = Limiter(limit=8, workers=1)
+    limiter.observe(1.0)
+    for _ in range(8):
+        limiter.acquire()
+    assert (limiter.wait_s, limiter.queue_s) == (8.0, 8.0)
+    limiter.workers = 4
+    assert (limiter.wait_s, limiter.queue_s) == (2.0, 1.25)

@@ -158,3 +158,12 @@ def test_there_is_one_manifest() -> None:
 
 def test_in_a_checkout_models_lie_in_it() -> None:
     assert default_folder() == ROOT / "models"
+
+
+def test_the_manifest_is_read_anew_since_the_package_may_be_upgraded_under_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_manifest()
+    (tmp_path / "manifest.toml").write_text("")
+    monkeypatch.setattr("faceattr_aio.model_store.resources.files", lambda _: tmp_path)
+    assert load_manifest() == {}

@@ -2,7 +2,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -249,3 +249,199 @@ def test_a_worker_whose_task_failed_is_lent_again(pool: Pool, file: Path) -> Non
         with pytest.raises(FaceattrError), pool.lend(PATIENCE_S) as worker:
             worker.call("trick", Task(file, TrickOptions(do="refuse")), PATIENCE_S)
     assert len(all_workers(pool)) == 2
+
+
+class Starts:
+    """Starts threads, tells of each, and fails at those whose numbers are in `failing`."""
+
+    def __init__(self, *failing: int) -> None:
+        self.failing = failing
+        self.started: list[Lendable] = []
+        self.looking: Callable[[], None] = lambda: None
+
+    def __call__(self) -> Lendable:
+        self.looking()
+        if len(self.started) in self.failing:
+            self.failing = ()
+            raise StartError("The trick is broken: mend it.")
+        self.started.append(thread_starter(plan)())
+        return self.started[-1]
+
+    def alive(self) -> int:
+        return sum(worker.alive for worker in self.started)
+
+
+@pytest.fixture
+def threads() -> Iterator[tuple[Pool, Starts]]:
+    """Three threads."""
+    first = Starts()
+    pool = Pool(first, 3)
+    pool.start()
+    yield pool, first
+    pool.close()
+
+
+def test_a_reload_replaces_all_workers_one_after_another_and_never_below_the_size(
+    threads: tuple[Pool, Starts],
+) -> None:
+    (pool, old), new, ready = threads, Starts(), list[int]()
+    new.looking = lambda: ready.append(old.alive() + new.alive())
+    pool.reload(new)
+    assert ready == [3, 3, 3]
+    assert (old.alive(), new.alive()) == (0, 3)
+    assert pool.restarts == {"reloaded": 3}
+    assert pool.size == 3
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_reload_that_fails_puts_back_workers_as_before(failing: int, threads: tuple[Pool, Starts]) -> None:
+    (pool, old), new, ready = threads, Starts(failing), list[int]()
+    old.looking = new.looking = lambda: ready.append(old.alive() + new.alive())
+    with pytest.raises(StartError, match="mend it"):
+        pool.reload(new)
+    assert (old.alive(), new.alive()) == (3, 0)
+    assert ready == [3] * (2 * failing + 1)
+    assert pool.fault is None
+    pool.recycle(lambda _: True)
+    assert new.alive() == 0  # the next ones are as before too
+
+
+def test_a_worker_stays_as_reloaded_when_none_as_before_can_be_started(
+    threads: tuple[Pool, Starts], caplog: pytest.LogCaptureFixture
+) -> None:
+    pool, old = threads
+    old.failing = (3,)
+    new = Starts(2)
+    with pytest.raises(StartError):
+        pool.reload(new)
+    assert (old.alive(), new.alive()) == (2, 1)
+    assert "one worker stays as reloaded: The trick is broken: mend it." in caplog.text
+
+
+def test_a_worker_at_its_task_is_replaced_at_once_and_ends_after_it(threads: tuple[Pool, Starts]) -> None:
+    (pool, old), new = threads, Starts()
+    with pool.lend(1) as busy:
+        pool.reload(new)
+        assert (old.alive(), new.alive()) == (1, 3)
+        with pool.lend(1) as one, pool.lend(1) as two, pool.lend(1) as three:
+            assert {one, two, three} == set(new.started)
+        assert busy.alive
+    assert old.alive() == 0
+
+
+def test_a_reload_fills_a_seat_that_could_not_be_filled(pool: Pool, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    die(pool, file)
+    die(pool, file)
+    while pool._hopeless() is None:
+        time.sleep(0.01)
+    pool.reload(process_starter(plan, MODULES, LIMITS))
+    assert pool.fault is None
+    assert len(all_workers(pool)) == 2
+
+
+def test_a_worker_that_ends_while_it_is_replaced_has_one_successor(pool: Pool) -> None:
+    real, started = pool._start_worker, list[Lendable]()
+
+    def start() -> Lendable:
+        if not started:
+            before = pool._seats[0].worker
+            os.kill(before.pid, signal.SIGKILL)  # type: ignore[union-attr]  # a process
+            before.wait()  # type: ignore[union-attr]  # there is one
+        started.append(real())
+        return started[-1]
+
+    pool.reload(start)
+    assert len(all_workers(pool)) == 2
+    while sum(thread.name == "faceattr-seat" for thread in threading.enumerate()) > 2:  # who kept the one that ended
+        time.sleep(0.01)
+    assert [worker.alive for worker in started] == [True, True]
+    assert pool.restarts == {"reloaded": 2}
+
+
+def test_a_worker_put_there_by_a_reload_is_replaced_by_one_like_it(pool: Pool, file: Path) -> None:
+    starts = list[int]()
+    new = process_starter(plan, MODULES, LIMITS)
+
+    def start() -> Lendable:
+        starts.append(1)
+        return new()
+
+    pool.reload(start)
+    die(pool, file)
+    assert len(all_workers(pool)) == 2
+    assert len(starts) == 3
+    assert pool.restarts == {"reloaded": 2, "crashed": 1}
+
+
+def test_recycling_replaces_one_worker_that_is_due_and_no_other(threads: tuple[Pool, Starts]) -> None:
+    (pool, starts), ready = threads, list[int]()
+    starts.looking = lambda: ready.append(starts.alive())
+    due = starts.started[1:]
+    for _ in range(3):
+        pool.recycle(lambda worker: worker in due)
+    assert [worker.alive for worker in starts.started] == [True, False, False, True, True]
+    assert ready == [3, 3]
+    assert pool.restarts == {"recycled": 2}
+
+
+def test_a_worker_that_cannot_be_recycled_stays(threads: tuple[Pool, Starts]) -> None:
+    pool, starts = threads
+    starts.failing = (3,)
+    with pytest.raises(StartError):
+        pool.recycle(lambda _: True)
+    assert starts.alive() == 3
+    assert pool.fault is None
+    assert pool.restarts == {}
+
+
+def test_it_grows_and_shrinks_by_one_worker(threads: tuple[Pool, Starts]) -> None:
+    pool, starts = threads
+    pool.grow()
+    assert (pool.size, starts.alive()) == (4, 4)
+    pool.shrink()
+    pool.shrink()
+    assert (pool.size, starts.alive()) == (2, 2)
+    assert pool.restarts == {"scaled": 3}
+    with pool.lend(1), pool.lend(1), pytest.raises(DeadlineExceeded), pool.lend(0.01):
+        pass
+
+
+def test_a_pool_that_cannot_grow_is_as_before(threads: tuple[Pool, Starts]) -> None:
+    pool, starts = threads
+    starts.failing = (3,)
+    with pytest.raises(StartError):
+        pool.grow()
+    assert (pool.size, starts.alive()) == (3, 3)
+    assert pool.fault is None
+
+
+def test_a_worker_that_is_taken_away_ends_after_its_task_and_is_not_replaced(threads: tuple[Pool, Starts]) -> None:
+    pool, starts = threads
+    with pool.lend(1), pool.lend(1), pool.lend(1):
+        pool.shrink()
+        assert starts.alive() == 3
+    assert starts.alive() == 2
+    assert len(starts.started) == 3
+
+
+def test_workers_that_came_and_went_leave_no_descriptor_and_no_thread(pool: Pool, file: Path) -> None:
+    all_workers(pool)
+    descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    for _ in range(3):
+        die(pool, file)
+        pool.reload(pool._start_worker)
+        pool.grow()
+        pool.shrink()
+    assert len(all_workers(pool)) == 2
+    while threading.active_count() > threads or len(os.listdir("/proc/self/fd")) > descriptors:
+        time.sleep(0.01)
+
+
+def test_closing_in_the_middle_of_a_reload_ends_all_workers(threads: tuple[Pool, Starts]) -> None:
+    (pool, old), new = threads, Starts()
+    new.looking = pool.close
+    with pytest.raises(StartError, match="being ended"):
+        pool.reload(new)
+    assert (old.alive(), new.alive()) == (0, 0)
+    assert len(new.started) == 1

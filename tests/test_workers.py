@@ -92,13 +92,19 @@ def test_a_process_that_does_not_answer_in_time_is_ended(process: ProcessWorker,
     assert not process.alive
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_the_group_does_not_end_a_worker(
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_group_ends_neither_a_worker_nor_what_it_was_forked_from(
     number: signal.Signals, process: ProcessWorker, file: Path
 ) -> None:
     assert process.pid is not None
-    os.kill(process.pid, number)
+    forked_from = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    for pid in (process.pid, forked_from):
+        os.kill(pid, number)
     assert ask(process, file) == process.pid
+    another = process_starter(plan, MODULES, LIMITS)()
+    another.hello()
+    assert Path(f"/proc/{forked_from}").exists()
+    another.close()
 
 
 def test_a_process_that_cannot_load_says_why(tmp_path: Path) -> None:

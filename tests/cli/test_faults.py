@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import time
@@ -15,7 +16,7 @@ from faceattr_aio.model_store import ModelStore
 from tests.cli.test_serve import until_ended, until_not_ready
 from tests.conftest import StartServer
 from tests.gate import PATIENCE_S, Gate
-from tests.process import TRICK, Server
+from tests.process import TRICK, Server, descendants
 
 RAW = {"Content-Type": "image/png"}
 
@@ -104,3 +105,32 @@ async def test_sigterm_to_the_whole_group_under_full_load_loses_nothing_that_was
     assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
     await until_ended(started)
     assert list(spool.iterdir()) == []
+
+
+async def test_with_a_worker_killed_every_tenth_of_a_second_all_others_are_answered(
+    start: StartServer, png: bytes, client: ClientSession
+) -> None:
+    server = start(f"[inference]\nworkers = 2\nlimit = 8\n{TRICK}sleep_s = 0.005\n")
+    (forking,) = [pid for pid in server.children() if descendants(pid)]
+    seen, killed, end = Counter[tuple[int, str]](), 0, asyncio.Event()
+
+    async def ask_again_and_again() -> None:
+        while not end.is_set():
+            seen[await ask(client, server, png)] += 1
+
+    asking = [asyncio.create_task(ask_again_and_again()) for _ in range(4)]
+    for _ in range(30):
+        await asyncio.sleep(0.1)
+        if workers := descendants(forking):
+            os.kill(random.choice(workers), signal.SIGKILL)
+            killed += 1
+    end.set()
+    await asyncio.gather(*asking)
+    assert killed > 15
+    assert seen.keys() <= {(200, ""), (500, "urn:faceattr:internal"), (503, "urn:faceattr:overloaded")}
+    assert seen[200, ""] > killed
+    assert seen[500, "urn:faceattr:internal"] <= killed
+    async with asyncio.timeout(PATIENCE_S):
+        while len(descendants(forking)) < 2 or (await client.get(f"{server.url}/readyz")).status != 200:
+            await asyncio.sleep(0.05)
+    assert Counter([await ask(client, server, png) for _ in range(8)]) == {(200, ""): 8}

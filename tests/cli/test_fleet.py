@@ -39,6 +39,13 @@ def test_the_shares_add_up() -> None:
     assert sum(one.upload.max_in_progress for one in shares) == whole.upload.max_in_progress
 
 
+def test_a_range_of_workers_is_shared_too_and_a_limit_that_is_not_set_still_follows() -> None:
+    whole = Config.model_validate({"server": {"processes": 3}, "inference": {"workers_min": 4, "workers_max": 8}})
+    shares = [share_out(whole, number).inference for number in range(3)]
+    assert [(one.workers_min, one.workers_max) for one in shares] == [(2, 3), (1, 3), (1, 2)]
+    assert [(one.workers, one.limit, one.limit_of(2)) for one in shares] == [(None, None, 8)] * 3
+
+
 def test_a_share_holds_at_least_one_request() -> None:
     whole = Config.model_validate({"server": {"processes": 128}, "inference": {"workers": 128}})
     assert share_out(whole, 127).upload.max_spool_bytes == whole.upload.max_bytes

@@ -1,9 +1,11 @@
+import shutil
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from faceattr_aio import cli
+from faceattr_aio.model_store import ModelStore
 
 
 def test_the_effective_settings_are_shown_with_their_origin(
@@ -51,3 +53,61 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out.strip() == "0.1.0"
+
+
+def check(file: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Status and what is said: to standard output, and to standard error."""
+    status = cli.main(["config", "check", "--config", str(file)])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_settings_and_models_that_a_server_would_start_with_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, store: ModelStore
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[server]\nport = 7\nprocesses = 2\n[inference]\nworkers = 2\n")
+    monkeypatch.setenv("FACEATTR_UPLOAD__MAX_PARTS", "3")
+    monkeypatch.setenv("FACEATTR_MODELS__DIR", str(store.folder))
+    status, out, err = check(file, capsys)
+    assert (status, err) == (0, "")
+    settings, *models = out.splitlines()
+    assert settings == f"The settings can be used; read from {file} and environment."
+    assert [model.partition(":")[0] for model in models] == ["blazeface-full-range", "dlib-age-v1", "dlib-gender-v1"]
+    assert all(model.endswith(" is whole") for model in models)
+
+
+def test_a_model_that_is_missing_or_damaged_is_a_sentence_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], store: ModelStore
+) -> None:
+    shutil.copy(store.path("dlib-gender-v1"), tmp_path)
+    (tmp_path / "age-v1.onnx").write_text("broken")
+    file = tmp_path / "mine.toml"
+    file.write_text(f"[models]\ndir = '{tmp_path}'\n")
+    status, out, _ = check(file, capsys)
+    assert status == 2
+    assert [line.partition(": ")[2].split(" is ")[1].split()[0].strip(":") for line in out.splitlines()[1:]] == [
+        "missing",
+        "damaged",
+        "whole",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("[server]\nport = -1\n", "server.port = -1"),
+        ("[server]\nprocesses = 2\n[inference]\nworkers = 1\n", "2 processes need as many workers"),
+        ("[inference]\npool = 'thread'\n[image]\nformats = ['avif']\n", "set inference.pool to 'process'"),
+        ("[auth]\nkeys_file = '/nowhere'\n", "/nowhere cannot be read"),
+        ("[auth]\nadmin_keys_file = '/nowhere'\n", "/nowhere cannot be read"),
+    ],
+)
+def test_settings_that_a_server_would_not_start_with_are_one_sentence(
+    wrong: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wrong.toml").write_text(wrong)
+    status, out, err = check(tmp_path / "wrong.toml", capsys)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert len(err.splitlines()) == 1
