@@ -13,7 +13,7 @@ from tests.deploy.prometheus import FILE, RULES
 from tests.process import ROOT
 
 TESTS = ROOT / "tests" / "deploy" / "alerts_test.yml"
-PAGE = ROOT / "docs" / "operate-alerts.md"
+PAGE = ROOT / "docs" / "alerts.md"
 ALERTS: dict[str, dict[str, Any]] = {
     rule["alert"]: rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
 }
@@ -41,7 +41,7 @@ def test_an_alert_says_whom_it_wakes_where_it_is_and_what_to_do(name: str) -> No
     assert alert["labels"]["severity"] in {"critical", "warning"}
     assert "{{ $labels.instance }}" in told["summary"]
     assert told["description"].endswith(".")
-    assert told["runbook"] == f"docs/operate.md#{name.lower()}"
+    assert told["runbook"] == f"docs/alerts.md#{name.lower()}"
 
 
 def test_each_alert_has_its_section_in_the_order_of_the_rules() -> None:
