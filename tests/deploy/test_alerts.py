@@ -46,8 +46,8 @@ def test_an_alert_says_whom_it_wakes_where_it_is_and_what_to_do(name: str) -> No
 
 def test_each_alert_has_its_section_in_the_order_of_the_rules() -> None:
     page = PAGE.read_text()
-    assert re.findall(r"^### (Faceattr\w+)$", page, re.MULTILINE) == list(ALERTS)
-    told = re.findall(r"^### \w+\n\n\*(\w+), (?:at once|after (\d+) (\w))", page, re.MULTILINE)
+    assert re.findall(r"^## (Faceattr\w+)$", page, re.MULTILINE) == list(ALERTS)
+    told = re.findall(r"^## \w+\n\n\*(\w+), (?:at once|after (\d+) (\w))", page, re.MULTILINE)
     assert [(severity.lower(), number + unit) for severity, number, unit in told] == [
         (alert["labels"]["severity"], alert.get("for", "")) for alert in ALERTS.values()
     ]

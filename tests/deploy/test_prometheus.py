@@ -126,7 +126,9 @@ def test_the_spool_holds_the_pictures_that_are_held(seen: Seen, png: bytes) -> N
 def test_cpu_and_memory_are_what_the_system_tells_of_the_process(seen: Seen) -> None:
     cpu = values(seen.worked, "CPU")
     assert seen.cpu_s / 2 < cpu["server"] * seen.worked.seconds < seen.cpu_s * 2
-    assert values(seen.held, "Memory") == {"server": pytest.approx(seen.memory, rel=0.2)}
+    shown = values(seen.held, "Memory")
+    assert shown["server"] == pytest.approx(seen.memory, rel=0.2)
+    assert shown["server workers"] > WORKERS * 20e6
 
 
 def test_versions_and_models_are_those_that_run(seen: Seen) -> None:
