@@ -14,14 +14,14 @@ import pytest
 from aiohttp import ClientSession, web
 from simpy import Environment
 
-from bench.stress import balancer, capacity, connections, interference, model, reading, validate
+from bench.stress import balancer, capacity, connections, interference, model, planning, reading, validate
 from bench.stress.balancer import balanced
-from bench.stress.crowd import Crowd
+from bench.stress.crowd import Crowd, Told
 from bench.stress.holding import open_many
 from bench.stress.instance import Answer, Instance, Size
 from bench.stress.limits import Limit, Machine, balancers, breaks_first, limits, ports
 from bench.stress.model import Model, Observed, Picture, Service
-from bench.stress.planning import SHARE, UnreachableError, Wish, attempt, plan, share_matters
+from bench.stress.planning import SHARE, Plan, UnreachableError, Wish, attempt, plan, share_matters
 from bench.stress.simulation import Autoscaler, Rule, Simulation, Site, simulate
 from bench.stress.users import meet
 from bench.stress.usl import Usl, fit_usl
@@ -237,6 +237,17 @@ def test_the_plan_is_the_smallest_that_keeps_the_promise(users: int) -> None:
     assert found.cores == 2 * found.instances
 
 
+@pytest.mark.parametrize("least", [1, 2, 30, 31, 500, 501])
+def test_the_search_ends_at_the_least_number_to_one_in_a_hundred(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pretended(_: Model, wish: Wish, size: Size, __: Rule, instances: int) -> Plan:
+        enough = wish.users == 1 or instances >= least
+        return Plan(wish, size, instances, instances, Told(Crowd(), answers=[0.01 if enough else 9.9]))
+
+    monkeypatch.setattr(planning, "attempt", pretended)
+    found = plan(made_up(0.02), Wish(users=2000), SIZE)
+    assert least <= found.instances <= least * 1.01
+
+
 def test_what_no_number_of_instances_can_do_is_told() -> None:
     with pytest.raises(UnreachableError, match="no number of instances makes it 10 ms"):
         plan(made_up(0.02), Wish(users=100, p99_s=0.01), SIZE)
@@ -267,18 +278,15 @@ def test_each_limit_is_what_the_plan_asks_of_what_there_is() -> None:
     assert by_name["descriptors"].share == pytest.approx((1000 + 10 * 8) / 8000)
     assert by_name["memory of connections"].asked == pytest.approx(1080 * 5000 / 1e9)
     assert by_name["balancer's CPU"].asked == pytest.approx(found.rate * 0.0002)
-    assert by_name["ports, a connection each"].asked == pytest.approx(found.rate / 10 * 60)
+    assert by_name["ports, none kept"].asked == pytest.approx(found.rate / 10 * 60)
 
 
 def test_what_is_beyond_its_end_is_named_first_and_decides_how_many_balancers() -> None:
-    found = [
-        Limit("network card", 30, 10, "", ""),
-        Limit("descriptors", 12, 10, "", ""),
-        Limit("memory", 1, 10, "", ""),
-    ]
+    asked = {"ports, to one address": 90, "network card": 30, "descriptors": 12, "memory": 1}
+    found = [Limit(name, much, 10, "", "") for name, much in asked.items()]
     assert breaks_first(found) == "network card 300%, descriptors 120%"
     assert balancers(found) == 5
-    assert breaks_first(found[2:]) == "memory 10%"
+    assert breaks_first(found[3:]) == "memory 10%"
 
 
 def test_the_range_of_ports_is_the_systems() -> None:

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ async def test_real_answers_are_as_described(serve: Serve, client: ClientSession
 
 
 @pytest.mark.parametrize("keys", [[], [KEY]])
-def test_schemathesis_finds_nothing(start: StartServer, keys: list[str]) -> None:
+def test_schemathesis_finds_nothing(start: StartServer, tmp_path: Path, keys: list[str]) -> None:
     server = start(f"[inference]\nworkers = 1\n[auth]\nkeys = {json.dumps(keys)}\n[pipelines.faces]\n")
     run = subprocess.run(
         [
@@ -104,8 +105,8 @@ def test_schemathesis_finds_nothing(start: StartServer, keys: list[str]) -> None
             *("--suppress-health-check", "all", "--request-timeout", "60"),  # slowness is no finding of this test
             *(part for key in keys for part in ("--header", f"Authorization: Bearer {key}")),
         ],
-        cwd=ROOT,
-        env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.hooks_schemathesis"},
+        cwd=tmp_path,  # where it keeps what it finds
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.hooks_schemathesis", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

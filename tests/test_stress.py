@@ -15,7 +15,7 @@ from bench.stress.pictures import make_folder, read_folder
 from bench.stress.scrape import scrape
 from bench.stress.services import OURS, UNBOUNDED, ServiceFailedError
 from bench.stress.templates import load_preset
-from bench.stress.watch import Sample, Watch, usage
+from bench.stress.watch import Sample, Watch, machine_cpu_s, usage
 from tests.conftest import StartServer
 from tests.process import PATIENCE_S
 from tests.stressed import GROWING, SERVED, measured, run, sleep_preset
@@ -120,6 +120,7 @@ def test_cpu_connections_files_and_loop_lag_are_seen_from_outside(start: StartSe
     used = usage(seen, seen[0].at, seen[-1].at - seen[0].at)
     assert used is not None
     assert 0.02 < used.cpu_server < 1.2
+    assert 0 <= used.cpu_others < machine_cpu_s()
     assert used.open_files > 5
     assert used.memory_bytes > 20e6
     assert used.loop_lag_ms > 0

@@ -209,7 +209,10 @@ def test_a_second_run_from_the_web_page_begins_anew(pictures: Path) -> None:
     parser = ArgumentParser()
     add_options(parser)
     load = Load(parser.parse_args(Plan("plain", pictures).arguments()))
-    load.stopped, first = "it had to", load.recorder
+    first = load.recorder
+    load.take_in({"stress": {"levels": {}, "stopped": "it had to"}})
+    assert load.stopped
     load.start()
-    assert (vars(load)["stopped"], load.recorder is first) == (None, False)
+    assert not load.stopped
+    assert load.recorder is not first
     assert load.pace_s() is None

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.stress import compare, report
+from bench.stress import compare, report, sections
 from bench.stress.knee import crossing, find_knee
 from bench.stress.measurements import Measurements, Run, latest, read
 from bench.stress.shapes import SPECIFIED
@@ -153,6 +153,15 @@ def test_a_report_tells_all_in_one_file(tmp_path: Path) -> None:
     text = (tmp_path / report.TEXT).read_text()
     assert "| 40 | 18.3 | 342 | 520 | 1.2% | 89% | 56.0 | 200 | 200 | 41.7% | 0.0% | 20% |" in text
     assert (tmp_path / "goodput.svg").exists()
+
+
+@pytest.mark.parametrize(("others", "told"), [(0.1, False), (0.9, True)])
+def test_a_machine_that_was_not_quiet_is_told(others: float, told: bool) -> None:
+    disturbed = step(1)
+    assert disturbed.usage
+    usage = disturbed.usage.model_copy(update={"cpu_others": others})
+    found = measured(run(step(1), disturbed.model_copy(update={"usage": usage})))
+    assert any("Not to be relied on" in line for line in sections.overview(found, None, None)) == told
 
 
 def test_a_report_is_written_again_from_its_measurements(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

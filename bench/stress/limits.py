@@ -66,20 +66,24 @@ def limits(plan: Plan, picture_bytes: float, machine: Machine) -> list[Limit]:
         Limit("balancer's CPU", plan.rate * machine.request_cpu_s, machine.cores, "cores", machine.source),
         Limit("descriptors", connections, process * machine.cores, "", f"{process} for each process, as here"),
         Limit("memory of connections", memory, machine.memory_gb, "GB", machine.source),
-        Limit("ports, connections kept", plan.size.limit, ports(), "", "limit of one instance; the port range here"),
-        Limit("ports, a connection each", each * _TIME_WAIT_S, ports(), "", "60 s in TIME_WAIT, to one instance"),
+        Limit("ports", plan.size.limit, ports(), "", "limit of one instance; the port range here"),
+        Limit("ports, none kept", each * _TIME_WAIT_S, ports(), "", "60 s in TIME_WAIT, to one instance"),
         Limit("ports, to one address", plan.rate * _TIME_WAIT_S, ports(), "", "the same, instances behind one address"),
     ]
     return sorted(found, key=lambda limit: -limit.share)
 
 
+def usual(found: Sequence[Limit]) -> list[Limit]:
+    """Without those that only count where a balancer keeps no connection, or sees all instances behind one address."""
+    return [limit for limit in found if not limit.name.startswith("ports, ")]
+
+
 def balancers(found: Sequence[Limit]) -> int:
-    """How many are needed so that none is more than so full; ports to one address are for who builds it that way."""
-    return math.ceil(max(limit.share for limit in found if not limit.name.startswith("ports")) / FULL)
+    """How many are needed so that nothing is fuller than that."""
+    return math.ceil(max(limit.share for limit in usual(found)) / FULL)
 
 
 def breaks_first(found: Sequence[Limit]) -> str:
-    """What is beyond its end, or else nearest to it, of what a balancer with kept connections needs."""
-    usual = [limit for limit in found if limit.name != "ports, to one address"]
-    beyond = [limit for limit in usual if limit.share > 1] or usual[:1]
+    """What is beyond its end, or else nearest to it."""
+    beyond = [limit for limit in usual(found) if limit.share > 1] or usual(found)[:1]
     return ", ".join(f"{limit.name} {limit.share:.0%}" for limit in beyond)

@@ -27,6 +27,7 @@ class Usage(BaseModel):
     cpu_server: float = 0.0
     cpu_workers: float = 0.0
     cpu_load: float = 0.0
+    cpu_others: float = 0.0
     memory_bytes: float = 0.0
     most_memory_bytes: float = 0.0
     open_files: float = 0.0

@@ -74,12 +74,11 @@ def plan(model: Model, wish: Wish, size: Size, rule: Rule = "least_conn") -> Pla
     """To a hundredth of the instances. Raises UnreachableError."""
     _check(model, wish, size, rule)
     pause = sum(wish.think_s) / 2
-    least = max(0, int(0.8 * wish.users / (pause + model.mean_s) / model.rate(size.workers)))
-    most = max(1, least)
-    best = attempt(model, wish, size, rule, most)
-    while not best.kept:
+    least, most = 0, max(1, int(0.8 * wish.users / (pause + model.mean_s) / model.rate(size.workers)))
+    while not (best := attempt(model, wish, size, rule, most)).kept:
+        if most > wish.users:
+            raise UnreachableError("An instance for each user is not enough: ask for less, or for a larger limit.")
         least, most = most, max(most + 1, math.ceil(most * 1.2))
-        best = attempt(model, wish, size, rule, most)
     while most - least > max(1, _PRECISION * most):
         between = attempt(model, wish, size, rule, middle := (least + most) // 2)
         least, most, best = (least, middle, between) if between.kept else (middle, most, best)

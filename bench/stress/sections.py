@@ -9,6 +9,8 @@ from bench.stress.specified import ANIME, HOLISTIC, Row
 from bench.stress.verdict import errors, first_bottleneck, last_safe, verdicts
 
 NONE = "-"
+DISTURBED = 0.3
+"""Cores for others, from which on the figures are theirs too."""
 Cells = Iterable[str]
 
 
@@ -34,7 +36,14 @@ def overview(of: Measurements, knee: Knee | None, before: Measurements | None) -
     yield f"* **Gives way first**: {gives_way}."
     yield f"* **Targets**: {'missed: ' + ', '.join(missed) if missed else 'all kept'}."
     yield f"* **Since the last run**: {'; '.join(worse) or ('nothing is worse' if before else 'there was none')}."
+    if (others := disturbance(of)) > DISTURBED:
+        yield f"* **Not to be relied on**: other programs used up to {others:.1f} cores meanwhile."
     yield from (f"* **Stopped early** ({other.name}): {other.stopped}." for other in of.runs if other.stopped)
+
+
+def disturbance(of: Measurements) -> float:
+    """Cores that other programs used, at most."""
+    return max((step.usage.cpu_others for run in of.runs for step in run.steps if step.usage), default=0.0)
 
 
 def targets(run: Run, asked: Targets) -> list[str]:
@@ -75,15 +84,15 @@ def _wait(step: Step, value: float) -> str:
 def resources(run: Run) -> list[str]:
     """Network, disk, connections and the rest."""
     head = (
-        "users", "server CPU", "workers CPU", "load CPU", "loop lag ms", "connections", "descriptors", "in MB/s",
-        "out MB/s", "to disk MB/s", "most memory MB",
+        "users", "server CPU", "workers CPU", "load CPU", "others CPU", "loop lag ms", "connections", "descriptors",
+        "in MB/s", "out MB/s", "to disk MB/s", "most memory MB",
     )  # fmt: skip
     return rows(head, (_resources(step) for step in run.steps))
 
 
 def _resources(step: Step) -> Cells:
     yield str(step.users)
-    for name in ("cpu_server", "cpu_workers", "cpu_load", "loop_lag_ms"):
+    for name in ("cpu_server", "cpu_workers", "cpu_load", "cpu_others", "loop_lag_ms"):
         yield _seen(step, name, ".2f")
     for name in ("connections", "open_files"):
         yield _seen(step, name, ".0f")

@@ -30,6 +30,7 @@ class Sample:
     cpu_server: float = 0.0
     cpu_workers: float = 0.0
     cpu_load: float = 0.0
+    cpu_others: float = 0.0
     memory: int = 0
     open_files: int = 0
     connections: int = 0
@@ -46,7 +47,7 @@ class Watch:
     def __init__(self, pid: int, url: str) -> None:
         self.samples: list[Sample] = []
         self.load: int | None = None
-        self._server = psutil.Process(pid)
+        self._server, self._us = psutil.Process(pid), psutil.Process()
         self._url, self._port = url, urlsplit(url).port
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -64,6 +65,7 @@ class Watch:
     def _sample(self) -> Sample:
         workers = self._server.children(recursive=True)
         everyone = [self._server, *workers]
+        ours = {*everyone, self._us, *self._us.children(recursive=True)}
         wire = psutil.net_io_counters(pernic=True).get("lo")
         lag_s, lag_count = _lag(self._url)
         return Sample(
@@ -71,6 +73,7 @@ class Watch:
             cpu_server=cpu_s(self._server),
             cpu_workers=sum(cpu_s(worker) for worker in workers),
             cpu_load=_cpu_of(self.load),
+            cpu_others=machine_cpu_s() - sum(cpu_s(process) for process in ours),
             memory=sum(proportional(process.pid) for process in everyone),
             open_files=self._server.num_fds(),
             connections=sum(self._ours(connection) for connection in self._server.net_connections("tcp")),
@@ -91,6 +94,12 @@ def cpu_s(process: psutil.Process) -> float:
         times = process.cpu_times()
         return float(times.user + times.system)
     return 0.0
+
+
+def machine_cpu_s() -> float:
+    """Seconds of CPU that everybody has used."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
 
 
 def _cpu_of(pid: int | None) -> float:
@@ -133,6 +142,7 @@ def usage(samples: Sequence[Sample], began_s: float, seconds: float) -> Usage | 
         cpu_server=rates["cpu_server"],
         cpu_workers=rates["cpu_workers"],
         cpu_load=rates["cpu_load"],
+        cpu_others=rates["cpu_others"],
         memory_bytes=mean("memory"),
         most_memory_bytes=max(sample.memory for sample in within),
         open_files=mean("open_files"),

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from PIL import Image
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, Response, async_playwright, expect
 
 from faceattr_aio.imaging import Pixels
 from tests.gate import Gate
@@ -98,10 +98,15 @@ class Watch:
         page.on("request", self._request)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("console", self._console)
+        page.on("response", self._response)
 
     def _request(self, request: Request) -> None:
         if not request.url.startswith((f"{self._origin}/", f"blob:{self._origin}/")):
             self.strayed.append(request.url)
+
+    def _response(self, response: Response) -> None:
+        if response.status == 404:
+            self.wrong.append(f"{response.url} is not there")
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"} and "Failed to load resource" not in message.text:

@@ -72,6 +72,8 @@ async def test_a_group_has_all_its_faces_and_no_label_over_another(
         labels = await rects(page, ".label")
         assert len(labels) == 9
         assert not overlaps(labels)
+        gaps = np.maximum(boxes[:, :2] - labels[:, :2] - labels[:, 2:], labels[:, :2] - boxes[:, :2] - boxes[:, 2:])
+        assert gaps.max() <= 3  # each beside its own box
         await page.locator(".box").nth(2).hover()
         await expect(page.locator("tbody tr").nth(2)).to_have_class("on")
         await expect(page.locator(".tip")).to_contain_text("3 · Female")
