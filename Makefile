@@ -7,13 +7,15 @@ BIN    := $(VENV)/bin
 PIP    := -m pip install --quiet --disable-pip-version-check
 PARTS  := setup.cfg pyproject.toml
 PYTEST := -m pytest -p no:cacheprovider
+# Folders of tests that take longer, or need programs of the system: make test-bench test-browser test-deploy
+ASIDE  := bench browser deploy
 # What `make stress` is told: make stress USERS=1,10,100 SECONDS=20 URL=http://127.0.0.1:8000 PRESET=spec002 ...
 STRESS  = $(if $(URL),--url $(URL)) $(if $(PID),--pid $(PID)) $(if $(PRESET),--preset $(PRESET)) \
           $(if $(USERS),--users $(USERS)) $(if $(SPAWN),--spawn $(SPAWN)) $(if $(SECONDS),--seconds $(SECONDS)) \
           $(if $(THINK),--think $(THINK)) $(if $(PICTURES),--pictures $(PICTURES)) $(if $(SHAPE),--shape $(SHAPE)) \
           $(if $(PATIENCE),--patience $(PATIENCE)) $(ARGS)
 
-.PHONY: serve models test fuzz overload soak bench-peers bench-scaling test-opencv4 test-opencv5 lint types format accuracy calibrate clean capacity stress stress-soak stress-chaos stress-compare
+.PHONY: serve models test fuzz overload soak bench-peers bench-scaling test-opencv4 test-opencv5 lint types format accuracy calibrate clean capacity stress stress-soak stress-chaos stress-compare $(ASIDE:%=test-%)
 
 serve: models  ## Serve on http://127.0.0.1:5000; ARGS="--port 8000" and the like are passed on
 	exec $(BIN)/faceattr-aio serve $(ARGS)
@@ -21,9 +23,13 @@ serve: models  ## Serve on http://127.0.0.1:5000; ARGS="--port 8000" and the lik
 models: $(VENV)/installed  ## Fetch the model files that the settings use
 	$(BIN)/faceattr-aio models pull
 
-test: $(VENV)/developing  ## All tests, on OpenCV 5; ARGS="-k upload" and the like are passed on
+test: $(VENV)/developing  ## What decides over a change, on OpenCV 5; ARGS="-k upload" and the like are passed on
 	$(BIN)/faceattr-aio models pull
-	$(BIN)/python $(PYTEST) $(ARGS)
+	$(BIN)/python $(PYTEST) $(ASIDE:%=--ignore=tests/%) $(ARGS)
+
+$(ASIDE:%=test-%): test-%: $(VENV)/developing  ## What measures; the page in a real browser; the daemons that we run beside
+	$(BIN)/faceattr-aio models pull
+	$(BIN)/python $(PYTEST) tests/$* $(ARGS)
 
 fuzz: $(VENV)/developing  ## Damaged pictures and odd requests for the real server; FACEATTR_FUZZ_INPUTS says how many
 	$(BIN)/faceattr-aio models pull

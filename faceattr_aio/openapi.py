@@ -10,7 +10,12 @@ from faceattr_aio.config import Config, PipelineEntry
 from faceattr_aio.pipeline import JSON, Options
 from faceattr_aio.schemas import BINARY, REQUEST_ID, Node, answer_schema, failure_responses, model_schema
 
-_TIMING = {"Server-Timing": {"$ref": "#/components/headers/ServerTiming"}}
+_HEADERS = {
+    "Server-Timing": {"$ref": "#/components/headers/ServerTiming"},
+    "Cache-Status": {"$ref": "#/components/headers/CacheStatus"},
+    "Cache-Control": {"$ref": "#/components/headers/CacheControl"},
+}
+_SENT = "Prefer", "RequestId", "CacheControl", "ContentDigest"
 _PEOPLE = ("/", "/docs")
 
 
@@ -42,7 +47,7 @@ def _operation(name: str, entry: PipelineEntry, config: Config, schemas: Node) -
         "tags": ["pictures"],
         "summary": f"Pictures for the pipeline {name}.",
         "description": _limits(config),
-        "parameters": [*_parameters(declaration.options, schemas), *_references("parameters", "Prefer", "RequestId")],
+        "parameters": [*_parameters(declaration.options, schemas), *_references("parameters", *_SENT)],
         "requestBody": _body(config),
         "responses": {"200": _success(declaration.media_types, answer), **failure_responses(locked=locked)},
         **({"security": [{"bearer": []}, {"header": []}]} if locked else {}),
@@ -83,7 +88,12 @@ def _parameter(name: str, schema: Node) -> Node:
 def _body(config: Config) -> Node:
     """A form, or one picture as it is."""
     pictures = {"type": "array", "items": BINARY["schema"], "minItems": 1}
-    form = {"type": "object", "properties": {"image": pictures | {"maxItems": config.upload.max_batch}}}
+    form = {
+        "type": "object",
+        "properties": {"image": pictures | {"maxItems": config.upload.max_batch}},
+        "additionalProperties": {"type": "string"},
+        "maxProperties": config.upload.max_parts,
+    }
     raw = [*(f"image/{name}" for name in config.image.formats), "application/octet-stream"]
     return {
         "required": True,
@@ -97,6 +107,6 @@ def _body(config: Config) -> Node:
 def _success(media_types: tuple[str, ...], answer: Node) -> Node:
     return {
         "description": "The answer; a picture is drawn on where Accept asks for one.",
-        "headers": REQUEST_ID | _TIMING,
+        "headers": REQUEST_ID | _HEADERS,
         "content": {kind: answer if kind == JSON else BINARY for kind in media_types},
     }

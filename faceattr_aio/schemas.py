@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from faceattr_aio import errors
-from faceattr_aio.errors import FaceattrError, NotNow, Unauthorized
+from faceattr_aio.errors import FaceattrError, NotNow, ReloadFailed, Unauthorized
 
 Node = dict[str, Any]
 REQUEST_ID: Node = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
@@ -57,7 +57,7 @@ def _members(*required: str, **properties: Node) -> Node:
 def failure_responses(*, locked: bool) -> Node:
     """By status, all that can go wrong; 401 only where keys are asked for."""
     kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, FaceattrError)]
-    named = [one for one in kinds if one not in (FaceattrError, NotNow)]
+    named = [one for one in kinds if one not in (FaceattrError, NotNow, ReloadFailed)]
     possible = [one for one in named if locked or one is not Unauthorized]
     by_status: dict[int, list[type[FaceattrError]]] = {}
     for one in possible:

@@ -173,8 +173,9 @@ async def disk(setting: Setting) -> Outcome:
             async with beating(server.url, setting) as found:
                 await _after(found, setting)
                 fault, filler = time.monotonic(), Path(name) / "filler"
-                _fill(filler)
-                await asyncio.sleep(setting.seconds)
+                while time.monotonic() < fault + setting.seconds:
+                    _fill(filler)  # again: uploads that were under way have given back their room
+                    await asyncio.sleep(0.02)
                 filler.unlink()
                 mended = time.monotonic()
                 await _after(found, setting)
@@ -184,7 +185,7 @@ async def disk(setting: Setting) -> Outcome:
 
 def _fill(file: Path) -> None:
     """Until there is no room, not for a byte."""
-    with file.open("wb", buffering=0) as out:
+    with file.open("ab", buffering=0) as out:
         for size in (1 << 16, 1):
             try:
                 while True:

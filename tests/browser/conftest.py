@@ -31,6 +31,8 @@ FLAGS = [
     "--use-fake-ui-for-media-stream",
 ]
 CONFIG = """
+[cache]
+backend = "none"
 [inference]
 workers = 1
 limit = 2

@@ -19,9 +19,9 @@ from bench.stress.record import Recorder
 from bench.stress.services import free_port
 from bench.stress.shapes import SHAPES, Course, Level
 from bench.stress.stop import Collapse
+from tests.bench.stressed import SERVED, SLEEP_S, sleep_preset, unbounded
 from tests.conftest import StartServer
 from tests.process import PATIENCE_S, ROOT
-from tests.stressed import SERVED, SLEEP_S, sleep_preset, unbounded
 
 GOOD, BAD, REFUSED = Answer("accepted", "200"), Answer("failed", "timed out"), Answer("refused", "503", 1.0)
 

@@ -11,7 +11,7 @@ from bench.stress.knee import crossing, find_knee
 from bench.stress.measurements import Measurements, Run, latest, read
 from bench.stress.shapes import SPECIFIED
 from bench.stress.verdict import first_bottleneck, last_safe, verdicts
-from tests.stressed import GROWING, TARGETS, measured, run, step
+from tests.bench.stressed import GROWING, TARGETS, measured, run, step
 
 
 def law(users: float, a: float = 8.0, b: float = 0.02, c: float = 0.0005) -> float:

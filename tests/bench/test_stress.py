@@ -16,9 +16,9 @@ from bench.stress.scrape import scrape
 from bench.stress.services import OURS, UNBOUNDED, ServiceFailedError
 from bench.stress.templates import load_preset
 from bench.stress.watch import Sample, Watch, machine_cpu_s, usage
+from tests.bench.stressed import GROWING, SERVED, measured, run, sleep_preset
 from tests.conftest import StartServer
 from tests.process import PATIENCE_S
-from tests.stressed import GROWING, SERVED, measured, run, sleep_preset
 
 NOTHING = Targets(most_mean_ms=None, most_p99_ms=None, most_failed=None)
 SLEEPING = f"{SERVED}seconds = 0.02\n"
