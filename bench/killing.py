@@ -48,23 +48,22 @@ class Seen:
 
 
 def forking(server: Server) -> int:
-    """The id of the process whose children the workers are."""
+    """The id of the process whose children the workers are, while there are any."""
     return next(pid for pid in server.children() if descendants(pid))
 
 
-async def kill(server: Server, seen: Seen, seconds: float) -> None:
+async def kill(fork_server: int, seen: Seen, seconds: float) -> None:
     for number in range(1, int(seconds)):
         await asyncio.sleep(1.0)
-        workers = descendants(forking(server))
+        workers = descendants(fork_server)
         for pid in workers if number % ALL_OF == 0 else random.sample(workers, min(1, len(workers))):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 seen.killed += 1
 
 
-async def watch(server: Server, client: ClientSession, seen: Seen) -> None:
+async def watch(fork_server: int, server: Server, client: ClientSession, seen: Seen) -> None:
     """Readiness that is told while there is no worker, neither before nor after the question, is untrue."""
-    fork_server = forking(server)
     while True:
         before = descendants(fork_server)
         ready = await is_ready(server, client)
@@ -78,10 +77,10 @@ async def is_ready(server: Server, client: ClientSession) -> bool:
         return response.status == READY
 
 
-async def comes_back(server: Server, client: ClientSession) -> bool:
+async def comes_back(fork_server: int, server: Server, client: ClientSession) -> bool:
     with suppress(TimeoutError):
         async with asyncio.timeout(BACK_S):
-            while len(descendants(forking(server))) < WORKERS or not await is_ready(server, client):  # noqa: ASYNC110  # another process
+            while len(descendants(fork_server)) < WORKERS or not await is_ready(server, client):  # noqa: ASYNC110  # another process
                 await asyncio.sleep(0.05)
             return True
     return False
@@ -90,15 +89,15 @@ async def comes_back(server: Server, client: ClientSession) -> bool:
 async def measure(seconds: float) -> Seen:
     seen = Seen()
     with served(SETTINGS) as server:
-        descriptors = server.descriptors()
+        fork_server, descriptors = forking(server), server.descriptors()
         async with session() as client:
             ask = partial(post, client, f"{server.url}/analyze", PICTURE.read_bytes(), TYPE)
             await offer(ask, RATE, max(2.0, seconds / 5))  # until memory has settled
             held = resident(server.pid)
-            watching = asyncio.create_task(watch(server, client, seen))
-            seen.record, _ = await asyncio.gather(offer(ask, RATE, seconds), kill(server, seen, seconds))
+            watching = asyncio.create_task(watch(fork_server, server, client, seen))
+            seen.record, _ = await asyncio.gather(offer(ask, RATE, seconds), kill(fork_server, seen, seconds))
             watching.cancel()
-            seen.back = await comes_back(server, client)
+            seen.back = await comes_back(fork_server, server, client)
             seen.grown = resident(server.pid) - held
         seen.descriptors = await settle(server, descriptors)
     return seen

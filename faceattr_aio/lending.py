@@ -19,7 +19,8 @@ class Lending:
         self._lent: set[Lendable] = set()
         self._retired: set[Lendable] = set()
         self._changed = threading.Condition()
-        self._closed = False
+        self.closed = threading.Event()
+        """Set once all are to end: there are to be no more."""
 
     @property
     def is_empty(self) -> bool:
@@ -44,7 +45,7 @@ class Lending:
         """Makes a worker lendable that is new or comes back; one that is not to be lent any more is closed instead."""
         with self._changed:
             self._lent.discard(worker)
-            if worker.alive and worker not in self._retired and not self._closed:
+            if worker.alive and worker not in self._retired and not self.closed.is_set():
                 self._idle.append(worker)
                 self._changed.notify()
                 return
@@ -69,7 +70,7 @@ class Lending:
     def close(self) -> None:
         """Ends all workers, also those at work."""
         with self._changed:
-            self._closed = True
+            self.closed.set()
             idle, self._idle = self._idle, []
             self._changed.notify_all()
             for worker in self._lent:
@@ -82,11 +83,11 @@ class Lending:
             if not self._changed.wait_for(self._need_not_wait, timeout_s):
                 raise DeadlineExceeded
             self.check()
-            if self._closed:
+            if self.closed.is_set():
                 raise Unavailable
             worker = self._idle.pop()
             self._lent.add(worker)
         return worker
 
     def _need_not_wait(self) -> bool:
-        return bool(self._idle or self._closed or self._hopeless())
+        return bool(self._idle or self.closed.is_set() or self._hopeless())

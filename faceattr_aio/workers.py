@@ -26,12 +26,14 @@ class Lendable(Protocol):
     alive: bool
     served: int
     """Tasks that it has done, or failed at."""
+    models: ModelHashes
+    """What it has loaded; known from its hello on."""
 
     @property
     def resident(self) -> int:
         """Bytes of memory of its process; 0 when it has none of its own."""
 
-    def hello(self) -> ModelHashes:
+    def hello(self) -> None:
         """Waits until the worker is loaded. Raises StartError when it cannot be; it still has to be closed."""
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:
@@ -60,10 +62,11 @@ class ThreadWorker:
         self.alive = True
         self.served = 0
         self._worker = Worker(plans)
+        self.models = self._worker.models
         self._ended = threading.Event()
 
-    def hello(self) -> ModelHashes:
-        return self._worker.models
+    def hello(self) -> None:
+        """It is loaded as soon as it is there."""
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:  # noqa: ARG002  # a thread cannot be stopped
         self.served += 1
@@ -87,6 +90,7 @@ class ProcessWorker:
     def __init__(self, context: ForkServerContext, plans: Mapping[str, Plan], limits: ProcessLimits) -> None:
         self.alive = True
         self.served = 0
+        self.models: ModelHashes = {}
         self._connection, theirs = context.Pipe()
         self._poll = select.poll()  # once: the connection's own would be set up anew for each task
         self._poll.register(self._connection, select.POLLIN)
@@ -108,7 +112,7 @@ class ProcessWorker:
             return 0
         return pages * resource.getpagesize()
 
-    def hello(self) -> ModelHashes:
+    def hello(self) -> None:
         try:
             answer = self._receive(_LOADING_S)
         except TimeoutError as error:
@@ -118,7 +122,7 @@ class ProcessWorker:
         if isinstance(answer, StartError):
             raise answer
         assert isinstance(answer, Mapping)
-        return answer
+        self.models = answer
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:
         self.served += 1

@@ -38,6 +38,7 @@ LAYERS = (
         "scaling",
         "schemas",
         "scratch",
+        "seat",
         "sources",
         "spool",
         "traces",

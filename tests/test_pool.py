@@ -209,7 +209,7 @@ def test_a_worker_whose_hello_makes_no_sense_is_ended_and_a_fault(pool: Pool, fi
         worker = real()
         hired.append(worker)
         if len(hired) == 1:
-            worker.hello = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]  # nonsense
+            worker.hello = lambda: 1 / 0  # type: ignore[method-assign, assignment]  # nonsense
         return worker
 
     start_with(pool, start)
@@ -445,3 +445,13 @@ def test_closing_in_the_middle_of_a_reload_ends_all_workers(threads: tuple[Pool,
         pool.reload(new)
     assert (old.alive(), new.alive()) == (0, 0)
     assert len(new.started) == 1
+
+
+def test_closing_while_it_grows_ends_the_new_worker_and_starts_no_other(threads: tuple[Pool, Starts]) -> None:
+    pool, starts = threads
+    starts.looking = pool.close
+    pool.grow()
+    assert starts.alive() == 0
+    while any(thread.name == "faceattr-seat" for thread in threading.enumerate()):
+        time.sleep(0.01)
+    assert len(starts.started) == 4
