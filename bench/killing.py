@@ -22,11 +22,11 @@ from aiohttp import ClientSession
 
 from bench.openloop import Record, offer, post, session
 from bench.overload import FAILED, PICTURE, TYPE, served
-from bench.served import Server, descendants, resident
+from bench.served import UNCACHED, Server, descendants, resident
 from bench.soak import settle
 
 RATE, WORKERS = 30.0, 2
-SETTINGS = f"[inference]\nworkers = {WORKERS}\nlimit = 16\n"
+SETTINGS = f"{UNCACHED}[inference]\nworkers = {WORKERS}\nlimit = 16\n"
 ALL_OF = 5
 """Every so many kills, all workers at once."""
 BACK_S, MOST_GROWTH = 5.0, 8 << 20

@@ -13,11 +13,11 @@ from statistics import median
 import requests
 
 from bench.peers.catalogue import PEERS
-from bench.served import QUIET, Server, server_core, start_program, start_server
+from bench.served import QUIET, UNCACHED, Server, server_core, start_program, start_server
 from bench.stress.measurements import Start
 from bench.stress.templates import Request
 
-SETTINGS = "[inference]\nworkers = 1\nlimit = 4\n"
+SETTINGS = f"{UNCACHED}[inference]\nworkers = 1\nlimit = 4\n"
 """One worker, for the one core it has."""
 OURS, UNBOUNDED = "faceattr-aio", "plain aiohttp, unbounded queue"
 PATIENCE_S, LOOK_S, HOT = 60.0, 0.02, 10

@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from bench.overload import PICTURE, TYPE
-from bench.served import QUIET, Server, children, start_server
+from bench.served import QUIET, UNCACHED, Server, children, start_server
 from bench.sleeper import SLEEP
 from bench.stress import fleet, wire
 from bench.stress.pulse import Beat, Pulse, pulse, settled
@@ -41,7 +41,7 @@ class Setting:
     seconds: float = 5.0
 
     def with_workers(self, workers: int, more: str = "") -> str:
-        return f"[inference]\nworkers = {workers}\nlimit = {8 * workers}\n{more}{self.config}"
+        return f"{UNCACHED}[inference]\nworkers = {workers}\nlimit = {8 * workers}\n{more}{self.config}"
 
 
 SLEEPY = Setting(f"{SLEEP}seconds = 0.02\n", "/sleep", rate=40.0, seconds=1.0)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from bench.served import QUIET, Server, server_core, start_server
+from bench.served import QUIET, UNCACHED, Server, server_core, start_server
 from bench.sleeper import SLEEP
 from bench.stress import album
 from bench.stress.balancer import balanced
@@ -36,7 +36,7 @@ OPEN, CLOSED = (0.7, 1.0, 1.5), (0.7, 1.5)
 """Of what the instances can do together."""
 THINK_S = (0.5, 1.5)
 FAILED, INCONCLUSIVE = 1, 3
-_SETTINGS = "[inference]\nworkers = {workers}\nlimit = {limit}\n"
+_SETTINGS = UNCACHED + "[inference]\nworkers = {workers}\nlimit = {limit}\n"
 _SLEEP_S = 0.05
 T = TypeVar("T")
 

@@ -29,7 +29,7 @@ def test_a_service_is_stressed_and_the_report_is_there(
 ) -> None:
     server, pictures = start(SLEEPING), make_folder(tmp_path / "pictures", (64,))
     arguments = [f"--url={server.url}", f"--pid={server.pid}", f"--preset={sleep_preset(tmp_path)}"]
-    arguments += ["--users=1,8", "--seconds=4", "--settle=1", f"--pictures={pictures}", f"--reports={tmp_path / 'r'}"]
+    arguments += ["--users=1,8", "--seconds=3", "--settle=1", f"--pictures={pictures}", f"--reports={tmp_path / 'r'}"]
     arguments += ["--check", "--most-mean-ms=60000", "--most-p99-ms=60000", f"--plot={tmp_path / 'plot.png'}"]
     assert program.main(arguments) == 0
     page = Path(capsys.readouterr().out.splitlines()[2])

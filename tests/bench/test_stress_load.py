@@ -102,14 +102,17 @@ def test_a_few_requests_tell_nothing() -> None:
 
 
 def test_an_unbounded_queue_collapses_where_ours_stays_flat(tmp_path: Path, start: StartServer, pictures: Path) -> None:
-    plan = Plan(sleep_preset(tmp_path), pictures, (2, 60), seconds=3, settle_s=1, patience_s=0.4, keep_going=True)
+    plan = Plan(
+        sleep_preset(tmp_path), pictures, (2, 40), seconds=3, settle_s=1, think_s=(0.1, 0.2), patience_s=0.4,
+        keep_going=True,
+    )  # fmt: skip
     ours = start(f"{SERVED}seconds = {SLEEP_S}\n")
     flat, _ = drive(ours.url, plan, tmp_path)
     with unbounded() as url:
         collapsed, _ = drive(url, plan, tmp_path)
     assert flat[1].goodput_per_s > 0.5 * flat[0].goodput_per_s > 0
     assert flat[1].refused_per_s > 10 * flat[1].failed_per_s
-    assert collapsed[0].goodput_per_s > 5
+    assert collapsed[0].goodput_per_s > 2
     assert collapsed[1].goodput_per_s < 0.2 * collapsed[0].goodput_per_s
     assert collapsed[1].outcomes["timed out"] > 50
 
@@ -138,7 +141,7 @@ def test_clients_that_honour_retry_after_wait_and_get_their_answer(
     tmp_path: Path, start: StartServer, pictures: Path
 ) -> None:
     server = start(f"{SERVED}seconds = 0.2\n")
-    plan = Plan(sleep_preset(tmp_path), pictures, (8,), seconds=5, settle_s=1, honour=True)
+    plan = Plan(sleep_preset(tmp_path), pictures, (8,), seconds=6, settle_s=1, think_s=(0.5, 1.0), honour=True)
     (step,), _ = drive(server.url, plan, tmp_path)
     assert step.refused.count > 0
     assert step.refused_per_s < 8  # each waits for a second at least
