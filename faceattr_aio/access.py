@@ -23,4 +23,7 @@ def tell(story: Story) -> None:
         line += " kind=%(kind)s"
     if story.pictures:
         line += f" pictures=%(pictures)d{''.join(f' {name}=%({name})d' for name in story.counts)} [{story.timing}]"
-    log.log(level, line, fields, extra={"request": fields})
+    record = log.makeRecord(log.name, level, "", 0, line, (fields,), None, extra={"request": fields})
+    record.created = story.ended_at
+    record.msecs = record.created % 1 * 1e3
+    log.handle(record)

@@ -100,7 +100,8 @@ class Endpoint:
 
     def _identify(self, request: web.Request) -> str:
         """Raises Unauthorized or RateLimited."""
-        story(request).pipeline = self.name
+        told = story(request)
+        told.pipeline, told.waiting = self.name, self.executor.limiter.waiting
         client = self.clients.identify(request)
         self.fairness.check(client)
         return client
@@ -135,6 +136,6 @@ def _task(picture: SpoolFile, wishes: Wishes, pictures: int) -> Task | FaceattrE
     media_type = None if wishes.media_type == JSON else wishes.media_type
     if media_type and pictures > 1:
         raise NotAcceptable(f"{media_type} can answer one picture; for {pictures} ask for {JSON}.")
-    if wishes.digest and wishes.digest != picture.digest:
+    if wishes.digest and picture.digest and wishes.digest != picture.digest:
         raise MalformedUpload("The picture is not the one that Content-Digest tells of; send it again.")
     return picture.fault or Task(picture.path, wishes.options, media_type, probed=True)

@@ -31,10 +31,13 @@ def story(request: web.Request) -> Story:
 
 
 class Journal:
-    """Tells every story to every listener, on the event loop."""
+    """Gathers stories, and tells them to listeners many at a time: one by one, between requests, would cost twice as
+    much.
+    """
 
     def __init__(self, listeners: Sequence[Listener] = ()) -> None:
         self.listeners = list(listeners)
+        self._untold: list[Story] = []
 
     async def end(self, request: web.Request, response: web.StreamResponse) -> None:
         """For `app.on_response_prepare`, which sees every answer of an app: also those that no handler gave."""
@@ -44,11 +47,21 @@ class Journal:
         told.route = _route(request)
         told.received = request.content.total_bytes
         told.sent = response.content_length or 0
-        for listener in self.listeners:
-            try:
-                listener(told)
-            except Exception:
-                log.exception("request %s could not be told", told.id)
+        self._untold.append(told)
+
+    def tell(self) -> None:
+        """Tells what has gathered; to be called now and then, and before anybody asks a listener."""
+        untold, self._untold = self._untold, []
+        for one in untold:
+            for listener in self.listeners:
+                _tell(listener, one)
+
+
+def _tell(listener: Listener, one: Story) -> None:
+    try:
+        listener(one)
+    except Exception:
+        log.exception("request %s could not be told", one.id)
 
 
 def _identity(request: web.Request) -> str:

@@ -91,6 +91,10 @@ class Metrics:
     def tell_lag(self, seconds: float) -> None:
         self._lag.observe(seconds)
 
+    def before_sample(self, act: Callable[[], None]) -> None:
+        """Done before readings are taken, and so before anybody sees them."""
+        self._readings.insert(0, act)
+
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A gauge; of several processes, their sum."""
         gauge = Gauge(name, text, registry=self._registry, multiprocess_mode="livesum")

@@ -35,7 +35,7 @@ class SpoolFile:
         self.fault: FaceattrError | None = None
         """Why what is in it is refused."""
         self.digest = b""
-        """The SHA-256 of what is in it, once it is complete."""
+        """The SHA-256 of what is in it, once it is complete, if somebody wanted to know."""
         self._file = file
         self._spool = spool
         self._writing = False

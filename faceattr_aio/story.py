@@ -18,8 +18,9 @@ _FAULTS = 500
 class Story:
     """One request. `path` is as the client sent it, without the query, `route` as it was declared, `pipeline` its name
     or nothing, `kind` that of its failure. `received` and `sent` are bytes of bodies, `since` is on the monotonic
-    clock, `seconds` last to the first byte of the answer, `laps` are milliseconds by stage, `counts` what was found,
-    `sources` whether results were computed (`miss`, `collapsed`, `hit`), and `traceparent` is W3C's.
+    clock, `seconds` last to the first byte of the answer, `waiting` is how many waited for a worker as it came, `laps`
+    are milliseconds by stage, `counts` what was found, `sources` whether results were computed (`miss`, `collapsed`,
+    `hit`), and `traceparent` is W3C's.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Story:
     received: int = 0
     sent: int = 0
     seconds: float = 0.0
+    waiting: int = 0
     pictures: int = 0
     laps: list[Mapping[str, float]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -49,6 +51,16 @@ class Story:
         self.laps.append(reply.laps)
         self.sources[reply.source] += 1
         self.counts.update(counts)
+
+    @property
+    def ended(self) -> float:
+        """When its answer was ready, on the monotonic clock."""
+        return self.since + self.seconds
+
+    @property
+    def ended_at(self) -> float:
+        """The same in seconds since 1970."""
+        return time.time() - (time.monotonic() - self.ended)  # noqa: TID251  # a point in time
 
     @property
     def refused(self) -> bool:

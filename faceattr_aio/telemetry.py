@@ -39,15 +39,17 @@ def observe(
     _watch(metrics, executor, uploads)
     if (cache := results.cache) is not None:
         metrics.watch("faceattr_cache_failures", "Times that the cache could not be asked.", lambda: cache.failures)
-    app[WINDOW] = window = Window(config.stats, lambda: executor.limiter.waiting)
+    app[WINDOW] = window = Window(config.stats)
     listeners: list[Listener] = [metrics.tell, window.tell]
     if config.logging.requests:
         listeners.append(access.tell)
     if config.logging.traces:
         listeners.append(extras.load("faceattr_aio.traces", "otel").Traces().tell)
-    app.on_response_prepare.append(Journal(listeners).end)
+    journal = Journal(listeners)
+    metrics.before_sample(journal.tell)
+    app.on_response_prepare.append(journal.end)
     app.cleanup_ctx.append(_sampling)
-    _Reports(window, executor).add_routes(app.router)
+    _Reports(window, journal, executor).add_routes(app.router)
     if config.server.metrics_port is None:
         add_metrics(app, metrics)
 
@@ -72,8 +74,8 @@ def make_metrics_app(app: web.Application) -> web.Application:
 class _Reports:
     """What people ask."""
 
-    def __init__(self, window: Window, executor: Executor) -> None:
-        self._window, self._executor = window, executor
+    def __init__(self, window: Window, journal: Journal, executor: Executor) -> None:
+        self._window, self._journal, self._executor = window, journal, executor
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         router.add_get("/stats", self.stats)
@@ -81,12 +83,14 @@ class _Reports:
 
     async def stats(self, _: web.Request) -> web.Response:
         """The window, and what is in flight now."""
+        self._journal.tell()
         limiter = self._executor.limiter
         now = {"in_flight": limiter.in_flight, "limit": limiter.limit, "workers": limiter.workers}
         return web.json_response(now | {"mean_service_s": round(limiter.service_s, 6)} | self._window.document())
 
     async def story(self, request: web.Request) -> web.Response:
         """One request, while it is in the window; 404 after."""
+        self._journal.tell()
         story = self._window.find(request.match_info["id"])
         if story is None:
             raise web.HTTPNotFound
@@ -134,3 +138,4 @@ async def _sampling(app: web.Application) -> AsyncIterator[None]:
     watching.cancel()
     with suppress(asyncio.CancelledError):
         await watching
+    app[METRICS].sample()

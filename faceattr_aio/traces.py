@@ -2,7 +2,6 @@
 and in it one for each stage, also those that a worker went through. Made afterwards, so that it costs nothing before.
 """
 
-import time
 from collections.abc import Mapping
 
 from opentelemetry.context import Context
@@ -26,7 +25,7 @@ class Traces:
         """Makes the spans of a request that was for a pipeline."""
         if not story.pipeline:
             return
-        began = time.time_ns() - int(story.seconds * 1e9)
+        began = int((story.ended_at - story.seconds) * 1e9)
         context = self._propagator.extract({"traceparent": story.traceparent})
         span = self._tracer.start_span(
             f"{story.method} {story.route}", context, SpanKind.SERVER, _attributes(story), start_time=began

@@ -76,12 +76,14 @@ class Whole:
 class Uploads:
     """Takes in bodies, a limited number of them at a time."""
 
-    def __init__(self, limits: Limits, spool: Spool, limiter: Limiter, inspect: Inspect = take_anything) -> None:
-        """What `inspect` raises becomes the `fault` of the file."""
+    def __init__(
+        self, limits: Limits, spool: Spool, limiter: Limiter, inspect: Inspect = take_anything, *, hashed: bool = True
+    ) -> None:
+        """What `inspect` raises becomes the `fault` of the file; its `digest` is found out if `hashed`."""
         self.limits = limits
         self.spool = spool
         self.limiter = limiter
-        self._inspect = inspect
+        self._inspect, self._hashed = inspect, hashed
         self._timers: set[asyncio.Timeout] = set()
 
     def check(self, length: int | None) -> None:
@@ -175,7 +177,7 @@ class Uploads:
                 if writer and number > len(stored):
                     stored.append(await writer.finish())
                     writer = None
-                writer = writer or Writer(self.spool, files, self._inspect)
+                writer = writer or Writer(self.spool, files, self._inspect, hashed=self._hashed)
                 await writer.add(data, self.limits.max_part_bytes)
         pieces.end()
         if writer is None:

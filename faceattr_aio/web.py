@@ -13,7 +13,7 @@ from faceattr_aio.admin import Admin
 from faceattr_aio.body import Lingering
 from faceattr_aio.cache import open_cache
 from faceattr_aio.clients import Clients
-from faceattr_aio.config import Config, Upload
+from faceattr_aio.config import Config
 from faceattr_aio.executor import Executor
 from faceattr_aio.fairness import Fairness, Rate, Share
 from faceattr_aio.handlers import Endpoint
@@ -65,7 +65,7 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
     app = web.Application(middlewares=[problems])
     app.cleanup_ctx.append(_spooling)  # ends after the executor, whose work may still need its file
     executor = setup(app, config)
-    app[UPLOADS] = uploads = _uploads(config.upload, executor)
+    app[UPLOADS] = uploads = _uploads(config, executor)
     app[LINGERING] = Lingering(_LINGERING, config.upload.timeout_s, _LINGERING_BODIES * config.upload.max_bytes)
     app.on_shutdown.append(_stop_reading)
     clients = clients_of(config)
@@ -146,7 +146,8 @@ async def _spooling(app: web.Application) -> AsyncIterator[None]:
     spool.close()
 
 
-def _uploads(upload: Upload, executor: Executor) -> Uploads:
+def _uploads(config: Config, executor: Executor) -> Uploads:
+    upload = config.upload
     limits = Limits(
         upload.max_bytes,
         upload.max_part_bytes or upload.max_bytes,
@@ -157,7 +158,8 @@ def _uploads(upload: Upload, executor: Executor) -> Uploads:
         upload.min_rate,
     )
     spool = Spool(upload.dir, upload.max_spool_bytes, executor.io)
-    return Uploads(limits, spool, Limiter(upload.max_in_progress, upload.max_in_progress, "uploads"), executor.probe)
+    limiter = Limiter(upload.max_in_progress, upload.max_in_progress, "uploads")
+    return Uploads(limits, spool, limiter, executor.probe, hashed=config.cache.backend != "none")
 
 
 def _fairness(config: Config, requests: Limiter, uploads: Limiter) -> Fairness:

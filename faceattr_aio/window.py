@@ -14,27 +14,19 @@ _RECENT_S = 10.0
 
 
 class Window:
-    """The stories of the last `settings.window` requests for a pipeline. `read_waiting` tells how many wait now."""
+    """The stories of the last `settings.window` requests for a pipeline."""
 
-    def __init__(
-        self, settings: Stats, read_waiting: Callable[[], int], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, settings: Stats, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
-        self._read_waiting = read_waiting
         self._clock = clock
         self._stories: deque[Story] = deque(maxlen=settings.window)
-        self._waiting: deque[int] = deque(maxlen=settings.window)
-        self._ended: deque[float] = deque(maxlen=settings.window)
         self._totals: Counter[str] = Counter()
 
     def tell(self, story: Story) -> None:
         """Takes in one request."""
-        if not story.pipeline:
-            return
-        self._stories.append(story)
-        self._waiting.append(self._read_waiting())
-        self._ended.append(self._clock())
-        self._totals[_end(story)] += 1
+        if story.pipeline:
+            self._stories.append(story)
+            self._totals[_end(story)] += 1
 
     def find(self, identity: str) -> Story | None:
         """The latest request with this id, while it is in the window."""
@@ -47,7 +39,7 @@ class Window:
         worked = [story for story in self._stories if not story.refused]
         measured = {
             "mean_s": fmean([story.seconds for story in worked] or [0.0]),
-            "mean_waiting": fmean(self._waiting or [0]),
+            "mean_waiting": fmean([story.waiting for story in self._stories] or [0]),
             "error_rate": fmean([story.failed for story in worked] or [0.0]),
         }
         return {
@@ -61,8 +53,7 @@ class Window:
     def _rate(self, counts: Callable[[Story], bool]) -> float:
         """In the last ten seconds."""
         since = self._clock() - _RECENT_S
-        recent = sum(counts(story) for story, ended in zip(self._stories, self._ended, strict=True) if ended >= since)
-        return recent / _RECENT_S
+        return sum(counts(story) for story in self._stories if story.ended >= since) / _RECENT_S
 
     def _alerts(self, measured: dict[str, float]) -> Iterator[dict[str, object]]:
         bounds = {

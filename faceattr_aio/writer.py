@@ -25,12 +25,12 @@ class Writer:
     clients hold none; what is no larger than a chunk takes one trip in all.
     """
 
-    def __init__(self, spool: Spool, files: ExitStack, inspect: Inspect) -> None:
+    def __init__(self, spool: Spool, files: ExitStack, inspect: Inspect, *, hashed: bool = True) -> None:
         self._spool, self._files, self._inspect = spool, files, inspect
         self._file: SpoolFile | None = None
         self._size = 0
         self._gathered = bytearray()
-        self._digest = hashlib.sha256()
+        self._digest = hashlib.sha256() if hashed else None
 
     async def add(self, data: bytes, most: int) -> None:
         self._size += len(data)
@@ -47,8 +47,9 @@ class Writer:
     def _complete(self) -> SpoolFile:
         file = self._open()
         file.complete(self._gathered)
-        self._digest.update(self._gathered)
-        file.digest = self._digest.digest()
+        if self._digest:
+            self._digest.update(self._gathered)
+            file.digest = self._digest.digest()
         try:
             self._inspect(file.path)
         except FaceattrError as fault:
@@ -58,7 +59,8 @@ class Writer:
     async def _write(self) -> None:
         gathered, self._gathered = self._gathered, bytearray()
         await self._open().write(gathered)
-        await self._spool.threads.run(self._digest.update, gathered)
+        if self._digest:
+            await self._spool.threads.run(self._digest.update, gathered)
 
     def _open(self) -> SpoolFile:
         if self._file is None:

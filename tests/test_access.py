@@ -1,4 +1,5 @@
 import logging
+import time
 
 import pytest
 
@@ -8,7 +9,9 @@ from faceattr_aio.story import Story
 
 def told(caplog: pytest.LogCaptureFixture, story: Story) -> str:
     caplog.set_level(logging.DEBUG, "faceattr_aio.access")
+    story.since -= 100  # it has waited to be told
     access.tell(story)
+    assert 90 < time.time() - caplog.records[-1].created < 160  # noqa: TID251  # a point in time
     return caplog.messages[-1]
 
 

@@ -122,6 +122,8 @@ async def test_each_request_has_its_line_in_the_log_unless_that_is_switched_off(
     quiet = await serve(make_app(config(logging={"requests": False})))
     assert await post(client, quiet, png) == 200
     assert await post(client, url, png, **{"X-Request-ID": "mine"}) == 200
+    async with client.get(f"{url}/stats"):
+        pass  # what is asked of it, it has told to all
     (line,) = [record.getMessage() for record in caplog.records if record.name == "faceattr_aio.access"]
     assert line.startswith("POST /trick 200 ")
     assert f" in={len(png)} " in line
@@ -146,7 +148,9 @@ async def test_the_metrics_can_go_to_a_registry_of_the_hosts(serve: Serve, clien
     registry = CollectorRegistry()
     url = await serve(make_app(config(), registry))
     assert await post(client, url, png) == 200
-    assert registry.get_sample_value("faceattr_tricks_total") == 1
+    async with asyncio.timeout(30):
+        while registry.get_sample_value("faceattr_tricks_total") != 1:
+            await asyncio.sleep(0.02)
     with pytest.raises(ValueError, match="Duplicated timeseries"):
         make_app(config(), registry)
 

@@ -13,22 +13,17 @@ class Clock:
 
 
 @pytest.fixture
-def waiting() -> list[int]:
-    return [0]
-
-
-@pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def window(waiting: list[int], clock: Clock) -> Window:
-    return Window(Stats(window=4), lambda: waiting[0], clock)
+def window(clock: Clock) -> Window:
+    return Window(Stats(window=4), clock)
 
 
 def story(status: int = 200, seconds: float = 0.5, identity: str = "id", pipeline: str = "faces") -> Story:
-    return Story(identity, "POST", pipeline=pipeline, status=status, seconds=seconds)
+    return Story(identity, "POST", pipeline=pipeline, status=status, since=100.0 - seconds, seconds=seconds)
 
 
 def test_before_the_first_request_everything_is_nothing(window: Window) -> None:
@@ -64,8 +59,9 @@ def test_what_is_not_for_a_pipeline_is_not_counted(window: Window) -> None:
 def test_rates_are_those_of_the_last_ten_seconds(window: Window, clock: Clock) -> None:
     window.tell(story())
     clock.now += 11
-    window.tell(story())
-    window.tell(story(503))
+    for told in (story(), story(503)):
+        told.since = clock.now - 1
+        window.tell(told)
     document = window.document()
     assert (document["requests_per_s"], document["refused_per_s"]) == (0.2, 0.1)
 
@@ -80,10 +76,11 @@ def test_rates_are_those_of_the_last_ten_seconds(window: Window, clock: Clock) -
     ],
 )
 def test_each_bound_has_its_alert_and_only_above_it(
-    seconds: float, waits: int, status: int, alerts: list[object], window: Window, waiting: list[int]
+    seconds: float, waits: int, status: int, alerts: list[object], window: Window
 ) -> None:
-    waiting[0] = waits
-    window.tell(story(status, seconds))
+    told = story(status, seconds)
+    told.waiting = waits
+    window.tell(told)
     assert window.document()["alerts"] == alerts
 
 
