@@ -24,7 +24,7 @@ from typing import NamedTuple
 import uvloop
 
 from bench.overload import PICTURE, TYPE
-from bench.served import PATIENCE_S, Server, cpu_s, server_core, start_server
+from bench.served import PATIENCE_S, QUIET, Server, cpu_s, server_core, start_server
 from bench.sleeper import SLEEP
 from bench.wire import connections, saturate, upload
 
@@ -90,7 +90,7 @@ async def measure(server: Server, idle: Sequence[int], number: int, seconds: flo
 def started(settings: str, cores: set[int] | None = None) -> Iterator[Server]:
     """A server that is gone afterwards with all its processes."""
     with tempfile.TemporaryDirectory() as folder:
-        server = start_server(Path(folder), settings, {}, cores)
+        server = start_server(Path(folder), settings, QUIET, cores)
         try:
             yield server
         finally:

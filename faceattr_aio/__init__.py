@@ -1,14 +1,19 @@
 """Faces with gender and age from uploaded pictures, as an aiohttp app or inside one, that refuses at once what it
-cannot do in time. Importing it loads no vision library and changes nothing in the process.
+cannot do in time. Importing it loads no vision library and changes nothing in the process; its names are imported when
+they are asked for, because worker processes import it too and want none of them.
 """
 
-from faceattr_aio.config import Config
-from faceattr_aio.errors import FaceattrError, StartError
-from faceattr_aio.executor import Executor
-from faceattr_aio.pipeline import Reply, Task
-from faceattr_aio.reloading import reload
-from faceattr_aio.sources import load_config
-from faceattr_aio.web import drain, get_executor, make_app, retire, setup
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from faceattr_aio.config import Config
+    from faceattr_aio.errors import FaceattrError, StartError
+    from faceattr_aio.executor import Executor
+    from faceattr_aio.pipeline import Reply, Task
+    from faceattr_aio.reloading import reload
+    from faceattr_aio.sources import load_config
+    from faceattr_aio.web import drain, get_executor, make_app, retire, setup
 
 __all__ = [
     "Config",
@@ -25,3 +30,25 @@ __all__ = [
     "retire",
     "setup",
 ]
+
+_HOMES = {
+    "Config": "config",
+    "Executor": "executor",
+    "FaceattrError": "errors",
+    "Reply": "pipeline",
+    "StartError": "errors",
+    "Task": "pipeline",
+    "load_config": "sources",
+    "reload": "reloading",
+}
+"""The modules that names are from, where that is not `web`."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'web')}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
