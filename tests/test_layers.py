@@ -10,6 +10,24 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "faceattr_aio"
 
+HTTP = {
+    "admin",
+    "body",
+    "client",
+    "clients",
+    "handlers",
+    "health",
+    "journal",
+    "negotiation",
+    "page",
+    "problems",
+    "reloading",
+    "responses",
+    "telemetry",
+    "web",
+    "wishes",
+}
+
 LAYERS = (
     {"answers", "errors", "headers", "pipeline", "probe", "story"},
     {"imaging", "faces"},
@@ -49,23 +67,7 @@ LAYERS = (
         "workers",
         "writer",
     },
-    {
-        "admin",
-        "body",
-        "client",
-        "clients",
-        "handlers",
-        "health",
-        "journal",
-        "negotiation",
-        "page",
-        "problems",
-        "reloading",
-        "responses",
-        "telemetry",
-        "web",
-        "wishes",
-    },
+    HTTP,
     {"__init__"},
     {"__main__", "cli"},
 )
@@ -75,24 +77,7 @@ SEALED = {"imaging", "faces"}
 """Reached by dotted name in a worker only: nothing above imports them."""
 
 OUTSIDE = {
-    "aiohttp": {
-        "admin",
-        "body",
-        "client",
-        "clients",
-        "handlers",
-        "health",
-        "journal",
-        "negotiation",
-        "page",
-        "problems",
-        "reloading",
-        "responses",
-        "telemetry",
-        "web",
-        "wishes",
-        "cli",
-    },
+    "aiohttp": HTTP | {"cli"},
     "cv2": SEALED,
     "numpy": SEALED,
     "openvino": SEALED,
