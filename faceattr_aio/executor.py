@@ -14,6 +14,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
+from faceattr_aio.batch import Batch, BatchThreads, Outcome
 from faceattr_aio.config import Config
 from faceattr_aio.errors import (
     DeadlineExceeded,
@@ -25,7 +26,6 @@ from faceattr_aio.errors import (
     Unavailable,
 )
 from faceattr_aio.io_threads import IoThreads
-from faceattr_aio.jobs import Job, JobThreads, Outcome
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.pipeline import Declaration, Reply, Task
 from faceattr_aio.plans import starter
@@ -59,7 +59,7 @@ class Executor:
         self._config = config
         self._closed = False
         self._bounds = Bounds(image.formats, image.max_pixels, image.max_scans, image.max_scan_megapixels)
-        self._threads = JobThreads(config.inference.most_workers, "faceattr-worker")
+        self._threads = BatchThreads(config.inference.most_workers, "faceattr-worker")
         self.pool = Pool(starter(config), workers)
         self.reloads = Counter[str]()
         """How many there were: `ok` and `failed`."""
@@ -137,7 +137,7 @@ class Executor:
         """The pictures of one request that was let in, in their order. One that fails, or that is a failure already,
         keeps no other from its answer.
 
-        `held` is emptied when the work takes over what is in it. While the job waits, `wanted` tells from another
+        `held` is emptied when the work takes over what is in it. While the batch waits, `wanted` tells from another
         thread whether anybody still does; what has not begun by the `deadline` is not begun any more.
 
         Raises Overloaded, Draining, DeadlineOutOfReach, DeadlineExceeded or ClientGone.
@@ -153,8 +153,8 @@ class Executor:
         owned.callback(self.limiter.acquire(deadline - time.monotonic()))
         owned.enter_context((held or ExitStack()).pop_all())
         timeout_s = self._config.inference.timeout_s
-        job = Job(self.pool, name, checked, timeout_s, wanted, owned, self.limiter.observe, deadline)
-        return await self._submit(job)
+        batch = Batch(self.pool, name, checked, timeout_s, wanted, owned, self.limiter.observe, deadline)
+        return await self._submit(batch)
 
     def _reload(self, config: Config) -> ModelHashes:
         try:
@@ -193,10 +193,10 @@ class Executor:
             return NoImage.because(error, f"The file cannot be read: {error.strerror}.")
         return replace(task, path=task.path.absolute(), options=options)
 
-    async def _submit(self, job: Job) -> list[Outcome]:
+    async def _submit(self, batch: Batch) -> list[Outcome]:
         try:
-            async with asyncio.timeout(job.allowed_s):
-                outcomes = await asyncio.get_running_loop().run_in_executor(self._threads, job)
+            async with asyncio.timeout(batch.allowed_s):
+                outcomes = await asyncio.get_running_loop().run_in_executor(self._threads, batch)
         except TimeoutError as error:
             raise DeadlineExceeded from error
         except asyncio.CancelledError:
@@ -216,6 +216,6 @@ def _is_ours(outcome: Outcome) -> bool:
 
 
 def _is_cancelled() -> bool:
-    """Whether the caller itself was cancelled, rather than the job it waits for."""
+    """Whether the caller itself was cancelled, rather than the batch it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

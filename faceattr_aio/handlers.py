@@ -8,12 +8,12 @@ from functools import partial
 
 from aiohttp import HttpVersion11, hdrs, web
 
+from faceattr_aio.batch import Outcome
 from faceattr_aio.body import read
 from faceattr_aio.clients import Clients
 from faceattr_aio.errors import FaceattrError, MalformedUpload, NotAcceptable, UnknownExpectation
 from faceattr_aio.executor import Executor
 from faceattr_aio.fairness import Fairness
-from faceattr_aio.jobs import Outcome
 from faceattr_aio.journal import story
 from faceattr_aio.pipeline import JSON, Declaration, Reply, Task
 from faceattr_aio.problems import problem_response

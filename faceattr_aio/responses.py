@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 
+from faceattr_aio.batch import Outcome
 from faceattr_aio.errors import FaceattrError
-from faceattr_aio.jobs import Outcome
 from faceattr_aio.journal import story
 from faceattr_aio.pipeline import Reply
 from faceattr_aio.problems import JsonResponse, problem, problem_response

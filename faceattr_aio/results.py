@@ -10,9 +10,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
+from faceattr_aio.batch import Outcome
 from faceattr_aio.cache import Cache
 from faceattr_aio.errors import DeadlineExceeded, FaceattrError, NotNow
-from faceattr_aio.jobs import Outcome
 from faceattr_aio.pipeline import Reply, Task
 
 Flight = asyncio.Future[Outcome]

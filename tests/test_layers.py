@@ -34,6 +34,7 @@ LAYERS = (
     {"fork_server", "worker"},
     {
         "access",
+        "batch",
         "cache",
         "config",
         "download",
@@ -41,7 +42,6 @@ LAYERS = (
         "executor",
         "fairness",
         "io_threads",
-        "jobs",
         "keys",
         "lending",
         "limiter",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from faceattr_aio.batch import Outcome
 from faceattr_aio.cache import MemoryCache
 from faceattr_aio.errors import DeadlineExceeded, FaceattrError, InternalError, Overloaded, UnreadableImage
-from faceattr_aio.jobs import Outcome
 from faceattr_aio.pipeline import Reply, Task
 from faceattr_aio.results import Results, make_key
 

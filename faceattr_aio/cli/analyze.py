@@ -13,13 +13,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from faceattr_aio.batch import Outcome
 from faceattr_aio.cli import FAILED, flags
 from faceattr_aio.cli.decoder import bound_pixels
 from faceattr_aio.cli.remote import Ask, asking
 from faceattr_aio.config import Config
 from faceattr_aio.errors import FaceattrError, StartError, StorageUnavailable
 from faceattr_aio.executor import Executor
-from faceattr_aio.jobs import Outcome
 from faceattr_aio.pipeline import Reply, Task
 from faceattr_aio.sources import load_config
 

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from faceattr_aio.batch import Outcome
 from faceattr_aio.client import Client
 from faceattr_aio.config import Config
 from faceattr_aio.errors import FaceattrError, NoImage
-from faceattr_aio.jobs import Outcome
 from faceattr_aio.pipeline import Reply
 
 Ask = Callable[[Path, str | None], Awaitable[Outcome]]

@@ -1,5 +1,5 @@
-"""What one request wants of the workers, done in a thread that waits for them; and the threads, which give a job's slot
-and files back when its work is over. Knows no event loop, no limit and no HTTP.
+"""What one request wants of the workers, done in a thread that waits for them; and the threads, which give its slot and
+files back when its work is over. Knows no event loop, no limit and no HTTP.
 """
 
 import math
@@ -18,7 +18,7 @@ Outcome = Reply | FaceattrError
 
 
 @dataclass(frozen=True)
-class Job:
+class Batch:
     """Pictures for one pipeline, one after another; a task that is a failure already stays one.
 
     A picture that a worker has taken up is given `timeout_s` seconds, however long it had waited; none is taken up
@@ -82,16 +82,16 @@ class Job:
         return left
 
 
-class JobThreads(ThreadPoolExecutor):
-    """Gives back what a job owns in the callback of the concurrent future: that one ends with the work itself, or with
-    its removal from the queue. The future that a caller awaits ends with the caller's patience.
+class BatchThreads(ThreadPoolExecutor):
+    """Gives back what a batch owns in the callback of the concurrent future: that one ends with the work itself, or
+    with its removal from the queue. The future that a caller awaits ends with the caller's patience.
     """
 
-    def submit(self, job: Job) -> Future[list[Outcome]]:  # type: ignore[override]  # takes jobs alone
+    def submit(self, batch: Batch) -> Future[list[Outcome]]:  # type: ignore[override]  # takes batches alone
         try:
-            future = super().submit(job)
+            future = super().submit(batch)
         except RuntimeError:  # shut down in the meantime
-            job.owned.close()
+            batch.owned.close()
             raise
-        future.add_done_callback(lambda _: job.owned.close())
+        future.add_done_callback(lambda _: batch.owned.close())
         return future
