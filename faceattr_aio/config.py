@@ -162,11 +162,12 @@ class Auth(Section):
     keys_file: Path | None = None
     admin_keys: ApiKeys = ()
     admin_keys_file: Path | None = None
+    shared_keys: bool = False
 
     @property
     def required(self) -> bool:
         """Whether a request has to show a key."""
-        return bool(self.keys) or self.keys_file is not None
+        return bool(self.keys) or self.keys_file is not None or self.shared_keys
 
 
 class Clients(Section):
@@ -182,6 +183,12 @@ class Cache(Section):
     url: str = "redis://127.0.0.1:6379/0"
     timeout_s: Seconds = 0.02
     control: str = "no-store"
+
+
+class Shared(Section):
+    url: str | None = None
+    timeout_s: Seconds = 0.02
+    keys_period_s: Seconds = 5.0
 
 
 class Stats(Section):
@@ -255,6 +262,7 @@ class Config(BaseSettings):
     auth: Auth = Auth()
     clients: Clients = Clients()
     cache: Cache = Cache()
+    shared: Shared = Shared()
     stats: Stats = Stats()
     logging: Logging = Logging()
     pipelines: dict[str, PipelineEntry] = Field(default_factory=dict)
@@ -277,6 +285,12 @@ class Config(BaseSettings):
         paths = [entry.path for entry in self.pipelines.values()]
         if len(set(paths)) < len(paths):
             raise ValueError(f"two pipelines have the same path: {', '.join(sorted(paths))}")
+        return self
+
+    @model_validator(mode="after")
+    def _shared_keys_are_somewhere(self) -> Self:
+        if self.auth.shared_keys and self.shared.url is None:
+            raise ValueError("auth.shared_keys needs shared.url, the Redis that they are in")
         return self
 
     def with_auto_pool(self, kind: Literal["process", "thread"]) -> "Config":

@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from faceattr_aio.errors import RateLimited
 from faceattr_aio.limiter import Limiter
 
-_MINUTE_NS = 60 * 10**9
+MINUTE_NS = 60 * 10**9
 _MOST_CLIENTS = 4096
 """So many are remembered at a time, however many ask."""
 
@@ -65,7 +66,7 @@ class Rate:
 
     def __init__(self, per_minute: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self.per_minute = per_minute
-        self._interval = -(-_MINUTE_NS // per_minute)
+        self._interval = -(-MINUTE_NS // per_minute)
         self._clock = clock
         self._recovered: dict[str, int] = {}
         """When each client has all its requests again, in ns of the clock."""
@@ -85,8 +86,7 @@ class Rate:
         recovered = max(now, self._recovered.get(client, now)) + self._interval
         early = recovered - now - self.per_minute * self._interval
         if early > 0:
-            said = f"One client may make {self.per_minute} requests a minute; try again in {early / 1e9:.1f} s."
-            raise RateLimited(said, retry_after_s=early / 1e9, retry_after_ms=-(-early // 10**6))
+            raise too_early(self.per_minute, early)
         return recovered
 
     def _forget(self) -> None:
@@ -96,15 +96,29 @@ class Rate:
         self._recovered = {client: when for client, when in latest if when > now}
 
 
+def too_early(per_minute: int, early_ns: int) -> RateLimited:
+    """The refusal of a request that comes by so much too early."""
+    said = f"One client may make {per_minute} requests a minute; try again in {early_ns / 1e9:.1f} s."
+    return RateLimited(said, retry_after_s=early_ns / 1e9, retry_after_ms=-(-early_ns // 10**6))
+
+
+class Elsewhere(Protocol):
+    """Where requests are counted for several servers together."""
+
+    async def count(self, client: str, per_minute: int) -> None: ...
+
+
 class Fairness:
     """All that bounds one client. A request counts for the rate when its body begins to be read: one that is refused by
     its headers costs nothing.
     """
 
-    def __init__(self, slots: Share, uploads: Share, rate: Rate | None) -> None:
+    def __init__(self, slots: Share, uploads: Share, rate: Rate | None, elsewhere: Elsewhere | None = None) -> None:
+        """Where there is an `elsewhere`, requests are counted there too."""
         self._slots = slots
         self._uploads = uploads
         self._rate = rate
+        self._elsewhere = elsewhere
 
     def change(self, share: float, per_minute: int | None) -> None:
         """Other bounds from now on; who has more than its share keeps it until the work is over."""
@@ -119,11 +133,16 @@ class Fairness:
         self._uploads.check(client)
         self._slots.check(client)
 
-    @contextmanager
-    def upload(self, client: str) -> Iterator[None]:
-        """Counts a request, and its upload while that lasts. Raises RateLimited."""
+    async def count(self, client: str) -> None:
+        """Counts a request. Raises RateLimited."""
         if self._rate:
             self._rate.count(client)
+            if self._elsewhere:
+                await self._elsewhere.count(client, self._rate.per_minute)
+
+    @contextmanager
+    def upload(self, client: str) -> Iterator[None]:
+        """Counts an upload while it lasts. Raises RateLimited."""
         release = self._uploads.acquire(client)
         try:
             yield

@@ -70,6 +70,7 @@ class Endpoint:
         if known := await self._promised(request):
             return self._respond(request, [known], JSON)
         client, wishes = self._let_in(request)
+        await self.fairness.count(client)
         with ExitStack() as held:
             with self.fairness.upload(client):
                 body = read(request.content)

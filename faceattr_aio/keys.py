@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import SecretStr
 
@@ -13,21 +14,34 @@ from faceattr_aio.config import sane_key
 from faceattr_aio.errors import StartError
 
 
-class Keys:
-    """The keys of the settings and of the file that they name. Raises StartError when that file cannot be used."""
+class Digests(Protocol):
+    """Keys that are known elsewhere, by their SHA-256, at any moment."""
 
-    def __init__(self, secrets: Iterable[SecretStr] = (), file: Path | None = None) -> None:
+    @property
+    def digests(self) -> frozenset[bytes]: ...
+
+
+class Keys:
+    """The keys of the settings, of the file that they name, and those that are known elsewhere. Raises StartError when
+    the file cannot be used.
+    """
+
+    def __init__(
+        self, secrets: Iterable[SecretStr] = (), file: Path | None = None, elsewhere: Digests | None = None
+    ) -> None:
         given = [secret.get_secret_value() for secret in secrets]
         if file:
             given += _read(file)
-        self.required = bool(given)
+        self.required = bool(given) or elsewhere is not None
         """Whether a key has to be shown."""
         self._digests = frozenset(_digest(key) for key in given)
+        self._elsewhere = elsewhere
 
     def name_of(self, shown: str) -> str | None:
         """A name for the client that shows this key, always the same; None when the key is not one of ours."""
         asked = _digest(shown)
-        fitting = [one for one in self._digests if hmac.compare_digest(one, asked)]  # all, so that time tells nothing
+        known = self._digests | self._elsewhere.digests if self._elsewhere else self._digests
+        fitting = [one for one in known if hmac.compare_digest(one, asked)]  # all, so that time tells nothing
         return f"key {fitting[0].hex()[:16]}" if fitting else None
 
 

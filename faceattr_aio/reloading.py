@@ -10,7 +10,7 @@ from aiohttp import web
 
 from faceattr_aio.config import Config, PipelineEntry
 from faceattr_aio.telemetry import WINDOW
-from faceattr_aio.web import ADMIN, ENDPOINTS, EXECUTOR, UPLOADS, admins_of, clients_of, share_of
+from faceattr_aio.web import ADMIN, ENDPOINTS, EXECUTOR, SHARED, UPLOADS, admins_of, clients_of, share_of
 
 Apply = Callable[[web.Application, Config], None]
 
@@ -96,7 +96,7 @@ async def reload(app: web.Application, config: Config) -> None:
 
     Raises StartError or ReloadFailed, and nothing has changed.
     """
-    clients, admins = clients_of(config), admins_of(config)
+    clients, admins = clients_of(config, app[SHARED]), admins_of(config)
     await app[EXECUTOR].reload(config)
     app[ADMIN].admins = admins
     for endpoint in app[ENDPOINTS]:

@@ -5,10 +5,12 @@ service. Nothing happens before the app starts; two apps have two executors. Kno
 import math
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from faceattr_aio import extras
 from faceattr_aio.admin import Admin
 from faceattr_aio.body import Lingering
 from faceattr_aio.cache import open_cache
@@ -24,13 +26,17 @@ from faceattr_aio.page import add_pages
 from faceattr_aio.problems import LINGERING, problems
 from faceattr_aio.results import Results
 from faceattr_aio.spool import Spool
-from faceattr_aio.telemetry import observe
+from faceattr_aio.telemetry import METRICS, observe
 from faceattr_aio.upload import Limits, Uploads
+
+if TYPE_CHECKING:
+    from faceattr_aio.shared import Shared  # with the extra `redis` alone
 
 EXECUTOR: web.AppKey[Executor] = web.AppKey("faceattr_aio.executor", Executor)
 ENDPOINTS: web.AppKey[list[Endpoint]] = web.AppKey("faceattr_aio.endpoints", list)
 _LINGERING, _LINGERING_BODIES = 64, 4
 """Refused connections that are waited for at a time, and how many of the largest allowed bodies each may still send."""
+SHARED: web.AppKey["Shared | None"] = web.AppKey("faceattr_aio.shared")
 UPLOADS: web.AppKey[Uploads] = web.AppKey("faceattr_aio.uploads", Uploads)
 ADMIN: web.AppKey[Admin] = web.AppKey("faceattr_aio.admin", Admin)
 
@@ -68,8 +74,9 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
     app[UPLOADS] = uploads = _uploads(config, executor)
     app[LINGERING] = Lingering(_LINGERING, config.upload.timeout_s, _LINGERING_BODIES * config.upload.max_bytes)
     app.on_shutdown.append(_stop_reading)
-    clients = clients_of(config)
-    fairness = _fairness(config, executor.limiter, uploads.limiter)
+    app[SHARED] = shared = _shared(config)
+    clients = clients_of(config, shared)
+    fairness = _fairness(config, executor.limiter, uploads.limiter, shared)
     results = Results(open_cache(config.cache))
     app.cleanup_ctx.append(partial(_caching, results))
     deadline_s = config.inference.deadline_s or math.inf
@@ -82,6 +89,10 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
         app.router.add_post(path, endpoint.handle, expect_handler=endpoint.expect)
     app[ADMIN] = Admin(executor, admins_of(config))
     observe(app, config, executor, uploads, results, registry)
+    if shared:
+        app.cleanup_ctx.append(partial(_sharing, shared))
+        told = "Times that Redis could not be asked for what is shared."
+        app[METRICS].watch("faceattr_shared_failures", told, lambda: shared.failures)
     for routes in (app[ADMIN], Health(executor, uploads.spool)):
         routes.add_routes(app.router)
     add_pages(app.router, config)
@@ -109,9 +120,10 @@ def share_of(config: Config) -> float:
     return 0.5 if config.clients.fair else math.inf
 
 
-def clients_of(config: Config) -> Clients:
+def clients_of(config: Config, shared: "Shared | None") -> Clients:
     """Raises StartError when the file of API keys cannot be used."""
-    return Clients(Keys(config.auth.keys, config.auth.keys_file), config.clients.trusted_proxies)
+    elsewhere = shared.keys if shared else None
+    return Clients(Keys(config.auth.keys, config.auth.keys_file, elsewhere), config.clients.trusted_proxies)
 
 
 def admins_of(config: Config) -> Clients | None:
@@ -139,11 +151,27 @@ async def _caching(results: Results, _: web.Application) -> AsyncIterator[None]:
     await results.close()
 
 
+async def _sharing(shared: "Shared", _: web.Application) -> AsyncIterator[None]:
+    await shared.start()
+    yield
+    await shared.close()
+
+
 async def _spooling(app: web.Application) -> AsyncIterator[None]:
     spool = app[UPLOADS].spool
     spool.start()
     yield
     spool.close()
+
+
+def _shared(config: Config) -> "Shared | None":
+    """None when nothing is shared. Raises StartError when the library for it is missing."""
+    if config.shared.url is None:
+        return None
+    opened: Shared = extras.load("faceattr_aio.shared", "redis").Shared(
+        config.shared, with_keys=config.auth.shared_keys
+    )
+    return opened
 
 
 def _uploads(config: Config, executor: Executor) -> Uploads:
@@ -162,10 +190,11 @@ def _uploads(config: Config, executor: Executor) -> Uploads:
     return Uploads(limits, spool, limiter, executor.probe, hashed=config.cache.backend != "none")
 
 
-def _fairness(config: Config, requests: Limiter, uploads: Limiter) -> Fairness:
+def _fairness(config: Config, requests: Limiter, uploads: Limiter, shared: "Shared | None") -> Fairness:
     share, per_minute = share_of(config), config.clients.requests_per_minute
     return Fairness(
         Share(requests, share, "requests are being worked on"),
         Share(uploads, share, "uploads are under way"),
         Rate(per_minute) if per_minute else None,
+        shared.rate if shared else None,
     )

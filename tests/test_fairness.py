@@ -215,20 +215,38 @@ def test_a_burst_from_many_threads_never_gets_more_than_the_share() -> None:
     assert slots._held == {}
 
 
-def test_an_upload_counts_once_for_the_rate_and_as_long_as_it_lasts_for_the_share(clock: Clock) -> None:
+async def test_a_request_counts_once_for_the_rate_and_its_upload_as_long_as_it_lasts_for_the_share(
+    clock: Clock,
+) -> None:
     uploads = share(most=1, what="uploads are under way")
     fairness = Fairness(share(2), uploads, Rate(2, clock))
+    await fairness.count("a")
     with fairness.upload("a"):
         with pytest.raises(RateLimited, match="1 of your uploads"):
             fairness.check("a")
         fairness.check("b")
+    await fairness.count("a")
     with pytest.raises(ZeroDivisionError), fairness.upload("a"):
         raise ZeroDivisionError
     assert uploads._held == {}
     with pytest.raises(RateLimited, match="2 requests a minute"):
         fairness.check("a")
-    with pytest.raises(RateLimited, match="2 requests a minute"), fairness.upload("a"):
-        pytest.fail("it was let in")
+    with pytest.raises(RateLimited, match="2 requests a minute"):
+        await fairness.count("a")
+
+
+async def test_requests_are_counted_elsewhere_too_when_there_is_a_rate() -> None:
+    counted = []
+
+    class Elsewhere:
+        async def count(self, client: str, per_minute: int) -> None:
+            counted.append((client, per_minute))
+
+    fairness = Fairness(share(1), share(1), None, Elsewhere())
+    await fairness.count("a")
+    fairness.change(1.0, 30)
+    await fairness.count("a")
+    assert counted == [("a", 30)]
 
 
 def test_a_newcomer_over_its_share_of_slots_is_refused_before_its_upload() -> None:
@@ -255,14 +273,13 @@ def test_a_share_follows_the_limit() -> None:
     release()
 
 
-def test_other_bounds_hold_from_now_on_and_what_a_client_holds_still_counts() -> None:
+async def test_other_bounds_hold_from_now_on_and_what_a_client_holds_still_counts() -> None:
     fairness = Fairness(share(most=8), share(most=8), None)
     fairness.acquire("a")
     fairness.change(1 / 8, 1)
     with pytest.raises(RateLimited, match="1 of your"):
         fairness.check("a")
-    with fairness.upload("b"):
-        pass
+    await fairness.count("b")
     fairness.change(1 / 8, 1)
     with pytest.raises(RateLimited, match="1 requests a minute"):  # the same rate remembers
         fairness.check("b")

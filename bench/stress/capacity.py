@@ -21,9 +21,9 @@ from bench.stress.interference import QUIET_ENOUGH, undisturbed
 from bench.stress.limits import Machine, limits
 from bench.stress.model import Model
 from bench.stress.observe import by_cores, observe
-from bench.stress.planning import UnreachableError, Wish, plan, share_matters
+from bench.stress.planning import UnreachableError, Wish, follow, plan, share_matters
 from bench.stress.simulation import Rule
-from bench.stress.table import Row, head, tell_limits, tell_model
+from bench.stress.table import Row, head, tell_growth, tell_limits, tell_model
 from bench.stress.validate import REAL, Care, started
 
 REPORTS = ROOT / "bench" / "reports"
@@ -49,7 +49,7 @@ def find_model(chosen: argparse.Namespace) -> Model:
     """From a file, from the newest report, or measured now."""
     if chosen.model:
         return model.load(chosen.model)
-    report = None if chosen.measure or chosen.pictures else reading.newest(chosen.reports)
+    report = reading.newest(chosen.reports) if chosen.report and not chosen.pictures else None
     if report is None:
         print("measuring one instance", file=sys.stderr)
         return learn(chosen.pictures, Care(chosen.seconds, tries=3, patience_s=20.0))
@@ -88,13 +88,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--workers", type=int, default=2, help="workers and cores of an instance")
     add("--limit", type=int, help="requests in flight in an instance; 4 for each worker")
     add("--rule", choices=get_args(Rule), default="least_conn")
+    add("--autoscale", type=float, metavar="S", help="how instances follow twice the users, S to start one")
     add("--price", type=float, help="of a core for an hour")
     add("--card", type=float, default=MEASURED.card_gbit, help="Gbit/s of a balancer's network card")
     add("--memory", type=float, default=MEASURED.memory_gb, help="GB of a balancer")
     add("--balancer-cores", type=int, default=MEASURED.cores)
     add("--pictures", type=Path, help="folder; else one portrait in four sizes")
     add("--reports", type=Path, default=REPORTS, help="where stress tests left measurements.json")
-    add("--measure", action="store_true", help="measure now, though there is a report")
+    add("--report", action="store_true", help="fit to the newest report, if there is one, instead of measuring now")
     add("--model", type=Path, help="a model that was saved")
     add("--save", type=Path, help="where to save the model")
     add("--seconds", type=float, default=4.0, help="of each measurement")
@@ -116,13 +117,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def report(fitted: Model, machine: Machine, chosen: argparse.Namespace) -> int:
     """Prints the table; the exit status."""
     print(head(chosen.price))
+    found = []
     try:
         for row in rows(fitted, machine, chosen):
+            found.append(row.plan)
             print(row.line(), flush=True)
     except UnreachableError as error:
         print(error, file=sys.stderr)
         return FAILED
     matters, last = share_matters(fitted, row.plan, chosen.rule), row.plan
+    if chosen.autoscale is not None:
+        print("", "Half of these instances are there when all users come, and others follow:", sep="\n")
+        print(*(tell_growth(one, follow(fitted, one, chosen.rule, chosen.autoscale)) for one in found), sep="\n")
     print("", "One balancer, and the last line's users:", *tell_limits(row.limits), "", sep="\n")
     print(f"Simulated: {last.simulated} of {last.instances:,} instances; half or twice as many change {matters:.1%}.")
     return 0 if matters <= MOST_MATTERS else FAILED

@@ -3,7 +3,7 @@ what came of it. Knows neither.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,6 +33,15 @@ class Crowd:
         while self.rate and (at := at + chance.expovariate(self.rate)) < self.end_s:
             moments.append(at)
         return moments
+
+    def user(self, number: int, seed: int) -> Iterator[float]:
+        """The pauses of one user, without end: the same ones in every world. The first is a part of one, so that not
+        all begin together.
+        """
+        chance = random.Random(seed + number)
+        yield chance.uniform(0, self.think_s[1])
+        while True:
+            yield chance.uniform(*self.think_s)
 
 
 @dataclass

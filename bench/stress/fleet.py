@@ -1,4 +1,4 @@
-"""Three servers behind a real nginx, as one would deploy them; one can be lost and come back. Knows no load."""
+"""Three servers behind a real nginx with the file that we give for it; one can be lost and come back. Knows no load."""
 
 import shutil
 import sys
@@ -10,18 +10,19 @@ from pathlib import Path
 
 import requests
 
-from bench.served import QUIET, Server, start_program
+from bench.served import QUIET, ROOT, Server, start_program
 from bench.stress.pulse import BY
 from bench.stress.services import free_port
 
 INSTANCES = 3
 PATIENCE_S, LOOK_S = 30.0, 0.05
+_OURS = ROOT / "conf" / "nginx" / "faceattr-instances.conf"
 _NGINX = """
 user root;
 worker_processes 1;
 pid nginx.pid;
 error_log stderr error;
-events { }
+events { worker_connections 4096; }
 http {
     access_log off;
     client_body_temp_path body;
@@ -29,23 +30,8 @@ http {
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
-    client_max_body_size 20m;
-    upstream instances {
-        least_conn;
-        %(servers)s
-        keepalive 16;
-    }
-    server {
-        listen 127.0.0.1:%(port)d;
-        location / {
-            proxy_pass http://instances;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_request_buffering off;
-            proxy_connect_timeout 1s;
-            add_header %(by)s $upstream_addr always;
-        }
-    }
+    add_header %(by)s $upstream_addr always;
+    include ours.conf;
 }
 """
 
@@ -94,10 +80,14 @@ def fleet(folder: Path, config: str) -> Iterator[tuple[str, list[Instance]]]:
 
 
 def _balance(folder: Path, instances: list[Instance]) -> Server:
+    """Our file, but for the addresses."""
     port = free_port()
-    lines = [f"server 127.0.0.1:{instance.port} max_fails=1 fail_timeout=1s;" for instance in instances]
+    ours = _OURS.read_text().replace("listen 80;", f"listen 127.0.0.1:{port};")
+    for number, instance in enumerate(instances):
+        ours = ours.replace(f"server 127.0.0.1:{5000 + number} ", f"server 127.0.0.1:{instance.port} ")
+    (folder / "ours.conf").write_text(ours)
     configuration = folder / "nginx.conf"
-    configuration.write_text(_NGINX % {"servers": "\n        ".join(lines), "port": port, "by": BY})
+    configuration.write_text(_NGINX % {"by": BY})
     with (folder / "nginx.log").open("w") as log:
         command = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(configuration), "-g", "daemon off;"]
         return start_program(command, f"http://127.0.0.1:{port}", folder, {}, set(), log)

@@ -24,6 +24,8 @@ class Waits(BaseModel):
 class Usage(BaseModel):
     """What was seen from outside meanwhile: means over the step, `most_...` its highest."""
 
+    cores: int = 0
+    """That the service may use; 0 when that is not known."""
     cpu_server: float = 0.0
     cpu_workers: float = 0.0
     cpu_load: float = 0.0

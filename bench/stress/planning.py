@@ -2,17 +2,19 @@
 
 import math
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from bench.stress.crowd import Crowd, Told
 from bench.stress.instance import Size
 from bench.stress.model import Model
-from bench.stress.simulation import Rule, Site, simulate
+from bench.stress.simulation import Autoscaler, Rule, Simulation, Site, simulate
 
 SHARE = 16
 """Instances that are simulated at most, with their share of the users."""
 _REQUESTS = 12_000
 _LONGEST_S, _SHORTEST_S = 120.0, 6.0
 _PRECISION = 0.01
+_FOLLOWED_S = 180.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,32 @@ def _check(model: Model, wish: Wish, size: Size, rule: Rule) -> None:
             f"One user alone waits {alone.told.p99_s() * 1e3:.0f} ms for 99 of 100 answers: no number of instances "
             f"makes it {wish.p99_s * 1e3:.0f} ms. Ask for more, or send smaller pictures."
         )
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How instances followed users who came in one moment: how many there were from which second on, up to `most`, and
+    the share of requests that was refused in `seconds`.
+    """
+
+    history: list[tuple[float, int]]
+    most: int
+    refused: float
+    seconds: float = _FOLLOWED_S
+
+
+def follow(model: Model, planned: Plan, rule: Rule, start_s: float) -> Growth:
+    """The users of a plan meet half of the instances that were simulated for it; an autoscaler may bring twice as many
+    as were planned, each of which answers `start_s` after it was asked for.
+    """
+    wish, most = planned.wish, 2 * planned.simulated
+    users = max(1, round(wish.users * planned.simulated / planned.instances))
+    crowd = Crowd(users, wish.think_s, retries=wish.retries, seconds=_FOLLOWED_S, warm_up_s=0.0)
+    site = Site(max(1, planned.simulated // 2), planned.size, rule, Autoscaler(most, start_s=start_s))
+    simulation = Simulation(model, site, crowd)
+    told = simulation.run()
+    changes = [next(group) for _, group in groupby(simulation.history, key=lambda entry: entry[1])]
+    return Growth(changes, most, told.refusal_rate)
 
 
 def share_matters(model: Model, planned: Plan, rule: Rule) -> float:

@@ -1,7 +1,7 @@
 """Many instances behind a balancer, and the users in front of it, simulated event by event. Knows no real server."""
 
 import random
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -55,20 +55,16 @@ class Simulation:
     def run(self) -> Told:
         for at in self._crowd.arrivals(self._seed):
             self._environment.process(self._ask(at))
-        for _ in range(self._crowd.users):
-            self._environment.process(self._live())
+        for user in range(self._crowd.users):
+            self._environment.process(self._live(self._crowd.user(user, self._seed)))
         if self._site.autoscaler:
             self._environment.process(self._scale(self._site.autoscaler))
         self._environment.run(self._crowd.end_s)
         return self.told
 
-    def _live(self) -> Steps:
-        """A user: the first pause is a part of one, so that not all begin together."""
-        least, most = self._crowd.think_s
-        pause = self._chance.uniform(0, most)
-        while True:
+    def _live(self, pauses: Iterator[float]) -> Steps:
+        for pause in pauses:
             yield from self._ask(pause)
-            pause = self._chance.uniform(least, most)
 
     def _ask(self, after_s: float) -> Steps:
         """One request, and those that follow from it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.stress.instance import Size
 from bench.stress.limits import Limit, balancers, breaks_first
 from bench.stress.model import Model
-from bench.stress.planning import Plan
+from bench.stress.planning import Growth, Plan
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,15 @@ def tell_model(model: Model, size: Size) -> Iterator[str]:
     yield f"The event loop takes {model.accept_s * 1e3:.2f} ms for an answer, {model.refuse_s * 1e3:.2f} for a refusal."
     yield f"Cores of one machine: contention {cores.contention:.4f}, coherence {cores.coherence:.5f}."
     yield f"{size.workers} cores answer {model.rate(size.workers):.1f} pictures/s of {model.mean_bytes / 1e3:.0f} KB."
+
+
+def tell_growth(plan: Plan, growth: Growth) -> str:
+    (_, first), *later = growth.history
+    steps = ", ".join(f"{instances} after {at:.0f} s" for at, instances in later)
+    return (
+        f"* {plan.wish.users:,} users, for each {plan.simulated} instances of the plan: {first}, {steps or 'no more'}; "
+        f"{growth.refused:.1%} of all requests refused in {growth.seconds:.0f} s"
+    )
 
 
 def tell_limits(limits: list[Limit]) -> Iterator[str]:

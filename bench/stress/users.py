@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from aiohttp import ClientError, ClientSession, hdrs
@@ -37,14 +37,11 @@ class Street:
             await asyncio.sleep(pause)
             began = self.now()
 
-    async def live(self, chance: random.Random) -> None:
+    async def live(self, pauses: Iterator[float]) -> None:
         """A user, to the end."""
-        least, most = self.told.crowd.think_s
-        pause = chance.uniform(0, most)
-        while self.now() + pause < self.told.crowd.end_s:
+        for pause in pauses:
             await asyncio.sleep(pause)
             await self.request(self.now())
-            pause = chance.uniform(least, most)
 
     async def _attempt(self, began: float, first: float) -> int:
         """Gives the seconds after which to ask again, 0 when there is nothing more to ask."""
@@ -70,7 +67,7 @@ async def meet(url: str, bodies: Sequence[bytes], weights: Sequence[float], crow
     async with session() as client:
         told = Told(crowd)
         street = Street(client, url, bodies, weights, told, asyncio.get_running_loop().time())
-        users = [asyncio.create_task(street.live(random.Random(seed + user))) for user in range(crowd.users)]
+        users = [asyncio.create_task(street.live(crowd.user(number, seed))) for number in range(crowd.users)]
         for moment in crowd.arrivals(seed):
             await asyncio.sleep(moment - street.now())
             users.append(asyncio.create_task(street.request(moment)))

@@ -2,6 +2,7 @@
 Knows no service but by its measurements.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,11 @@ SYMPTOMS = (
         _uses("cpu_workers"),
     ),
     Symptom(
+        "CPU: the cores that the service may use are full, of its own process and its workers together",
+        "More cores or instances; smaller pictures, a faster backend, or a cache; a lower limit does not help.",
+        lambda step, _: step.usage is not None and step.usage.cpu >= BUSY * (step.usage.cores or math.inf),
+    ),
+    Symptom(
         "the event loop: it comes back late, so even refusals wait",
         "Find what holds it (large bodies, work in the loop), or leave it a core of its own.",
         lambda step, _: step.usage is not None and step.usage.loop_lag_ms >= LATE_MS,
@@ -113,6 +119,11 @@ SYMPTOMS = (
         "the queue: clients have given up before their answers come, and are worked for in vain",
         "Bound what waits, and refuse the rest at once; drop work whose client has gone.",
         lambda step, _: step.share(step.failed_per_s) > 1 / 2 and _mostly(step, "timed out"),
+    ),
+    Symptom(
+        "the limit of what is in flight: bursts are refused, though there is time left to work",
+        "Let more wait (inference.limit), if clients bear limit / workers x the time of a picture; or add workers.",
+        lambda step, _: step.share(step.refused_per_s) > SAFE_REFUSED,
     ),
     Symptom(
         "memory: it grows with the load",

@@ -27,6 +27,7 @@ class Sample:
     """CPU, lag and bytes are totals since the beginning; the others are as of now."""
 
     at: float
+    cores: int = 0
     cpu_server: float = 0.0
     cpu_workers: float = 0.0
     cpu_load: float = 0.0
@@ -70,6 +71,7 @@ class Watch:
         lag_s, lag_count = _lag(self._url)
         return Sample(
             at=time.monotonic(),
+            cores=len(self._server.cpu_affinity()),
             cpu_server=cpu_s(self._server),
             cpu_workers=sum(cpu_s(worker) for worker in workers),
             cpu_load=_cpu_of(self.load),
@@ -139,6 +141,7 @@ def usage(samples: Sequence[Sample], began_s: float, seconds: float) -> Usage | 
         return fmean(getattr(sample, name) for sample in within)
 
     return Usage(
+        cores=last.cores,
         cpu_server=rates["cpu_server"],
         cpu_workers=rates["cpu_workers"],
         cpu_load=rates["cpu_load"],

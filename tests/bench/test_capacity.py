@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientSession, web
 from simpy import Environment
 
-from bench.stress import balancer, capacity, connections, interference, model, planning, reading, validate
+from bench.stress import balancer, capacity, connections, interference, model, planning, reading, table, validate
 from bench.stress.balancer import balanced
 from bench.stress.crowd import Crowd, Told
 from bench.stress.holding import open_many
@@ -223,6 +223,21 @@ def test_instances_shrink_when_nobody_comes_and_never_to_none() -> None:
 
 
 SIZE = Size(workers=2, limit=8, cores=2)
+
+
+def test_twice_the_users_are_refused_until_there_are_enough_instances() -> None:
+    fitted = made_up(0.02)
+    planned = planning.plan(fitted, Wish(users=600), SIZE)
+    growth = planning.follow(fitted, planned, "least_conn", start_s=10.0)
+    assert growth.history[0] == (0.0, planned.simulated // 2)
+    assert growth.history[1][0] == 25.0  # looked at after 15 s, started in 10
+    assert planned.simulated <= growth.history[-1][1] <= growth.most == 2 * planned.simulated
+    assert growth.refused > planned.told.refusal_rate
+    line = table.tell_growth(planned, growth)
+    assert line.startswith(
+        f"* 600 users, for each {planned.simulated} instances of the plan: {planned.simulated // 2}, "
+    )
+    assert line.endswith(f"; {growth.refused:.1%} of all requests refused in 180 s")
 
 
 @pytest.mark.parametrize("users", [300, 1000, 2000])

@@ -84,7 +84,18 @@ def test_waits_that_grow_without_refusals_are_a_queue() -> None:
     found = first_bottleneck(run(step(1, ms=20), step(50, ms=900)))
     assert found is not None
     assert found[1].name.startswith("the queue: answers")
-    assert first_bottleneck(run(step(1, ms=20), step(50, ms=60, refused=100))) is None
+
+
+def test_refusals_while_there_is_time_left_are_the_limits_and_else_the_cores() -> None:
+    refusing = step(50, ms=60, refused=100)
+    found = first_bottleneck(run(step(1, ms=20), refusing))
+    assert found is not None
+    assert found[1].name.startswith("the limit")
+    assert refusing.usage is not None
+    refusing.usage.cores, refusing.usage.cpu_server, refusing.usage.cpu_workers = 1, 0.2, 0.7
+    found = first_bottleneck(run(step(1, ms=20), refusing))
+    assert found is not None
+    assert found[1].name.startswith("CPU")
 
 
 def test_what_nobody_waits_for_any_more_is_a_queue() -> None:

@@ -1,13 +1,12 @@
 """Daemons for the tests of the files that we are deployed with."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.daemon import Daemon
-
-Launch = Callable[..., Daemon]
+from tests.deploy.daemon import Daemon, Launch
+from tests.deploy.store import Store
 
 
 @pytest.fixture
@@ -22,3 +21,10 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
     yield launch_one
     for daemon in daemons:
         daemon.end()
+
+
+@pytest.fixture
+def store(launch: Launch) -> Iterator[Store]:
+    store = Store(launch)
+    yield store
+    store.client.close()

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -68,6 +68,10 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(PATIENCE_S)
+
+
+Launch = Callable[..., Daemon]
+"""Starts one."""
 
 
 async def _is_answered(client: ClientSession, url: str) -> bool:

@@ -15,12 +15,12 @@ import yaml
 from aiohttp import ClientSession
 
 from faceattr_aio.sources import load_config
-from tests.deploy.conftest import Launch
-from tests.deploy.daemon import CONF, free_port
+from tests.deploy.daemon import CONF, Launch, free_port
 from tests.process import PATIENCE_S, ROOT, environment
 
 FOLDER = CONF / "docker"
 DOCKERFILE, COMPOSE = FOLDER / "Dockerfile", FOLDER / "compose.yaml"
+SEVERAL = FOLDER / "compose.instances.yaml"
 UNITS = {"m": 1 << 20, "g": 1 << 30}
 
 
@@ -57,7 +57,7 @@ def test_the_linters_find_nothing() -> None:
     scripts = Path(sys.executable).parent
     for words in (
         [str(scripts / "hadolint"), str(DOCKERFILE)],
-        [str(scripts / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(COMPOSE)],
+        [str(scripts / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(COMPOSE), str(SEVERAL)],
     ):
         run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
         assert run.returncode == 0, run.stdout + run.stderr

@@ -16,8 +16,7 @@ from faceattr_aio.config import Config
 from tests.cli.test_refusal import CLIENTS
 from tests.cli.test_serve import RAW
 from tests.conftest import StartServer
-from tests.deploy.conftest import Launch
-from tests.deploy.daemon import CONF, free_port, installed
+from tests.deploy.daemon import CONF, Launch, free_port, installed
 from tests.gate import PATIENCE_S, Gate
 from tests.process import TRICK, Server
 

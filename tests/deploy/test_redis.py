@@ -3,62 +3,21 @@
 import asyncio
 import os
 import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from redis import Redis
 
 from faceattr_aio.config import Cache as Settings
 from faceattr_aio.config import Config
-from faceattr_aio.redis_cache import Breaker, RedisCache
+from faceattr_aio.guard import Breaker
+from faceattr_aio.redis_cache import RedisCache
 from faceattr_aio.web import make_app
 from tests.conftest import Serve
-from tests.deploy.conftest import Launch
-from tests.deploy.daemon import Daemon, free_port, installed
+from tests.deploy.store import Store
 
 RAW = {"Content-Type": "image/png"}
-
-
-class Store:
-    """A Redis, and a client of ours to it."""
-
-    def __init__(self, launch: Launch) -> None:
-        self._port, self._launch = free_port(), launch
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-        self.client: Redis = Redis.from_url(self.url)
-        self.daemon = self.start()
-
-    def start(self) -> Daemon:
-        program = installed("redis-server", "redis-server")
-        daemon = self._launch([program, "--port", str(self._port), "--save", "", "--appendonly", "no"])
-        deadline = time.monotonic() + 30
-        while not self._answers():
-            assert time.monotonic() < deadline, daemon.log
-            time.sleep(0.02)
-        return daemon
-
-    def keys(self) -> list[bytes]:
-        found: Any = self.client.keys("*")
-        return list(found)
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except OSError:
-            return False
-        except Exception as error:  # noqa: BLE001  # of the client: not there yet, or loading
-            return type(error).__name__ not in {"ConnectionError", "BusyLoadingError"}
-
-
-@pytest.fixture
-def store(launch: Launch) -> Iterator[Store]:
-    store = Store(launch)
-    yield store
-    store.client.close()
 
 
 def app(url: str, **cache: object) -> web.Application:
@@ -107,7 +66,7 @@ async def test_what_somebody_else_has_put_there_is_not_known(
 async def test_a_redis_that_is_gone_costs_no_request_its_answer_and_is_used_again_when_it_is_back(
     store: Store, serve: Serve, client: ClientSession, png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("faceattr_aio.redis_cache._REST_S", 0.1)
+    monkeypatch.setattr("faceattr_aio.guard._REST_S", 0.1)
     url = await serve(app(store.url))
     store.daemon.end()
     assert [await ask(client, url, png) for _ in range(6)] == ["fwd=uri-miss; stored"] * 6

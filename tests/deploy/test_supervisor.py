@@ -14,8 +14,7 @@ from aiohttp import ClientSession
 
 from faceattr_aio.config import Config
 from tests.cli.test_serve import RAW, until_ended
-from tests.deploy.conftest import Launch
-from tests.deploy.daemon import CONF, Daemon, free_port
+from tests.deploy.daemon import CONF, Daemon, Launch, free_port
 from tests.gate import Gate
 from tests.process import PATIENCE_S, TRICK, descendants
 

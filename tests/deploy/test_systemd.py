@@ -16,8 +16,7 @@ from bench.served import children
 from bench.sleeper import SLEEP
 from faceattr_aio.config import Config
 from tests.cli.test_serve import RAW, until_ended
-from tests.deploy.conftest import Launch
-from tests.deploy.daemon import CONF, Daemon, free_port, installed
+from tests.deploy.daemon import CONF, Daemon, Launch, free_port, installed
 from tests.process import PATIENCE_S, ROOT, descendants
 
 FILE = CONF / "systemd" / "faceattr-aio.service"

@@ -1,0 +1,226 @@
+"""Real nginx and HAProxy with our files in front of three real servers; only addresses and paths are others."""
+
+import asyncio
+import getpass
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from aiohttp import ClientSession
+
+from faceattr_aio.config import Config
+from tests.conftest import StartServer
+from tests.deploy.daemon import CONF, Launch, free_port, installed
+from tests.gate import Gate
+from tests.process import TRICK, Server
+
+NGINX, HAPROXY = CONF / "nginx" / "faceattr-instances.conf", CONF / "haproxy" / "haproxy.cfg"
+RAW = {"Content-Type": "image/png"}
+PROBLEM = "application/problem+json"
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+STEADY = "[pipelines.steady]\nfactory = 'tests.pipelines:Trick'\npath = '/steady'\n"
+UNITS = {"s": 1, "m": 1 << 20}
+
+
+@dataclass
+class Behind:
+    """Three servers behind a balancer, which is at `url`."""
+
+    url: str
+    servers: list[Server]
+
+
+Put = Callable[[str], Awaitable[Behind]]
+
+
+def by_nginx(folder: Path, servers: list[Server], port: int) -> list[str]:
+    """What to launch."""
+    ours = NGINX.read_text().replace("listen 80;", f"listen 127.0.0.1:{port};")
+    (folder / "ours.conf").write_text(addressed(ours, servers))
+    (folder / "nginx.conf").write_text(
+        f"user {getpass.getuser()};\ndaemon off;\npid nginx.pid;\nerror_log stderr info;\nevents {{}}\nhttp {{\n"
+        + "".join(f"{kind}_temp_path {kind};\n" for kind in TEMPORARY)
+        + "access_log off;\ninclude ours.conf;\n}\n"
+    )
+    return [installed("nginx", "nginx"), "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
+
+
+def by_haproxy(folder: Path, servers: list[Server], port: int) -> list[str]:
+    """What to launch."""
+    ours = HAPROXY.read_text().replace("bind :80 ", f"bind 127.0.0.1:{port} ")
+    (folder / "haproxy.cfg").write_text(addressed(ours, servers).replace("/etc/haproxy/", f"{HAPROXY.parent}/"))
+    return [installed("haproxy", "haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def addressed(text: str, servers: list[Server]) -> str:
+    for number, server in enumerate(servers):
+        text = text.replace(f"127.0.0.1:{5000 + number} ", f"{server.url.removeprefix('http://')} ")
+        text = text.replace(f"127.0.0.1:{5000 + number}\n", f"{server.url.removeprefix('http://')}\n")
+    return text
+
+
+BALANCERS = {"nginx": by_nginx, "haproxy": by_haproxy}
+
+
+@pytest.fixture
+def balancer() -> str:
+    return "nginx"
+
+
+@pytest.fixture
+def put(balancer: str, start: StartServer, launch: Launch, tmp_path: Path, client: ClientSession) -> Put:
+    """Starts three servers with these settings, and the balancer in front of them."""
+
+    async def put_three(settings: str) -> Behind:
+        servers, port = [start(settings) for _ in range(3)], free_port()
+        daemon = launch(BALANCERS[balancer](tmp_path, servers, port))
+        await daemon.answers(client, f"http://127.0.0.1:{port}/readyz")
+        return Behind(f"http://127.0.0.1:{port}", servers)
+
+    return put_three
+
+
+both = pytest.mark.parametrize("balancer", BALANCERS)
+
+
+def gated(gate: Gate, limit: int = 1) -> str:
+    return f"[inference]\nworkers = 1\nlimit = {limit}\ntimeout_s = 60\n{STEADY}{TRICK}gate = '{gate.folder}'\n"
+
+
+async def ask(client: ClientSession, url: str, data: bytes) -> tuple[int, dict[str, object]]:
+    async with client.post(url, data=data, headers=RAW) as response:
+        return response.status, await response.json(content_type=None)
+
+
+async def ask_once(url: str, data: bytes) -> tuple[int, dict[str, object]]:
+    """Over a connection of its own."""
+    async with ClientSession() as client:
+        return await ask(client, url, data)
+
+
+async def in_flight(client: ClientSession, server: Server) -> bool:
+    async with client.get(f"{server.url}/metrics") as response:
+        return "faceattr_in_flight 1.0" in await response.text()
+
+
+def seconds(text: str, name: str) -> float:
+    found = re.search(rf"^\s*{name}\s+(\d+)s\b", text, re.MULTILINE)
+    assert found, name
+    return float(found[1])
+
+
+def test_times_and_sizes_are_those_of_our_settings() -> None:
+    config, nginx, haproxy = Config(), NGINX.read_text(), HAPROXY.read_text()
+    longest = config.inference.timeout_s * config.upload.max_batch
+    for text, read, idle in ((nginx, "proxy_read_timeout", "keepalive_timeout"), (haproxy, "timeout server", "")):
+        assert seconds(text, read) > longest
+        assert not idle or seconds(text, idle) < config.server.keepalive_s
+    for text, name in ((nginx, "proxy_send_timeout"), (nginx, "client_body_timeout"), (haproxy, "timeout client")):
+        assert seconds(text, name) == config.upload.timeout_s
+    assert "client_max_body_size 20m;" in nginx
+    assert config.upload.max_bytes == 20 << 20
+    assert re.findall(r"server (?:\w+ +)?127\.0\.0\.1:(\d+)", nginx) == ["5000", "5001", "5002"]
+    assert re.findall(r"server \w+ +127\.0\.0\.1:(\d+)", haproxy) == ["5000", "5001", "5002"]
+
+
+def test_what_is_our_own_in_the_two_files_for_nginx_is_the_same() -> None:
+    alone = (CONF / "nginx" / "faceattr.conf").read_text()
+    for pattern in (r"return \d+ '.+';", r"^    proxy_set_header .+;|^        proxy_set_header .+;", r"\"~.+;"):
+        found = [
+            sorted(line.strip() for line in re.findall(pattern, t, re.MULTILINE)) for t in (alone, NGINX.read_text())
+        ]
+        assert found[0] == found[1] != []
+
+
+def test_the_composition_has_the_servers_that_it_puts_behind_nginx() -> None:
+    services = yaml.safe_load((CONF / "docker" / "compose.instances.yaml").read_text())["services"]
+    named = re.findall(r"s/127\.0\.0\.1:(\d+)/(\w+):5000/", services["nginx"]["command"][-1])
+    assert named == [("5000", "one"), ("5001", "two"), ("5002", "three")]
+    assert {name for _, name in named} <= services.keys()
+    (mounted,) = services["nginx"]["volumes"]
+    assert (CONF / "docker" / mounted.partition(":")[0]).samefile(NGINX)
+
+
+@both
+async def test_work_goes_to_whoever_has_least(put: Put, gate: Gate, client: ClientSession, png: bytes) -> None:
+    behind = await put(gated(gate))
+    asked = [asyncio.create_task(ask(client, f"{behind.url}/trick", png)) for _ in range(3)]
+    await asyncio.to_thread(gate.wait_for, 3)
+    gate.open()
+    answers = await asyncio.gather(*asked)
+    assert [status for status, _ in answers] == [200] * 3
+    assert len({answer["pid"] for _, answer in answers}) == 3
+    async with client.get(f"{behind.url}/metrics") as response:
+        assert response.status == 404
+
+
+async def test_who_is_refused_by_a_full_server_is_answered_by_another(
+    put: Put, gate: Gate, client: ClientSession, png: bytes
+) -> None:
+    behind = await put(gated(gate))
+    full = asyncio.create_task(ask(client, f"{behind.servers[1].url}/trick", png))
+    await asyncio.to_thread(gate.wait_for, 1)
+    assert [(await ask(client, f"{behind.url}/steady", png))[0] for _ in range(9)] == [200] * 9
+    gate.open()
+    assert (await full)[0] == 200
+
+
+@both
+async def test_when_all_are_full_the_client_is_told_so_and_nobody_counts_as_lost(
+    put: Put, gate: Gate, client: ClientSession, png: bytes
+) -> None:
+    behind = await put(gated(gate))
+    full = [asyncio.create_task(ask(client, f"{behind.url}/trick", png)) for _ in range(3)]
+    await asyncio.to_thread(gate.wait_for, 3)
+    for _ in range(6):
+        async with client.post(f"{behind.url}/steady", data=png, headers=RAW) as response:
+            document = await response.json(content_type=PROBLEM)
+            assert (response.status, document["type"]) == (503, "urn:faceattr:overloaded")
+            assert int(response.headers["Retry-After"]) >= 1
+    gate.open()
+    assert [status for status, _ in await asyncio.gather(*full)] == [200] * 3
+    assert [(await ask(client, f"{behind.url}/steady", png))[0] for _ in range(6)] == [200] * 6
+
+
+@both
+async def test_a_server_that_dies_at_work(
+    put: Put, balancer: str, gate: Gate, client: ClientSession, png: bytes
+) -> None:
+    behind = await put(gated(gate))
+    asked = asyncio.create_task(ask_once(f"{behind.url}/trick", png))
+    await asyncio.to_thread(gate.wait_for, 1)
+    (at_work,) = [server for server in behind.servers if await in_flight(client, server)]
+    at_work.kill_all()
+    if balancer == "nginx":  # it is worked on again
+        await asyncio.to_thread(gate.wait_for, 1)
+    gate.open()
+    status, document = await asked
+    assert (status, "pid" in document) == ((200, True) if balancer == "nginx" else (503, False))
+    again = [(await ask(client, f"{behind.url}/steady", png))[0] for _ in range(6)]
+    assert again == [200] * 6
+
+
+@both
+async def test_a_server_that_stops_is_not_noticed(put: Put, client: ClientSession, png: bytes) -> None:
+    behind = await put(STEADY)
+    seen: Counter[int] = Counter()
+    stopping = asyncio.create_task(asyncio.to_thread(behind.servers[0].stop))
+    while not stopping.done() or sum(seen.values()) < 50:
+        status, _ = await ask(client, f"{behind.url}/steady", png)
+        seen[status] += 1
+    assert await stopping == 0
+    assert seen.keys() == {200}
+
+
+async def test_all_lost_is_a_503_that_says_when_to_come_again(put: Put, client: ClientSession, png: bytes) -> None:
+    behind = await put(STEADY)
+    for server in behind.servers:
+        server.kill_all()
+    async with client.post(f"{behind.url}/steady", data=png, headers=RAW) as response:
+        document = await response.json(content_type=PROBLEM)
+        assert (response.status, document["type"]) == (503, "urn:faceattr:unavailable")
+        assert int(response.headers["Retry-After"]) >= 1
