@@ -2,7 +2,7 @@
 about. Lengths are pixels of the picture as shown, from its top left corner; probabilities are 0 to 1.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,7 +13,7 @@ Point = tuple[int, int]
 class Section(BaseModel):
     """A newer server may say more than is known here."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
 
 class Box(Section):
@@ -75,7 +75,7 @@ class Faces(Section):
     faces: tuple[Face, ...]
     models: dict[str, str]
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True,
         json_schema_extra={
             "example": {

@@ -5,7 +5,7 @@ Reads nothing: `sources` does.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -71,7 +71,7 @@ Formats = Annotated[tuple[Format, ...], NoDecode, BeforeValidator(_words), Field
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
 class Server(Section):
@@ -218,7 +218,7 @@ def _declaration(name: str) -> Declaration:
 class PipelineEntry(BaseModel):
     """`[pipelines.NAME]`: whom to ask, under which path, and the pipeline's own keys."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", frozen=True)
 
     factory: str
     path: Annotated[str, Field(pattern=r"^/[\w./-]*$")]
@@ -246,7 +246,7 @@ class PipelineEntry(BaseModel):
 class Config(BaseSettings):
     """All settings. Made in code it takes what it is given; `sources.load_config` reads file and environment too."""
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter=DELIMITER,
         extra="forbid",

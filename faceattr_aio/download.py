@@ -9,7 +9,7 @@ import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,7 +26,7 @@ _SCHEMES = ("https://", "http://127.0.0.1:", "http://localhost:")
 class Wheel(BaseModel):
     """A member of a wheel. With `python`, `abi` and `platform` it is the wheel of those tags, whatever runs here."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     package: str
     version: str

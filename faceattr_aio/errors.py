@@ -29,13 +29,14 @@ class FaceattrError(Exception):
 
     def __init__(self, detail: str = "", *, log: str = "", **members: object) -> None:
         super().__init__(detail)
-        self.detail = detail or self.sentence
+        self.detail: str = detail or self.sentence
         self.log = log
         self.members = members
 
     def bare(self) -> Self:
         """The same without its history, which keeps alive what was at hand when it was raised: workers, descriptors."""
-        self.__traceback__ = self.__cause__ = self.__context__ = None
+        for name in ("__traceback__", "__cause__", "__context__"):
+            setattr(self, name, None)
         return self
 
     @classmethod

@@ -51,17 +51,17 @@ class Executor:
     def __init__(self, config: Config) -> None:
         """Raises StartError when settings do not go together."""
         workers, image = config.inference.worker_count, config.image
-        self.limiter = Limiter(config.inference.limit_count, workers)
+        self.limiter: Limiter = Limiter(config.inference.limit_count, workers)
         self.declarations: Mapping[str, Declaration] = {name: one.declaration for name, one in config.pipelines.items()}
-        self.io = IoThreads(_IO_THREADS, "faceattr-io")
+        self.io: IoThreads = IoThreads(_IO_THREADS, "faceattr-io")
         self.retiring = False
         """Whether this instance should get no more work, though it still takes it."""
         self._config = config
         self._closed = False
         self._bounds = Bounds(image.formats, image.max_pixels, image.max_scans, image.max_scan_megapixels)
         self._threads = BatchThreads(config.inference.most_workers, "faceattr-worker")
-        self.pool = Pool(starter(config), workers)
-        self.reloads = Counter[str]()
+        self.pool: Pool = Pool(starter(config), workers)
+        self.reloads: Counter[str] = Counter()
         """How many there were: `ok` and `failed`."""
         self.reload_fault: str | None = None
         """Why the last reload failed, if it did."""

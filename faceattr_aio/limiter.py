@@ -27,7 +27,7 @@ class Limiter:
     def __init__(self, limit: int, workers: int, what: str = "requests") -> None:
         self.limit = limit
         self.workers = workers
-        self.draining = False
+        self.draining: bool = False
         self._what = what
         self._held: set[object] = set()
         self._entering = threading.Lock()

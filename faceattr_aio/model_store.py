@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -24,7 +24,7 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[\w][\w.-]*$")]
 class Model(BaseModel):
     """One entry of the manifest. `size` is in bytes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     file: FileName
     size: Annotated[int, Field(gt=0)]

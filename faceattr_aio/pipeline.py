@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,13 +20,13 @@ R = TypeVar("R")
 class Options(BaseModel):
     """What a client may ask of one request; the server answers 400 with names and ranges from the fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
 class PipelineSettings(BaseModel):
     """The keys of `[pipelines.NAME]` that are the pipeline's own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
 class Clock:
@@ -97,8 +97,9 @@ class Pipeline(Protocol[R]):
     and raises `StartError` when the result is not what it must be. A worker that could not do its work never gets any.
     """
 
-    models: Mapping[str, str]
-    """Name and SHA-256 of each model in use."""
+    @property
+    def models(self) -> Mapping[str, str]:
+        """Name and SHA-256 of each model in use."""
 
     def predict(self, path: Path, options: Any, clock: Clock) -> R:
         """The result for one picture, as plain data without pixels."""

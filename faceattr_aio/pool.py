@@ -26,9 +26,9 @@ class Pool:
     """
 
     def __init__(self, start_worker: Starter, size: int) -> None:
-        self.size = size
-        self.started = False
-        self.restarts = Counter[str]()
+        self.size: int = size
+        self.started: bool = False
+        self.restarts: Counter[str] = Counter()
         self._start_worker = start_worker
         self._seats: list[Seat] = []
         self._lending = Lending(self._hopeless)

@@ -1,16 +1,22 @@
-"""A wheel of ours in an empty folder: it pulls its models, serves, and can be embedded."""
+"""A wheel of ours in an empty folder: it pulls its models, serves, can be embedded, and has types for others to check
+with; and the sdist that it was made of.
+"""
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import faceattr_aio
+from tests import consumer
 from tests.process import PATIENCE_S, ROOT
 
 EMBEDDED = """
@@ -32,16 +38,31 @@ asyncio.run(main())
 """
 
 
+WITHOUT_ITS_LIBRARY = "faceattr_aio.traces."
+"""Its types are those of an extra that is not installed."""
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+
+
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, and the wheel that was made of it."""
+    folder = tmp_path_factory.mktemp("built")
+    subprocess.run([sys.executable, "-m", "build", "--outdir", folder, ROOT], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    (wheel,) = built.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
     """The `bin` of an environment with our wheel and what it says it needs, and nothing else."""
     folder = tmp_path_factory.mktemp("installed")
-    built = folder / "dist"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", built, ROOT], check=True)
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    (wheel,) = built.glob("*.whl")
-    subprocess.run([folder / "venv" / "bin" / "python", *pip[1:], "install", wheel], check=True)
+    subprocess.run([folder / "venv" / "bin" / "python", *PIP[1:], "install", wheel], check=True)
     return folder / "venv" / "bin"
 
 
@@ -111,3 +132,41 @@ def test_without_its_models_it_says_what_to_run(tmp_path: Path, installed: Path)
     ended = run(tmp_path, installed / "faceattr-aio", "serve", "--port", "0")
     assert ended.returncode == 2
     assert "run 'faceattr-aio models pull'" in ended.stderr
+
+
+def files(wheel: Path) -> set[str]:
+    """What is in it, but for what says who installed it."""
+    return {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("RECORD")}
+
+
+def test_the_sdist_installs_what_the_wheel_does(built: Path, wheel: Path, tmp_path: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    subprocess.run([*PIP, "install", "--no-deps", "--target", tmp_path, sdist], check=True)
+    for name in files(wheel):
+        assert (tmp_path / name).read_bytes() == zipfile.ZipFile(wheel).read(name), name
+    assert {"faceattr_aio/py.typed", "faceattr_aio/manifest.toml", "faceattr_aio/page/index.html"} <= files(wheel)
+
+
+def test_every_public_name_is_in_the_consumer() -> None:
+    assert [name for name in faceattr_aio.__all__ if not hasattr(consumer, name)] == []
+
+
+def test_a_program_with_our_types_passes_mypy(installed: Path, tmp_path: Path) -> None:
+    program = Path(shutil.copy(consumer.__file__, tmp_path))
+    options = ["--strict", "--no-incremental", "--config-file=", f"--python-executable={installed / 'python'}"]
+    ended = run(tmp_path, sys.executable, "-m", "mypy", *options, program)
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_every_public_name_has_a_type_and_nothing_behind_it_lacks_one(installed: Path, tmp_path: Path) -> None:
+    found_first = f"PATH={installed}:{os.environ['PATH']}"  # the environment whose packages are looked at
+    pyright = Path(sys.executable).with_name("basedpyright")
+    ended = run(
+        tmp_path, "env", found_first, pyright, "--verifytypes", "faceattr_aio", "--ignoreexternal", "--outputjson"
+    )
+    symbols = json.loads(ended.stdout)["typeCompleteness"]["symbols"]
+    known = {symbol["name"] for symbol in symbols if symbol["isTypeKnown"]}
+    assert {f"faceattr_aio.{name}" for name in faceattr_aio.__all__} <= known
+    guessed = {symbol["name"] for symbol in symbols if symbol["isTypeAmbiguous"]}  # by its value, as `status = 400`
+    lacking = {symbol["name"] for symbol in symbols} - known - guessed
+    assert {name for name in lacking if not name.startswith(WITHOUT_ITS_LIBRARY)} == set()

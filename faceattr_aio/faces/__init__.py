@@ -83,7 +83,7 @@ def _models(settings: FaceSettings) -> tuple[str, ...]:
     return _DETECTOR_MODELS[settings.detector] + _CLASSIFIER_MODELS[settings.classifier]
 
 
-FaceAttributes = Declaration(
+FaceAttributes: Declaration = Declaration(
     load="faceattr_aio.faces.predict:FacePipeline",
     options=FaceOptions,
     settings=FaceSettings,
