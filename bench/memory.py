@@ -4,6 +4,7 @@ thousand idle connections add. Shared pages are split (PSS), also with whatever 
 python -m bench.memory
 """
 
+import argparse
 import asyncio
 import sys
 import tempfile
@@ -65,6 +66,7 @@ def measure(pool: str, workers: int, figure: Callable[[Server], Coroutine[None, 
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="python -m bench.memory").parse_args()
     kept = True
     for (pool, workers), most in MOST_MB.items():
         worked, idle = measure(pool, workers, worked_mb), measure(pool, workers, idle_mb)

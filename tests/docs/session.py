@@ -1,0 +1,100 @@
+"""What a reader does who follows a page from top to bottom: a folder with the pictures of docs in it, programs that run
+and print, servers that go on running. The ports that a page names are replaced by free ones.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.process import PATIENCE_S, ROOT, environment
+
+MAIN_PORT = "5000"
+_PORT = re.compile(r"(?<=127\.0\.0\.1:)\d{4,5}|(?<=port=)\d{4,5}|(?<=listen )\d{4,5}")
+_SERVE = ("faceattr-aio", "serve")
+
+
+class Session:
+    """`said` is what the last program printed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.said = ""
+        self._ports: dict[str, int] = {}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        for shared in ("bench", "conf", "docs"):
+            (folder / shared).symlink_to(ROOT / shared)
+        shutil.copy(ROOT / "docs" / "astronaut.jpg", folder)
+
+    def localize(self, text: str) -> str:
+        """The text with ports of this session in place of its own."""
+        return _PORT.sub(lambda found: str(self._port(found[0])), text)
+
+    def keep(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(self.localize(text))
+        return path
+
+    def run(self, *command: str) -> None:
+        """To its end. Fails with all it has said if it fails."""
+        ended = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+            env=self._environment(),
+            timeout=PATIENCE_S,
+        )
+        assert ended.returncode == 0, f"exit status {ended.returncode}\n{ended.stdout}{ended.stderr}"
+        self.said = ended.stdout
+
+    def serve(self, port: str, *command: str) -> None:
+        """In the background, until its port answers; in place of what was served there before."""
+        self._stop(port)
+        process = subprocess.Popen(command, cwd=self.folder, env=self._environment())
+        self._running[port] = process
+        ends = time.monotonic() + PATIENCE_S
+        while not _answers(self._port(port)):
+            assert process.poll() is None, f"the server has ended with {process.returncode}"
+            assert time.monotonic() < ends, "nobody answers"
+            time.sleep(0.05)
+
+    def provide(self, text: str) -> None:
+        """The server that the text asks, as the page `README.md` has it started, if there is none yet."""
+        if f"127.0.0.1:{MAIN_PORT}" in text and MAIN_PORT not in self._running:
+            self.serve(MAIN_PORT, *_SERVE)
+
+    def close(self) -> None:
+        for port in list(self._running):
+            self._stop(port)
+
+    def _stop(self, port: str) -> None:
+        if process := self._running.pop(port, None):
+            process.terminate()
+            process.wait(PATIENCE_S)
+
+    def _port(self, named: str) -> int:
+        if named not in self._ports:
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                self._ports[named] = listener.getsockname()[1]
+        return self._ports[named]
+
+    def _environment(self) -> dict[str, str]:
+        """Programs of this environment come first; no setting is made but where to serve and where models are."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
+        return environment(
+            PATH=path,
+            HOME=str(self.folder),
+            FACEATTR_SERVER__PORT=str(self._port(MAIN_PORT)),
+            FACEATTR_MODELS__DIR=str(ROOT / "models"),
+        )
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
