@@ -14,6 +14,8 @@ STRESS  = $(if $(URL),--url $(URL)) $(if $(PID),--pid $(PID)) $(if $(PRESET),--p
           $(if $(USERS),--users $(USERS)) $(if $(SPAWN),--spawn $(SPAWN)) $(if $(SECONDS),--seconds $(SECONDS)) \
           $(if $(THINK),--think $(THINK)) $(if $(PICTURES),--pictures $(PICTURES)) $(if $(SHAPE),--shape $(SHAPE)) \
           $(if $(PATIENCE),--patience $(PATIENCE)) $(ARGS)
+# Adds a pipeline to the settings of conf/faceattr.toml.
+HOLISTIC := FACEATTR_PIPELINES__HOLISTIC__PATH=/predict
 
 .PHONY: serve models test fuzz overload soak bench-peers bench-scaling test-opencv4 test-opencv5 lint types format accuracy calibrate clean capacity stress stress-soak stress-chaos stress-compare $(ASIDE:%=test-%)
 
@@ -24,7 +26,7 @@ models: $(VENV)/installed  ## Fetch the model files that the settings use
 	$(BIN)/faceattr-aio models pull
 
 test: $(VENV)/developing  ## What decides over a change, on OpenCV 5; ARGS="-k upload" and the like are passed on
-	$(BIN)/faceattr-aio models pull
+	$(HOLISTIC) $(BIN)/faceattr-aio models pull
 	$(BIN)/python $(PYTEST) $(ASIDE:%=--ignore=tests/%) $(ARGS)
 
 $(ASIDE:%=test-%): test-%: $(VENV)/developing  ## What measures; the page in a real browser; the daemons that we run beside
@@ -77,11 +79,11 @@ bench-%: $(VENV)/developing  ## One of the other measurements of bench/RESULTS.m
 	$(BIN)/python -m bench.$* $(ARGS)
 
 test-opencv5: $(VENV)/developing  ## The tests that depend on pixels, on OpenCV 5
-	$(BIN)/faceattr-aio models pull
+	$(HOLISTIC) $(BIN)/faceattr-aio models pull
 	FACEATTR_TEST_OPENCV=5 $(BIN)/python $(PYTEST) -m pixels $(ARGS)
 
 test-opencv4: $(VENV4)/developing  ## The same on OpenCV 4
-	$(VENV4)/bin/faceattr-aio models pull
+	$(HOLISTIC) $(VENV4)/bin/faceattr-aio models pull
 	$(VENV4)/bin/faceattr-aio models pull res10-ssd res10-ssd-layers
 	FACEATTR_TEST_OPENCV=4 $(VENV4)/bin/python $(PYTEST) -m pixels $(ARGS)
 

@@ -25,6 +25,7 @@ from faceattr_aio.pipeline import Declaration, PipelineSettings, resolve
 PREFIX, DELIMITER = "FACEATTR_", "__"
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "faces": {"factory": "faceattr_aio.faces:FaceAttributes", "path": "/analyze"},
+    "holistic": {"factory": "faceattr_aio.holistic:Holistic", "path": "/predict"},
 }
 """The pipelines whose entry may leave out `factory` and `path`."""
 HIDDEN = "auth.keys", "auth.admin_keys"

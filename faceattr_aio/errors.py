@@ -122,6 +122,10 @@ class TooComplex(FaceattrError):
     status, kind, title = 422, "too-complex", "The picture takes too long to decode"
 
 
+class TooBlurred(FaceattrError):
+    status, kind, title = 422, "too-blurred", "The picture is too blurred"
+
+
 class RateLimited(NotNow):
     """One client has had its share; the others are served."""
 

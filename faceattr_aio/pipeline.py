@@ -29,6 +29,11 @@ class PipelineSettings(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
+def split_words(value: object) -> object:
+    """A text of words, with commas or spaces between, as a tuple, for options that take several; all else as it is."""
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
 class Clock:
     """Splits the time of one task into named stages, in milliseconds; laps of one name add up."""
 

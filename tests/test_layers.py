@@ -30,7 +30,7 @@ HTTP = {
 
 LAYERS = (
     {"answers", "errors", "headers", "pipeline", "probe", "story"},
-    {"imaging", "faces"},
+    {"imaging", "openvino_runtime", "faces", "holistic"},
     {"fork_server", "worker"},
     {
         "access",
@@ -75,7 +75,7 @@ LAYERS = (
 )
 """From the bottom up. A module imports from its own layer and from lower ones."""
 
-SEALED = {"imaging", "faces"}
+SEALED = {"imaging", "openvino_runtime", "faces", "holistic"}
 """Reached by dotted name in a worker only: nothing above imports them."""
 
 OUTSIDE = {

@@ -58,6 +58,6 @@ def _list(store: ModelStore, used: list[str]) -> int:
         state = "whole" if store.is_whole(name) else "damaged" if store.path(name).is_file() else "missing"
         source = f"{model.wheel.package}=={model.wheel.version}" if model.wheel else model.url
         mark = "*" if name in used else " "
-        print(f"{mark} {name:22} {state:8} {model.size:>11,} B  {model.licence:11} {source}")
+        print(f"{mark} {name:30} {state:8} {model.size:>11,} B  {model.licence:11} {source}")
     print("* used by the settings")
     return 0

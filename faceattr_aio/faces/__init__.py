@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from faceattr_aio.answers import Faces, Probability
-from faceattr_aio.pipeline import JSON, Declaration, Options, PipelineSettings
+from faceattr_aio.pipeline import JSON, Declaration, Options, PipelineSettings, split_words
 
 UNKNOWN = "unknown"
 """What is not sure enough to be named."""
@@ -19,15 +19,13 @@ Attribute = Literal["age", "gender"]
 Backend = Literal["cv2", "openvino"]
 
 
-def _split(value: object) -> object:
-    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
-
-
 class FaceOptions(Options):
     """What a client may ask of one request."""
 
     attributes: Annotated[
-        tuple[Attribute, ...], BeforeValidator(_split), Field(description="What to tell of each face; may be nothing.")
+        tuple[Attribute, ...],
+        BeforeValidator(split_words),
+        Field(description="What to tell of each face; may be nothing."),
     ] = ("age", "gender")
     min_confidence: Annotated[Probability, Field(description="How sure the detector has to be of a face.")] = 0.5
     max_faces: Annotated[int, Field(ge=1, le=1000, description="The surest ones.")] = 100

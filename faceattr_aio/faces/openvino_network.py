@@ -1,25 +1,13 @@
-"""Nets on OpenVINO, which is there where its extra was installed. A net has one thread; nothing is set for the whole
-process. Knows nothing of what they compute.
-"""
+"""Nets on OpenVINO, which is there where its extra was installed. Knows nothing of what they compute."""
 
-import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from faceattr_aio import openvino_runtime
 from faceattr_aio.errors import StartError
 from faceattr_aio.imaging import Floats
-
-_REPORTER = "openvino_telemetry"
-_CONFIG = {
-    "PERFORMANCE_HINT": "LATENCY",
-    "NUM_STREAMS": 1,
-    "INFERENCE_NUM_THREADS": 1,
-    "ENABLE_CPU_PINNING": False,  # the system knows which cores the other workers use
-    "INFERENCE_PRECISION_HINT": "f32",  # else the answer depends on whether the processor has 16-bit arithmetic
-}
 
 
 class OpenVinoNetwork:
@@ -37,34 +25,19 @@ class OpenVinoNetwork:
 def read(path: Path) -> OpenVinoNetwork:
     """The net in a file of the type .tflite or .onnx. Raises StartError where OpenVINO cannot be imported."""
     try:
-        openvino = _import_silently()
+        openvino = openvino_runtime.load()
     except ImportError as error:
         raise StartError(
             f"backend 'openvino' cannot be loaded ({error}): "
             "run pip install 'faceattr-aio[openvino]', or set backend = 'cv2'."
         ) from error
-    core = openvino.Core()
-    model = core.read_model(path)
+    model = openvino.Core().read_model(path)
     shape = model.input().partial_shape
     shape[0] = 1
     model.reshape(shape)
     if path.suffix == ".tflite":
         model = _channels_first(openvino, model)
-    return OpenVinoNetwork(core.compile_model(model, "CPU", _CONFIG).create_infer_request())
-
-
-def _import_silently() -> Any:
-    """OpenVINO reports each import to its maker's statistics, from a thread and a process of its own. It has a stand-in
-    for where the reporter is not installed, and takes it when that cannot be imported.
-    """
-    absent = _REPORTER not in sys.modules
-    if absent:
-        sys.modules[_REPORTER] = None  # type: ignore[assignment]  # documented: stops the import
-    try:
-        return import_module("openvino")
-    finally:
-        if absent:
-            del sys.modules[_REPORTER]
+    return OpenVinoNetwork(openvino_runtime.compile_net(openvino, model))
 
 
 def _channels_first(openvino: Any, model: Any) -> Any:

@@ -1,0 +1,182 @@
+"""How near our landmarks are to those that MediaPipe itself gives, and how fast both are, on the same cores in one run.
+
+python -m bench.holistic FOLDER [--working-side 480] [--complexity 1] [--mediapipe PYTHON --cores 1 --rounds 5]
+
+FOLDER has pictures and `landmarks.json`: for each of them MediaPipe's lists of normalised points by part. PYTHON is an
+interpreter of an environment of its own with `mediapipe==0.10.21`; without it nothing is timed.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+
+from faceattr_aio.config import Config
+from faceattr_aio.holistic import PARTS, Holistic, HolisticOptions, Part
+from faceattr_aio.holistic.predict import HolisticPipeline
+from faceattr_aio.imaging import Floats
+from faceattr_aio.model_store import ModelStore
+from faceattr_aio.pipeline import Clock, Plan
+
+Points = dict[Part, Floats | None]
+
+THEIRS = """
+import sys, time
+import cv2
+from mediapipe.python.solutions.holistic import Holistic
+files, side = sys.argv[2:], int(sys.argv[1])
+holistic = Holistic(static_image_mode=True)
+def work(file):
+    pixels = cv2.imread(file)
+    scale = side / max(pixels.shape)
+    if scale < 1:
+        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    holistic.process(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+work(files[0])
+print("ready", flush=True)
+for _ in sys.stdin:
+    began = time.perf_counter()
+    for file in files:
+        work(file)
+    print((time.perf_counter() - began) / len(files), flush=True)
+"""
+"""For each line that it reads: MediaPipe looks at every file, and the seconds for one are told."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture: mean distances of the parts that both found, as shares of the diagonal of the box around the pose;
+    and whether both found the same parts.
+    """
+
+    name: str
+    distances: dict[Part, float]
+    agrees: bool
+
+
+def load() -> HolisticPipeline:
+    """The pipeline as a worker loads it, with the settings' defaults."""
+    config = Config(pipelines={"holistic": {}})
+    settings, store = config.pipelines["holistic"].settings, ModelStore(config.models.dir)
+    files = {name: store.verify(name) for name in Holistic.models(settings)}
+    return HolisticPipeline(Plan(Holistic.load, settings, files, config.image.working_side, own_process=True))
+
+
+def compare(pipeline: HolisticPipeline, folder: Path, options: HolisticOptions) -> list[Row]:
+    """All pictures of the folder."""
+    expected = json.loads((folder / "landmarks.json").read_text())
+    return [_row(name, pipeline.predict(folder / name, options, Clock()), theirs) for name, theirs in expected.items()]
+
+
+def _row(name: str, answer: dict[str, Any], theirs: dict[str, Any]) -> Row:
+    size = answer["image"]["width"], answer["image"]["height"]
+    expected: Points = {part: _places(theirs[f"{part}_landmarks"], size) for part in PARTS}
+    found: Points = {part: _places([[p["x"], p["y"]] for p in answer["landmarks"][part]], size) for part in PARTS}
+    return judge(name, found, expected)
+
+
+def _places(points: Sequence[Sequence[float]] | None, size: tuple[int, int]) -> Floats | None:
+    return np.array([point[:2] for point in points]) * size if points else None
+
+
+def judge(name: str, found: Points, expected: Points) -> Row:
+    """Points are in pixels. The person's box is that of the expected pose."""
+    pose = expected["pose"]
+    assert pose is not None
+    diagonal = np.linalg.norm(np.ptp(pose, axis=0))
+    both = {
+        part: (ours, theirs)
+        for part in PARTS
+        if (ours := found[part]) is not None and (theirs := expected[part]) is not None
+    }
+    distances = {part: float(np.linalg.norm(a - b, axis=1).mean() / diagonal) for part, (a, b) in both.items()}
+    return Row(name, distances, all((found[part] is None) == (expected[part] is None) for part in PARTS))
+
+
+def mean_distance(rows: list[Row], *parts: Part) -> float:
+    """Over all pictures in which both found one of the parts."""
+    return mean(row.distances[part] for row in rows for part in parts if part in row.distances)
+
+
+def report(rows: list[Row]) -> Iterator[str]:
+    """The figures, a line each."""
+    yield f"{'':20}" + "".join(f"{part:>12}" for part in PARTS) + "   same parts"
+    for row in rows:
+        cells = (f"{row.distances[part]:12.2%}" if part in row.distances else f"{'-':>12}" for part in PARTS)
+        yield f"{row.name:20}{''.join(cells)}   {'yes' if row.agrees else 'no'}"
+    means = (f"{mean_distance(rows, part):12.2%}" for part in PARTS)
+    yield f"{'mean':20}{''.join(means)}   {sum(row.agrees for row in rows)} of {len(rows)}"
+
+
+def ours_s(pipelines: list[HolisticPipeline], files: list[Path], options: HolisticOptions) -> float:
+    """Seconds for a picture, with as many at once as there are pipelines."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(len(pipelines)) as threads:
+        done = [
+            threads.submit(lambda pipeline: [pipeline.predict(file, options, Clock()) for file in files], pipeline)
+            for pipeline in pipelines
+        ]
+    assert all(one.result() for one in done)
+    return (time.perf_counter() - began) / len(files) / len(pipelines)
+
+
+@contextmanager
+def theirs_s(python: Path, files: list[Path], side: int) -> Iterator["subprocess.Popen[str]"]:
+    """A process that looks at the files with MediaPipe whenever it is asked."""
+    command = [str(python), "-c", THEIRS, str(side), *map(str, files)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603  # named by who runs this
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.stdin.close()
+
+
+def race(python: Path, files: list[Path], options: HolisticOptions, cores: int, rounds: int) -> Iterator[str]:
+    """Each round measures both, so that a machine that drifts does not count."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    pipelines = [load() for _ in range(cores)]
+    ours, alone, theirs = [], [], []
+    with theirs_s(python, files, options.working_side) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for _ in range(rounds):
+            ours.append(ours_s(pipelines, files, options) * 1e3)
+            alone.append(ours_s(pipelines[:1], files, options) * 1e3)
+            print("go", file=process.stdin, flush=True)
+            theirs.append(float(process.stdout.readline()) * 1e3)
+    yield f"milliseconds for a picture on {cores} core(s), file to landmarks, median and least of {rounds} rounds:"
+    for name, times in (("ours, a worker for each core", ours), ("ours, one alone", alone), ("MediaPipe", theirs)):
+        yield f"{name:30}{median(times):8.1f}{min(times):8.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Landmarks and speed beside MediaPipe's own.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--working-side", type=int, default=480)
+    parser.add_argument("--complexity", type=int, default=1)
+    parser.add_argument("--mediapipe", type=Path, help="an interpreter that has mediapipe")
+    parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    options = HolisticOptions(working_side=asked.working_side, complexity=asked.complexity)
+    rows = compare(load(), asked.folder, options)
+    print("\n".join(report(rows)))
+    if asked.mediapipe:
+        files = [asked.folder / row.name for row in rows]
+        print("\n".join(race(asked.mediapipe, files, options, asked.cores, asked.rounds)))
+
+
+if __name__ == "__main__":
+    main()

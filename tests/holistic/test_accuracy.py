@@ -1,0 +1,74 @@
+"""How near the landmarks are to those that MediaPipe itself gives, on pictures that are not ours to ship."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.holistic import Points, Row, compare, judge, mean_distance, report
+from faceattr_aio.holistic import PARTS, HolisticOptions
+from faceattr_aio.holistic.predict import HolisticPipeline
+from faceattr_aio.imaging import Floats
+
+pytestmark = pytest.mark.pixels
+
+
+def square(x: float = 0.0) -> Floats:
+    """Corners of a square whose diagonal is 100."""
+    side = 100 / np.sqrt(2)
+    return np.array([[x, 0], [x + side, 0], [x + side, side], [x, side]])
+
+
+def test_distances_are_shares_of_the_diagonal_of_the_expected_pose() -> None:
+    expected: Points = dict.fromkeys(PARTS, None) | {"pose": square(), "face": square()}
+    found: Points = dict.fromkeys(PARTS, None) | {"pose": square(3), "face": square(-7)}
+    assert judge("", found, expected).distances == pytest.approx({"pose": 0.03, "face": 0.07})
+
+
+@pytest.mark.parametrize("missing", ["face", "left_hand"])
+def test_a_part_that_only_one_found_is_no_agreement(missing: str) -> None:
+    expected: Points = dict.fromkeys(PARTS, None) | {"pose": square(), "face": square()}
+    found: Points = dict.fromkeys(PARTS, None) | {"pose": square(), "face": square()}
+    found |= {missing: None if found[missing] is not None else square()}  # type: ignore[index,dict-item]  # it is a part
+    assert not judge("", found, expected).agrees
+
+
+@pytest.fixture(scope="module")
+def folder(data_folder: Path | None) -> Path:
+    if data_folder is None:
+        pytest.skip("MediaPipe's landmarks: FACEATTR_TEST_DATA is not set")
+    return data_folder / "holistic"
+
+
+@pytest.fixture(scope="module")
+def rows(folder: Path, pipeline: HolisticPipeline) -> list[Row]:
+    return compare(pipeline, folder, HolisticOptions())
+
+
+def test_landmarks_are_where_mediapipe_has_them(rows: list[Row]) -> None:
+    assert len(rows) == 8
+    assert mean_distance(rows, "pose") <= 0.015
+    assert mean_distance(rows, "face") <= 0.01
+    assert mean_distance(rows, "left_hand", "right_hand") <= 0.02
+
+
+def test_the_same_parts_are_found(rows: list[Row]) -> None:
+    assert sum(row.agrees for row in rows) >= 7
+
+
+def test_pictures_as_large_as_mediapipe_had_them_are_nearer_still(folder: Path, pipeline: HolisticPipeline) -> None:
+    rows = compare(pipeline, folder, HolisticOptions(working_side=1024))
+    assert mean_distance(rows, "pose") <= 0.008
+    assert mean_distance(rows, "face") <= 0.001
+    assert mean_distance(rows, "left_hand", "right_hand") <= 0.004
+
+
+def test_without_heatmaps_the_pose_is_a_little_less_exact(folder: Path, pipeline: HolisticPipeline) -> None:
+    rows = compare(pipeline, folder, HolisticOptions(complexity=0))
+    assert mean_distance(rows, "pose") <= 0.02
+
+
+def test_the_report_has_a_line_for_each_picture(rows: list[Row]) -> None:
+    lines = list(report(rows))
+    assert len(lines) == 10
+    assert lines[-1].endswith("of 8")
