@@ -23,7 +23,10 @@ class FaceFinder:
         self._detector, self._landmarks = detector, landmarks
 
     def find(self, pixels: Pixels, head: Floats) -> Floats | None:
-        """468 rows of x, y, z in pixels of the picture, for the first 11 rows of a pose; None when no face is seen."""
+        """468 rows of x, y, z in pixels of the picture, for the first 11 rows of a pose; None when no face is seen.
+
+        The detector's first two points are the eyes, that on the left of the picture first.
+        """
         tilt = direction(head[_RIGHT_EYE, :2], head[_LEFT_EYE, :2], _LEVEL)
         points = self._detector.best(pixels, around(head[:, :2], tilt, _HEAD_MARGIN))
         if points is None:
@@ -31,7 +34,6 @@ class FaceFinder:
         return self._look(pixels, around(points, direction(points[0], points[1], _LEVEL), _FACE_MARGIN, _TOWARDS_HAIR))
 
     def _look(self, pixels: Pixels, roi: Roi) -> Floats | None:
-        """The detector's first two points are the eyes, that on the left of the picture first."""
         numbers, presence = self._landmarks.run(roi.cut(pixels, self._landmarks.side))
         if sigmoid(presence).item() <= _SURE:
             return None

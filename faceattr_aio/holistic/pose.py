@@ -26,14 +26,16 @@ class PoseFinder:
         self._detector, self._landmarks = detector, landmarks
 
     def find(self, pixels: Pixels) -> Floats | None:
-        """33 rows of x, y, z in pixels of the picture, and visibility (0 to 1); None when there is nobody."""
+        """33 rows of x, y, z in pixels of the picture, and visibility (0 to 1); None when there is nobody.
+
+        The detector's first two points are the middle of the hips and the edge of a circle around the person.
+        """
         points = self._detector.best(pixels, whole(pixels))
         if points is None:
             return None
         return self._look(pixels, spanned(points[0], points[1], _UP).grown(_MARGIN))
 
     def _look(self, pixels: Pixels, roi: Roi) -> Floats | None:
-        """The detector's first two points are the middle of the hips and the edge of a circle around the person."""
         numbers, presence, *heatmaps = self._landmarks.run(roi.cut(pixels, self._landmarks.side))
         if presence[0] <= _SURE:
             return None
