@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,47 +118,51 @@ def report(rows: list[Row]) -> Iterator[str]:
     yield f"{'mean':20}{''.join(means)}   {sum(row.agrees for row in rows)} of {len(rows)}"
 
 
-def ours_s(pipelines: list[HolisticPipeline], files: list[Path], options: HolisticOptions) -> float:
-    """Seconds for a picture, with as many at once as there are pipelines."""
+def ours_ms(pipelines: Sequence[HolisticPipeline], files: Sequence[Path], options: HolisticOptions) -> float:
+    """Milliseconds for a picture, with as many at once as there are pipelines."""
+
+    def work(pipeline: HolisticPipeline) -> None:
+        for file in files:
+            pipeline.predict(file, options, Clock())
+
     began = time.perf_counter()
     with ThreadPoolExecutor(len(pipelines)) as threads:
-        done = [
-            threads.submit(lambda pipeline: [pipeline.predict(file, options, Clock()) for file in files], pipeline)
-            for pipeline in pipelines
-        ]
-    assert all(one.result() for one in done)
-    return (time.perf_counter() - began) / len(files) / len(pipelines)
+        list(threads.map(work, pipelines))
+    return (time.perf_counter() - began) / len(files) / len(pipelines) * 1e3
 
 
 @contextmanager
-def theirs_s(python: Path, files: list[Path], side: int) -> Iterator["subprocess.Popen[str]"]:
-    """A process that looks at the files with MediaPipe whenever it is asked."""
+def theirs_ms(python: Path, files: Sequence[Path], side: int) -> Iterator[Callable[[], float]]:
+    """What makes MediaPipe look at the files and tells its milliseconds for one."""
     command = [str(python), "-c", THEIRS, str(side), *map(str, files)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603  # named by who runs this
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield process
-        process.stdin.close()
+        asked, told = process.stdin, process.stdout
+        assert asked is not None
+        assert told is not None
+        assert told.readline() == "ready\n", f"{python} has no mediapipe"
+
+        def ask() -> float:
+            print("go", file=asked, flush=True)
+            return float(told.readline()) * 1e3
+
+        yield ask
+        asked.close()
 
 
-def race(python: Path, files: list[Path], options: HolisticOptions, cores: int, rounds: int) -> Iterator[str]:
+def race(
+    python: Path, files: Sequence[Path], options: HolisticOptions, pipelines: Sequence[HolisticPipeline], rounds: int
+) -> Iterator[str]:
     """Each round measures both, so that a machine that drifts does not count."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    pipelines = [load() for _ in range(cores)]
-    ours, alone, theirs = [], [], []
-    with theirs_s(python, files, options.working_side) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for _ in range(rounds):
-            ours.append(ours_s(pipelines, files, options) * 1e3)
-            alone.append(ours_s(pipelines[:1], files, options) * 1e3)
-            print("go", file=process.stdin, flush=True)
-            theirs.append(float(process.stdout.readline()) * 1e3)
-    yield f"milliseconds for a picture on {cores} core(s), file to landmarks, median and least of {rounds} rounds:"
-    for name, times in (("ours, a worker for each core", ours), ("ours, one alone", alone), ("MediaPipe", theirs)):
-        yield f"{name:30}{median(times):8.1f}{min(times):8.1f}"
+    with theirs_ms(python, files, options.working_side) as theirs:
+        times = [
+            (ours_ms(pipelines[:1], files, options), ours_ms(pipelines, files, options), theirs())
+            for _ in range(rounds)
+        ]
+    yield f"milliseconds for a picture, from its file to its landmarks: median and least of {rounds} rounds"
+    names = "ours, one worker", f"ours, {len(pipelines)} worker(s)", "MediaPipe"
+    for name, one in zip(names, zip(*times, strict=True), strict=True):
+        yield f"{name:20}{median(one):8.1f}{min(one):8.1f}"
 
 
 def main() -> None:
@@ -174,8 +178,9 @@ def main() -> None:
     rows = compare(load(), asked.folder, options)
     print("\n".join(report(rows)))
     if asked.mediapipe:
-        files = [asked.folder / row.name for row in rows]
-        print("\n".join(race(asked.mediapipe, files, options, asked.cores, asked.rounds)))
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: asked.cores])
+        files, pipelines = [asked.folder / row.name for row in rows], [load() for _ in range(asked.cores)]
+        print("\n".join(race(asked.mediapipe, files, options, pipelines, asked.rounds)))
 
 
 if __name__ == "__main__":

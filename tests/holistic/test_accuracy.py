@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.holistic import Points, Row, compare, judge, mean_distance, report
+from bench.holistic import Points, Row, compare, judge, mean_distance, race, report
 from faceattr_aio.holistic import PARTS, HolisticOptions
 from faceattr_aio.holistic.predict import HolisticPipeline
 from faceattr_aio.imaging import Floats
@@ -72,3 +72,14 @@ def test_the_report_has_a_line_for_each_picture(rows: list[Row]) -> None:
     lines = list(report(rows))
     assert len(lines) == 10
     assert lines[-1].endswith("of 8")
+
+
+def test_both_are_timed_in_every_round(pipeline: HolisticPipeline, png_file: Path, tmp_path: Path) -> None:
+    """Beside a MediaPipe that says it takes half a second."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho ready\nwhile read -r line; do echo 0.5; done\n")
+    python.chmod(0o755)
+    lines = list(race(python, [png_file], HolisticOptions(), [pipeline], 3))
+    assert "of 3 rounds" in lines[0]
+    assert lines[3].split() == ["MediaPipe", "500.0", "500.0"]
+    assert 1 < float(lines[1].split()[-1]) <= float(lines[1].split()[-2])
