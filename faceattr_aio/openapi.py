@@ -3,6 +3,7 @@ their declarations. Knows no pipeline by name and no HTTP library.
 """
 
 import json
+from collections.abc import Iterable
 from importlib import metadata
 from importlib.resources import files
 
@@ -24,8 +25,10 @@ def describe(config: Config) -> Node:
     document: Node = json.loads((files("faceattr_aio") / "openapi.json").read_text("utf-8"))
     document["info"]["version"] = metadata.version("faceattr-aio")
     paths, schemas = document["paths"], document["components"]["schemas"]
+    failures = failure_responses(locked=config.auth.required)
+    document["components"]["responses"] |= failures
     for name, entry in config.pipelines.items():
-        paths.setdefault(entry.path, {})["post"] = _operation(name, entry, config, schemas)
+        paths.setdefault(entry.path, {})["post"] = _operation(name, entry, config, schemas, failures)
     for path in _absent(config):
         del paths[path]["get"]
     if not config.auth.required:
@@ -39,9 +42,9 @@ def _absent(config: Config) -> list[str]:
     return [*([] if config.server.page else _PEOPLE), *(["/metrics"] if config.server.metrics_port is not None else [])]
 
 
-def _operation(name: str, entry: PipelineEntry, config: Config, schemas: Node) -> Node:
+def _operation(name: str, entry: PipelineEntry, config: Config, schemas: Node, failures: Iterable[str]) -> Node:
     declaration, locked = entry.declaration, config.auth.required
-    answer = answer_schema(name, declaration.result, schemas)
+    answer = answer_schema(name, declaration.result, schemas) if JSON in declaration.media_types else {}
     return {
         "operationId": name,
         "tags": ["pictures"],
@@ -49,7 +52,7 @@ def _operation(name: str, entry: PipelineEntry, config: Config, schemas: Node) -
         "description": _limits(config),
         "parameters": [*_parameters(declaration.options, schemas), *_references("parameters", *_SENT)],
         "requestBody": _body(config),
-        "responses": {"200": _success(declaration.media_types, answer), **failure_responses(locked=locked)},
+        "responses": {"200": _success(declaration.media_types, answer), **_failures(failures)},
         **({"security": [{"bearer": []}, {"header": []}]} if locked else {}),
         "x-pipeline": name,
         "x-limits": {
@@ -57,6 +60,11 @@ def _operation(name: str, entry: PipelineEntry, config: Config, schemas: Node) -
             "max_bytes": config.upload.max_part_bytes or config.upload.max_bytes,
         },
     }
+
+
+def _failures(names: Iterable[str]) -> Node:
+    """By status, each where all pipelines have it."""
+    return {name: {"$ref": f"#/components/responses/{name}"} for name in names}
 
 
 def _references(kind: str, *names: str) -> list[Node]:

@@ -50,13 +50,16 @@ def test_every_route_is_described_and_no_other(server: dict[str, Any]) -> None:
 
 
 def test_every_failure_is_described_under_its_status() -> None:
-    responses = describe(config(auth={"keys": [KEY]}))["paths"]["/analyze"]["post"]["responses"]
+    document = describe(config(auth={"keys": [KEY]}))
+    responses = document["components"]["responses"]
     for name, failure in vars(errors).items():
         if name == "ReloadFailed" or not isinstance(failure, type) or not issubclass(failure, errors.FaceattrError):
             continue
         if "kind" in vars(failure):
             named = responses[str(failure.status)]["content"]["application/problem+json"]["examples"]
             assert failure.kind in named
+            told = document["paths"]["/analyze"]["post"]["responses"][str(failure.status)]
+            assert told == {"$ref": f"#/components/responses/{failure.status}"}
 
 
 def test_a_key_is_asked_for_in_the_document_where_it_is_by_the_server() -> None:

@@ -1,8 +1,10 @@
 // One picture from its choice to its answer: what is going on with it, and what came of it.
 
+import { Comparison } from "./compare.js";
 import { make, save, say } from "./dom.js";
 import { Boxes, Table } from "./faces.js";
 import { Failure, send } from "./request.js";
+import { skeleton } from "./skeleton.js";
 import { failure, has, number, offLanguage, onLanguage, t } from "./strings.js";
 
 const SHORTEST_WAIT_MS = 500;
@@ -41,6 +43,7 @@ export class Card {
   close() {
     this.leaving.abort();
     this.boxes?.close();
+    this.comparison?.close();
     offLanguage(this.redraw);
     URL.revokeObjectURL(this.url);
     this.element.remove();
@@ -174,16 +177,19 @@ export class Card {
   }
 
   #answer(answer) {
-    const faces = answer.json?.faces;
-    if (answer.blob) this.#showPicture(answer.blob);
-    if (answer.json?.image) this.#shape(answer.json.image.width, answer.json.image.height);
+    const { image, faces, landmarks } = answer.json ?? {};
+    if (answer.blob) this.#compare(answer.blob);
+    if (image) this.#shape(image.width, image.height);
     this.element.classList.add("answered");
-    if (faces) this.#overlay(faces, answer.json.image);
-    this.#set(() => [make("p.summary", {}, summary(faces)), faces?.length === 0 ? make("p.muted", {}, t("found_none_advice")) : null].filter(Boolean));
-    say(`${this.file.name}: ${summary(faces)}`);
+    if (faces) this.#overlay(faces, image);
+    if (landmarks) this.canvas.append(skeleton(landmarks, image));
+    const said = () => summary(answer.json ?? {});
+    this.#set(() => [make("p.summary", {}, said()), faces?.length === 0 ? make("p.muted", {}, t("found_none_advice")) : null].filter(Boolean));
+    say(`${this.file.name}: ${said()}`);
     this.drawResult = () => {
       this.boxes?.translate(this.file.name);
       this.table?.translate(this.file.name);
+      this.comparison?.translate(this.file.name);
       this.result.replaceChildren(...this.#results(answer));
     };
     this.drawResult();
@@ -201,20 +207,19 @@ export class Card {
     this.canvas.append(this.boxes.element);
   }
 
-  #showPicture(blob) {
-    URL.revokeObjectURL(this.url);
-    this.url = URL.createObjectURL(blob);
-    this.image.src = this.url;
+  #compare(blob) {
+    this.comparison?.close();
+    this.comparison = new Comparison(blob, this.canvas, (width, height) => this.#shape(width, height));
   }
 
   #results(answer) {
     const faces = answer.json?.faces;
-    const drawn = this.pipeline.types.find((type) => type.startsWith("image/"));
+    const drawn = answer.blob?.type || this.pipeline.types.find((type) => type.startsWith("image/"));
     return [
       faces?.length ? this.table.element : null,
       faces?.some((face) => face.age) ? make("p.small.muted", {}, t("interval_note")) : null,
       answer.timing.length ? timeline(answer.timing) : null,
-      make("div.row", {}, drawn ? this.#button("download", () => this.#download(answer, drawn)) : null),
+      make("div.row", {}, drawn ? this.#button(faces ? "download" : "download_drawn", () => this.#download(answer, drawn)) : null),
       answer.json ? this.#raw(answer.json) : null,
     ].filter(Boolean);
   }
@@ -232,7 +237,7 @@ export class Card {
 
   // Drawn by the server, as any client can ask it to.
   async #download(answer, type) {
-    const name = `${this.file.name.replace(/\.\w+$/, "")}.faces.${type.split("/")[1].replace("jpeg", "jpg")}`;
+    const name = `${this.file.name.replace(/\.\w+$/, "")}.${this.pipeline.name ?? "faces"}.${type.split("/")[1].replace("jpeg", "jpg")}`;
     const before = this.show;
     try {
       const drawn = answer.blob ?? (await this.context.lanes.run(() => this.#persist(this.pipeline.url(), type, "drawing"))).blob;
@@ -250,7 +255,8 @@ function bytes(size) {
   return size < 1e6 ? `${number(size / 1e3)} kB` : `${number(size / 1e6, 1)} MB`;
 }
 
-function summary(faces) {
+function summary({ faces, landmarks, reason }) {
+  if (landmarks) return t(reason ? "found_nobody" : "found_person");
   if (!faces) return t("done");
   if (faces.length < 2) return t(faces.length ? "found_one" : "found_none");
   return t("found", { count: number(faces.length) });

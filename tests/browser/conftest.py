@@ -52,6 +52,10 @@ requests_per_minute = 1
 [pipelines.faces]
 """
 SEVERE = {"serious", "critical"}
+RECTS = """(all) => all.filter((one) => !one.hidden).map((one) => {
+  const { x, y, width, height } = one.getBoundingClientRect();
+  return [x, y, width, height];
+})"""
 
 Visit = Callable[..., Any]
 
@@ -148,9 +152,20 @@ def group(astronaut: Pixels) -> tuple[bytes, list[tuple[float, float]]]:
     return cv2.imencode(".jpg", canvas)[1].tobytes(), middles
 
 
+@pytest.fixture(scope="session")
+def blank() -> bytes:
+    """A picture of nothing."""
+    return cv2.imencode(".jpg", np.full((300, 400, 3), 127, np.uint8))[1].tobytes()
+
+
 def picture(data: bytes, name: str = "astronaut.jpg") -> Any:
     """As Playwright takes files."""
     return {"name": name, "mimeType": "image/jpeg", "buffer": data}
+
+
+async def rects(page: Page, selector: str) -> Any:
+    """X, y, width and height of the elements that are shown."""
+    return np.array(await page.locator(selector).evaluate_all(RECTS))
 
 
 async def shoot(page: Page, name: str, *, whole: bool = True) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from playwright.async_api import Page, Request, expect
+from playwright.async_api import Request, expect
 
-from tests.browser.conftest import Visit, picture, shoot
+from tests.browser.conftest import Visit, picture, rects, shoot
 from tests.process import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -27,18 +27,10 @@ DROP = """([name, data]) => {
 PASTE = DROP[: DROP.index("  const intake")] + (
     'dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true }));\n}'
 )
-RECTS = """(all) => all.filter((one) => !one.hidden).map((one) => {
-  const { x, y, width, height } = one.getBoundingClientRect();
-  return [x, y, width, height];
-})"""
 
 
 def encoded(name: str, data: bytes) -> list[str]:
     return [name, base64.b64encode(data).decode()]
-
-
-async def rects(page: Page, selector: str) -> Any:
-    return np.array(await page.locator(selector).evaluate_all(RECTS))
 
 
 async def test_a_dropped_picture_gets_its_face_where_it_is(visit: Visit, server: Server, jpeg: bytes) -> None:

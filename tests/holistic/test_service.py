@@ -4,8 +4,11 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import httpx
+import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 from PIL import Image
 
 from tests.process import PATIENCE_S, Server, start_server
@@ -83,3 +86,17 @@ def test_faces_are_found_beside_it_and_each_is_counted(server: Server, png: byte
     counts = dict(line.split() for line in metrics.splitlines() if line.startswith("faceattr_") and "{" not in line)
     assert float(counts["faceattr_faces_total"]) == 1
     assert float(counts["faceattr_people_total"]) >= 1
+
+
+def test_answers_are_as_described(server: Server, png: bytes) -> None:
+    document = httpx.get(f"{server.url}/openapi.json").json()
+    content = document["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]
+    described = Draft202012Validator({**document, **content["schema"]})
+    described.validate(content["example"])
+    nobody = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
+    answers = [post(server, files={"file": data}).json() for data in (png, nobody)]
+    for answer in answers:
+        described.validate(answer)
+    assert [answer["reason"] for answer in answers] == [None, "no-person"]
+    del answers[0]["landmarks"]["pose"][0]["x"]
+    assert not described.is_valid(answers[0])

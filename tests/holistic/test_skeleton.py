@@ -1,5 +1,10 @@
+import json
+import re
+from pathlib import Path
+
 import pytest
 
+import faceattr_aio
 from faceattr_aio.holistic import PARTS, Part
 from faceattr_aio.holistic.skeleton import HAND, LINES, NAMES, POSE
 
@@ -47,3 +52,12 @@ def test_left_is_joined_with_left() -> None:
     assert len(arms_and_legs) == 4
     for line in arms_and_legs:
         assert len({POSE[number].partition("_")[0] for number in line}) == 1
+
+
+def test_the_page_joins_the_same_landmarks() -> None:
+    text = (Path(faceattr_aio.__file__).parent / "page" / "skeleton.js").read_text()
+    palm, pose = re.search(r"PALM = (.*);", text), re.search(r"pose: (\[\n.*?)\],\n  face", text, re.DOTALL)
+    assert palm
+    assert pose
+    assert tuple(map(tuple, json.loads(palm[1]))) == LINES["left_hand"]
+    assert {tuple(line) for line in json.loads(re.sub(r",\s*$", "]", pose[1]))} == set(LINES["pose"])
