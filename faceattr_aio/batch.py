@@ -4,9 +4,9 @@ files back when its work is over. Knows no event loop, no limit and no HTTP.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 from faceattr_aio.errors import ClientGone, DeadlineExceeded, FaceattrError, WorkerGone
@@ -17,14 +17,20 @@ from faceattr_aio.workers import Lendable
 Outcome = Reply | FaceattrError
 
 
+@contextmanager
+def no_wait(_: float) -> Iterator[None]:
+    """The turn of those for whom a free worker is enough."""
+    yield
+
+
 @dataclass(frozen=True)
 class Batch:
     """Pictures for one pipeline, one after another; a task that is a failure already stays one.
 
     A picture that a worker has taken up is given `timeout_s` seconds, however long it had waited; none is taken up
-    after `allowed_s`, nor after the `deadline` on the monotonic clock. `wanted` tells whether anybody still waits,
-    `owned` is closed when the work is over, `observe` is told the seconds that workers needed for all of it: the sum of
-    `worked`.
+    after `allowed_s`, nor after the `deadline` on the monotonic clock. Before it waits for a worker it waits for its
+    `turn`, which is told the seconds that are left. `wanted` tells whether anybody still waits, `owned` is closed when
+    the work is over, `observe` is told the seconds that workers needed for all of it: the sum of `worked`.
     """
 
     pool: Pool
@@ -35,6 +41,7 @@ class Batch:
     owned: ExitStack
     observe: Callable[[float], None]
     deadline: float = math.inf
+    turn: Callable[[float], AbstractContextManager[None]] = no_wait
     submitted: float = field(default_factory=time.monotonic)
     worked: list[float] = field(default_factory=list)
 
@@ -59,7 +66,7 @@ class Batch:
         if not self.wanted():
             raise ClientGone
         try:
-            with self.pool.lend(self._in_time()) as worker:
+            with self.turn(self._in_time()), self.pool.lend(self._in_time()) as worker:
                 return self._work(worker, task, free_since)
         except WorkerGone:
             return self._perform(task, free_since)

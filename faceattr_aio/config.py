@@ -223,6 +223,7 @@ class PipelineEntry(BaseModel):
 
     factory: str
     path: Annotated[str, Field(pattern=r"^/[\w./-]*$")]
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
     _declaration: Declaration = PrivateAttr()
     _settings: PipelineSettings = PrivateAttr()
 

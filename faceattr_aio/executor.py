@@ -14,7 +14,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from faceattr_aio.batch import Batch, BatchThreads, Outcome
+from faceattr_aio.batch import Batch, Outcome
 from faceattr_aio.config import Config
 from faceattr_aio.errors import (
     DeadlineExceeded,
@@ -26,6 +26,7 @@ from faceattr_aio.errors import (
     Unavailable,
 )
 from faceattr_aio.io_threads import IoThreads
+from faceattr_aio.lanes import Lane, Lanes
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.pipeline import Declaration, Reply, Task
 from faceattr_aio.plans import starter
@@ -59,7 +60,8 @@ class Executor:
         self._config = config
         self._closed = False
         self._bounds = Bounds(image.formats, image.max_pixels, image.max_scans, image.max_scan_megapixels)
-        self._threads = BatchThreads(config.inference.most_workers, "faceattr-worker")
+        shares = {name: entry.share for name, entry in config.pipelines.items()}
+        self._lanes = Lanes(self.limiter, shares, config.inference.most_workers)
         self.pool: Pool = Pool(starter(config), workers)
         self.reloads: Counter[str] = Counter()
         """How many there were: `ok` and `failed`."""
@@ -93,20 +95,22 @@ class Executor:
         self._closed = True
         self.limiter.drain()
         self._upkeep.stop()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._lanes.shutdown(wait=False, cancel=True)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self.io, self.pool.close)
         with suppress(TimeoutError):  # a thread cannot be stopped; the process ends without it
             async with asyncio.timeout(self._config.inference.timeout_s):
-                await loop.run_in_executor(self.io, partial(self._threads.shutdown, wait=True))
+                await loop.run_in_executor(self.io, partial(self._lanes.shutdown, wait=True))
         self.io.shutdown(wait=False)
 
-    def check(self, deadline: float = math.inf) -> None:
-        """Whether a newcomer may come in that wants its answer by `deadline`, on the monotonic clock.
+    def check(self, deadline: float = math.inf, name: str | None = None) -> None:
+        """Whether a newcomer may come in, to the pipeline `name` if that is known, that wants its answer by `deadline`,
+        on the monotonic clock.
 
         Raises Overloaded, Draining, DeadlineOutOfReach, or Unavailable when no worker can work.
         """
-        self.limiter.check(deadline - time.monotonic())
+        limiter = self._lanes[name].limiter if name else self.limiter
+        limiter.check(deadline - time.monotonic())
         self.pool.check()
 
     def probe(self, path: Path) -> None:
@@ -120,7 +124,7 @@ class Executor:
 
     async def run(self, name: str, task: Task, deadline: float = math.inf) -> Reply:
         """One picture through the pipeline `name`. Raises FaceattrError, and KeyError for a name there is not."""
-        self.check(deadline)
+        self.check(deadline, name)
         (outcome,) = await self.run_all(name, [task], deadline=deadline)
         if isinstance(outcome, FaceattrError):
             raise outcome
@@ -149,12 +153,13 @@ class Executor:
         checked = [await self._check(name, task) if isinstance(task, Task) else task for task in tasks]
         if not any(isinstance(task, Task) for task in checked):
             return [error for error in checked if isinstance(error, FaceattrError)]
-        owned = ExitStack()
-        owned.callback(self.limiter.acquire(deadline - time.monotonic()))
+        owned, lane = ExitStack(), self._lanes[name]
+        owned.callback(lane.limiter.acquire(deadline - time.monotonic()))
         owned.enter_context((held or ExitStack()).pop_all())
         timeout_s = self._config.inference.timeout_s
-        batch = Batch(self.pool, name, checked, timeout_s, wanted, owned, self.limiter.observe, deadline)
-        return await self._submit(batch)
+        observe = lane.limiter.observe
+        batch = Batch(self.pool, name, checked, timeout_s, wanted, owned, observe, deadline, lane.turn)
+        return await self._submit(batch, lane)
 
     def _reload(self, config: Config) -> ModelHashes:
         try:
@@ -180,6 +185,7 @@ class Executor:
         """To the number of workers that there are now."""
         self.limiter.workers = self.pool.size
         self.limiter.limit = self._config.inference.limit_of(self.pool.size)
+        self._lanes.fit()
 
     async def _check(self, name: str, task: Task) -> Task | FaceattrError:
         """The task made complete, or why its picture must not go to a decoder."""
@@ -193,10 +199,10 @@ class Executor:
             return NoImage.because(error, f"The file cannot be read: {error.strerror}.")
         return replace(task, path=task.path.absolute(), options=options)
 
-    async def _submit(self, batch: Batch) -> list[Outcome]:
+    async def _submit(self, batch: Batch, lane: Lane) -> list[Outcome]:
         try:
             async with asyncio.timeout(batch.allowed_s):
-                outcomes = await asyncio.get_running_loop().run_in_executor(self._threads, batch)
+                outcomes = await asyncio.get_running_loop().run_in_executor(lane.threads, batch)
         except TimeoutError as error:
             raise DeadlineExceeded from error
         except asyncio.CancelledError:

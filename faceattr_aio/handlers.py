@@ -95,7 +95,7 @@ class Endpoint:
         """Who wants what, if that can be had: all that is told by the headers alone. Raises FaceattrError."""
         client = self._identify(request)
         deadline = read_deadline(request, story(request).since, self.deadline_s)
-        self.executor.check(deadline)
+        self.executor.check(deadline, self.name)
         self.uploads.check(request.content_length)
         return client, read_wishes(request, self.declaration, deadline)
 
@@ -136,7 +136,7 @@ class Endpoint:
 def _task(picture: SpoolFile, wishes: Wishes, pictures: int) -> Task | FaceattrError:
     media_type = None if wishes.media_type == JSON else wishes.media_type
     if media_type and pictures > 1:
-        raise NotAcceptable(f"{media_type} can answer one picture; for {pictures} ask for {JSON}.")
+        raise NotAcceptable(f"{media_type} can answer one picture, and there are {pictures}; several need {JSON}.")
     if wishes.digest and picture.digest and wishes.digest != picture.digest:
         raise MalformedUpload("The picture is not the one that Content-Digest tells of; send it again.")
     return picture.fault or Task(picture.path, wishes.options, media_type, probed=True)

@@ -3,6 +3,7 @@ Knows neither how workers come to be nor how many there should be.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,8 @@ class Lending:
         self._idle: list[Lendable] = []
         self._lent: set[Lendable] = set()
         self._retired: set[Lendable] = set()
+        self._waiting = deque[object]()
+        """Those who want a worker: first come, first served."""
         self._changed = threading.Condition()
         self.closed = threading.Event()
         """Set once all are to end: there are to be no more."""
@@ -47,7 +50,7 @@ class Lending:
             self._lent.discard(worker)
             if worker.alive and worker not in self._retired and not self.closed.is_set():
                 self._idle.append(worker)
-                self._changed.notify()
+                self._changed.notify_all()
                 return
             self._retired.discard(worker)
         worker.close()
@@ -79,8 +82,8 @@ class Lending:
             worker.close()
 
     def _take(self, timeout_s: float) -> Lendable:
-        with self._changed:
-            if not self._changed.wait_for(self._need_not_wait, timeout_s):
+        with self._changed, self._in_line() as need_not_wait:
+            if not self._changed.wait_for(need_not_wait, timeout_s):
                 raise DeadlineExceeded
             self.check()
             if self.closed.is_set():
@@ -89,5 +92,16 @@ class Lending:
             self._lent.add(worker)
         return worker
 
-    def _need_not_wait(self) -> bool:
-        return bool(self._idle or self.closed.is_set() or self._hopeless())
+    @contextmanager
+    def _in_line(self) -> Iterator[Callable[[], bool]]:
+        """A place in the line, and what tells there that it is one's turn, or that waiting is vain."""
+        place = object()
+        self._waiting.append(place)
+        try:
+            yield lambda: self._is_vain() or (bool(self._idle) and self._waiting[0] is place)
+        finally:
+            self._waiting.remove(place)
+            self._changed.notify_all()
+
+    def _is_vain(self) -> bool:
+        return self.closed.is_set() or bool(self._hopeless())

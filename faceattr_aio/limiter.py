@@ -28,6 +28,8 @@ class Limiter:
         self.limit = limit
         self.workers = workers
         self.draining: bool = False
+        self.portions: list[Limiter] = []
+        """Limiters whose slots are among these, and whose work has a line of its own."""
         self._what = what
         self._held: set[object] = set()
         self._entering = threading.Lock()
@@ -39,9 +41,14 @@ class Limiter:
         return len(self._held)
 
     @property
+    def busy(self) -> int:
+        """Workers that have something to do."""
+        return min(self.workers, self._in_portions + self._in_line)
+
+    @property
     def waiting(self) -> int:
         """Slots in use beyond what workers can be at."""
-        return max(0, self.in_flight - self.workers)
+        return self.in_flight - self.busy
 
     @property
     def service_s(self) -> float:
@@ -51,17 +58,36 @@ class Limiter:
     @property
     def wait_s(self) -> float:
         """Seconds until all that is in flight has drained: in flight / workers x mean service time."""
-        return self.in_flight / self.workers * self.service_s
+        return self._in_line / self._workers_left * self.service_s
 
     @property
     def queue_s(self) -> float:
         """Seconds that a newcomer's work would wait for a worker."""
-        return max(0, self.in_flight + 1 - self.workers) / self.workers * self.service_s
+        return max(0, self._in_line + 1 - self._workers_left) / self._workers_left * self.service_s
 
     @property
     def answer_s(self) -> float:
         """Seconds until a newcomer's work would be done."""
         return self.queue_s + self.service_s
+
+    @property
+    def longest_queue(self) -> float:
+        """Of the newcomers in any line: how long they would wait, in times that their work takes."""
+        return max(line.queue_s / line.service_s for line in (self, *self.portions))
+
+    @property
+    def _in_line(self) -> int:
+        """Slots in use, but for those with a line of their own."""
+        return max(0, self.in_flight - sum(portion.in_flight for portion in self.portions))
+
+    @property
+    def _in_portions(self) -> int:
+        """Workers that have something to do for portions."""
+        return sum(portion.busy for portion in self.portions)
+
+    @property
+    def _workers_left(self) -> int:
+        return max(1, self.workers - self._in_portions)
 
     def check(self, within_s: float = math.inf) -> None:
         """Whether a newcomer may come in, without taking a slot.
@@ -94,6 +120,8 @@ class Limiter:
     def drain(self) -> None:
         """Lets no newcomer in from now on; who is in goes on to the end."""
         self.draining = True
+        for portion in self.portions:
+            portion.drain()
 
     def _check_reach(self, within_s: float) -> None:
         if self.answer_s > within_s:

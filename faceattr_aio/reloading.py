@@ -63,7 +63,9 @@ RELOADABLE: Mapping[str, Apply] = {
     "stats.alert_error_rate": _alerts,
     "logging.level": _elsewhere,
 }
-"""The key, and what is done with it. What a pipeline calls its own, all but factory and path, can be changed too."""
+"""The key, and what is done with it. What a pipeline calls its own, all but factory, path and share, can be changed
+too.
+"""
 
 
 def take_over(running: Config, wanted: Config) -> tuple[Config, list[str]]:
@@ -87,8 +89,9 @@ def _entries(running: Config, wanted: Config, later: list[str]) -> dict[str, Pip
 
 
 def _entry(name: str, old: PipelineEntry, new: PipelineEntry, later: list[str]) -> PipelineEntry:
-    later += [f"pipelines.{name}.{key}" for key in ("factory", "path") if getattr(old, key) != getattr(new, key)]
-    return new.model_copy(update={"path": old.path}) if new.factory == old.factory else old
+    fixed = {key: getattr(old, key) for key in ("factory", "path", "share")}
+    later += [f"pipelines.{name}.{key}" for key, value in fixed.items() if value != getattr(new, key)]
+    return new.model_copy(update=fixed) if new.factory == old.factory else old
 
 
 async def reload(app: web.Application, config: Config) -> None:

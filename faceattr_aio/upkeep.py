@@ -55,9 +55,7 @@ class Upkeep:
     def look(self) -> None:
         """Does what is due now. Raises StartError when a worker could not be started."""
         self._pool.recycle(self.recycling.is_due)
-        limiter, workers = self._limiter, self._pool.size
-        busy = min(limiter.in_flight, workers)
-        change = self._scaling.look(workers, busy, limiter.queue_s / limiter.service_s)
+        change = self._scaling.look(self._pool.size, self._limiter.busy, self._limiter.longest_queue)
         if change:
             self._resize(change)
 

@@ -71,6 +71,29 @@ def test_who_waits_is_given_a_worker_that_comes() -> None:
     assert got == [one]
 
 
+def test_first_come_is_first_served() -> None:
+    """Also when somebody asks at the moment in which a worker comes back."""
+    one, served = worker(), list[str]()
+    lent = lending(one)
+
+    def borrow(name: str) -> None:
+        with lent.lend(PATIENCE_S):
+            served.append(name)
+
+    waiting = [threading.Thread(target=borrow, args=(name,)) for name in "abc"]
+    with lent._changed:  # as long as this is held, nobody who waits can look
+        with ExitStack() as task:
+            task.enter_context(lent.lend(1))
+            for number, thread in enumerate(waiting):
+                thread.start()
+                while len(lent._waiting) <= number:
+                    lent._changed.wait(0.01)
+        borrow("late")
+    for thread in waiting:
+        thread.join(PATIENCE_S)
+    assert served == ["a", "b", "c", "late"]
+
+
 def test_when_it_has_become_hopeless_nobody_waits() -> None:
     faults, refused = list[str](), list[str]()
     lent = Lending(lambda: faults[0] if faults else None)

@@ -29,7 +29,9 @@ def test_naming_it_is_enough() -> None:
 
 def test_the_file_that_ships_says_every_key_with_its_default() -> None:
     entry = Config(pipelines={"holistic": {}}).pipelines["holistic"]
-    assert shipped() == {"factory": entry.factory, "path": entry.path} | entry.settings.model_dump()
+    assert (
+        shipped() == {"factory": entry.factory, "path": entry.path, "share": entry.share} | entry.settings.model_dump()
+    )
 
 
 def test_every_model_is_in_the_manifest_as_a_member_of_one_wheel() -> None:
