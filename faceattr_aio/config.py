@@ -26,6 +26,7 @@ PREFIX, DELIMITER = "FACEATTR_", "__"
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "faces": {"factory": "faceattr_aio.faces:FaceAttributes", "path": "/analyze"},
     "holistic": {"factory": "faceattr_aio.holistic:Holistic", "path": "/predict"},
+    "anime": {"factory": "faceattr_aio.anime:Anime", "path": "/api/convert"},
 }
 """The pipelines whose entry may leave out `factory` and `path`."""
 HIDDEN = "auth.keys", "auth.admin_keys"
@@ -230,10 +231,11 @@ class PipelineEntry(BaseModel):
     @model_validator(mode="after")
     def _resolve(self) -> Self:
         try:
-            self._declaration = _declaration(self.factory)
+            declaration = _declaration(self.factory)
         except (ImportError, AttributeError, ValueError) as error:
             raise ValueError(f"the factory {self.factory!r} cannot be imported: {error}") from error
-        self._settings = self._declaration.settings.model_validate(self.model_extra)
+        self._settings = declaration.settings.model_validate(self.model_extra)
+        self._declaration = declaration.with_settings(self._settings)
         return self
 
     @property

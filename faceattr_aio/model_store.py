@@ -22,13 +22,15 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[\w][\w.-]*$")]
 
 
 class Model(BaseModel):
-    """One entry of the manifest. `size` is in bytes."""
+    """One entry of the manifest. `size` is in bytes; where the hash is not known, what comes over https is believed, up
+    to that size.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     file: FileName
     size: Annotated[int, Field(gt=0)]
-    sha256: Sha256
+    sha256: Sha256 | None = None
     licence: str
     author: str
     input: str
@@ -40,6 +42,10 @@ class Model(BaseModel):
         if (self.wheel is None) == (self.url is None):
             raise ValueError("a model comes from a wheel or from a url, one of the two")
         return self
+
+    def fits(self, sha256: str) -> bool:
+        """Whether a file with this hash is the one that is meant, as far as that is known."""
+        return self.sha256 in {None, sha256}
 
 
 def load_manifest() -> Mapping[str, Model]:
@@ -72,19 +78,19 @@ class ModelStore:
     def verify(self, name: str) -> ModelFile:
         """The file, after its hash was taken. Raises StartError for one that is missing or damaged."""
         path, found = self.path(name), self._hash(name)
-        expected = self.manifest[name].sha256
         if found is None:
             raise StartError(f"The model file {path} is missing: run 'faceattr-aio models pull'.")
-        if found != expected:
+        if not self.manifest[name].fits(found):
             raise StartError(
-                f"The model file {path} is damaged (its hash is {found}, not {expected}): "
+                f"The model file {path} is damaged (its hash is {found}, not {self.manifest[name].sha256}): "
                 "run 'faceattr-aio models pull'."
             )
         return ModelFile(path, found)
 
     def is_whole(self, name: str) -> bool:
         """Whether the file is there and its hash is right."""
-        return self._hash(name) == self.manifest[name].sha256
+        found = self._hash(name)
+        return found is not None and self.manifest[name].fits(found)
 
     def pull(self, names: Iterable[str], advance: download.Advance) -> None:
         """Fetches the files, also over old ones; `advance` is told bytes as they arrive.
@@ -112,7 +118,7 @@ class ModelStore:
         else:
             download.from_url(str(model.url), part, model.size, advance)
         found = file_hash(part)
-        if found != model.sha256:
+        if not model.fits(found):
             raise StartError(
                 f"What came for '{name}' was refused: its hash is {found}, and {model.sha256} was expected."
             )

@@ -4,7 +4,7 @@ the vision library, and a class that only a worker sees. Knows neither HTTP nor 
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
@@ -120,7 +120,7 @@ class Pipeline(Protocol[R]):
 class Declaration:
     """The server's half: what can be asked, what can be answered, which models the settings need, whom to load; how to
     count, in a result, what metrics and logs tell of, by name; whether the same picture gives the same result again;
-    what a result looks like, for those who read of it.
+    what a result looks like, for those who read of it; and the options, where they depend on the settings.
     """
 
     load: str
@@ -131,6 +131,11 @@ class Declaration:
     counts: Mapping[str, Callable[[Any], int]] = field(default_factory=dict)
     repeatable: bool = True
     result: type[BaseModel] | None = None
+    options_for: Callable[[Any], type[Options]] | None = None
+
+    def with_settings(self, settings: PipelineSettings) -> "Declaration":
+        """The same, with the options that there are with these settings."""
+        return replace(self, options=self.options_for(settings)) if self.options_for else self
 
 
 def resolve(name: str) -> Any:

@@ -30,7 +30,7 @@ HTTP = {
 
 LAYERS = (
     {"answers", "errors", "headers", "pipeline", "probe", "story"},
-    {"imaging", "openvino_runtime", "faces", "holistic"},
+    {"imaging", "openvino_runtime", "faces", "holistic", "anime"},
     {"fork_server", "worker"},
     {
         "access",
@@ -77,7 +77,7 @@ LAYERS = (
 )
 """From the bottom up. A module imports from its own layer and from lower ones."""
 
-SEALED = {"imaging", "openvino_runtime", "faces", "holistic"}
+SEALED = {"imaging", "openvino_runtime", "faces", "holistic", "anime"}
 """Reached by dotted name in a worker only: nothing above imports them."""
 
 OUTSIDE = {

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.generator import Layout, write_generator
+from faceattr_aio.anime import Backend
+from faceattr_aio.anime.generator import convert
+from faceattr_aio.anime.loading import Generators
+from faceattr_aio.errors import StartError
+from faceattr_aio.imaging import Pixels
+from faceattr_aio.model_store import ModelStore, file_hash
+from tests.anime.conftest import NARROW
+
+pytestmark = pytest.mark.pixels
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_both_backends_draw_the_same_wherever_the_channels_are(
+    layout: Layout, tmp_path: Path, astronaut: Pixels
+) -> None:
+    file = write_generator(tmp_path / "drawer.onnx", NARROW, layout)
+    backends: tuple[Backend, ...] = "cv2", "openvino"
+    one, other = (convert(Generators({"a": file}, backend)["a"], astronaut).astype(int) for backend in backends)
+    assert np.abs(one - other).max() <= 1
+
+
+def test_channels_last_and_first_are_told_apart_by_what_they_draw(tmp_path: Path, astronaut: Pixels) -> None:
+    files = {
+        "last": write_generator(tmp_path / "last.onnx", NARROW, "NHWC"),
+        "first": write_generator(tmp_path / "first.onnx", NARROW, "NCHW"),
+    }
+    generators = Generators(files, "cv2")
+    last, first = (convert(generators[style], astronaut).astype(int) for style in ("last", "first"))
+    assert np.abs(last - first).max() <= 1
+
+
+def test_only_the_style_that_was_asked_for_last_is_ready(drawer: Path, other_drawer: Path) -> None:
+    generators = Generators({"mine": drawer, "other": other_drawer}, "cv2")
+    mine = generators["mine"]
+    assert generators["mine"] is mine
+    assert generators["other"] is not mine
+    assert generators["mine"] is not mine
+
+
+def test_each_file_is_known_by_its_hash(drawer: Path, other_drawer: Path) -> None:
+    hashes = Generators({"mine": drawer, "other": other_drawer}, "cv2").hashes
+    assert hashes == {"mine": file_hash(drawer), "other": file_hash(other_drawer)}
+
+
+@pytest.mark.parametrize("backend", ["cv2", "openvino"])
+def test_a_file_that_does_not_draw_stops_the_start(backend: Backend, tmp_path: Path, store: ModelStore) -> None:
+    text = tmp_path / "text.onnx"
+    text.write_text("no net")
+    for file in (text, store.path("dlib-age-v1")):
+        with pytest.raises(StartError, match="is no generator in ONNX that draws a picture of any size"):
+            Generators({"mine": file}, backend)
+
+
+def test_a_file_that_is_missing_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="cannot be read: No such file"):
+        Generators({"mine": tmp_path / "nothing.onnx"}, "cv2")
