@@ -1,8 +1,8 @@
-"""What an answer about faces looks like: for those who describe it and for those who read it. Knows not how it comes
-about. Lengths are pixels of the picture as shown, from its top left corner; probabilities are 0 to 1.
+"""What an answer about faces, or about a job, looks like: for those who describe it and for those who read it. Knows
+not how it comes about. Lengths are pixels of the picture as shown, from its top left corner; probabilities are 0 to 1.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -105,3 +105,28 @@ class Answer(Faces):
 
     id: str
     cached: bool
+
+
+class Progress(Section):
+    """Pictures that are done, of how many."""
+
+    done: Annotated[int, Field(ge=0)]
+    of: Annotated[int, Field(ge=1)]
+
+
+class Job(Section):
+    """What is known of a job. `processing_s` counts from when the first of its pictures was begun; `result` is what the
+    pipeline's own path would have answered, `error` the problem document of why there is none.
+    """
+
+    id: str
+    status: Literal["queued", "running", "done", "failed"]
+    pipeline: str
+    progress: Progress
+    processing_s: Annotated[float, Field(ge=0)] = 0.0
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in {"done", "failed"}

@@ -37,6 +37,12 @@ class Clients:
         """
         return self._by_key(request) if self._keys.required else _name(self._address(request))
 
+    def owner(self, request: web.BaseRequest) -> str:
+        """Whose things a request may see: those of its key; where no keys are asked for, everybody's. Raises
+        Unauthorized.
+        """
+        return self._by_key(request) if self._keys.required else ""
+
     def _by_key(self, request: web.BaseRequest) -> str:
         shown = (_bearer(request.headers.get(hdrs.AUTHORIZATION, "")), request.headers.get(API_KEY, ""))
         names = [name for name in map(self._keys.name_of, shown) if name]

@@ -68,6 +68,7 @@ ApiKeys = Annotated[
     tuple[Annotated[SecretStr, AfterValidator(_sane_secret)], ...], NoDecode, BeforeValidator(_words_if_any)
 ]
 Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_words)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Format = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
 Formats = Annotated[tuple[Format, ...], NoDecode, BeforeValidator(_words), Field(min_length=1)]
 
@@ -193,6 +194,17 @@ class Shared(Section):
     keys_period_s: Seconds = 5.0
 
 
+class Jobs(Section):
+    backend: Literal["memory", "celery", "none"] = "memory"
+    waiting: Natural = 100
+    max_batch: Natural = 16
+    keep_s: Seconds = 3600.0
+    kept: Natural = 10_000
+    callbacks: Words = ()
+    url: str = "redis://127.0.0.1:6379/1"
+    visibility_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
+
+
 class Stats(Section):
     window: Annotated[int, Field(ge=1, le=100_000)] = 1000
     alert_s: Seconds = 1.0
@@ -267,6 +279,7 @@ class Config(BaseSettings):
     clients: Clients = Clients()
     cache: Cache = Cache()
     shared: Shared = Shared()
+    jobs: Jobs = Jobs()
     stats: Stats = Stats()
     logging: Logging = Logging()
     pipelines: dict[str, PipelineEntry] = Field(default_factory=dict)

@@ -84,6 +84,11 @@ class Unauthorized(FaceattrError):
     sentence = "Send an API key that is valid here, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
 
 
+class UnknownJob(FaceattrError):
+    status, kind, title = 404, "unknown-job", "No such job"
+    sentence = "There is no such job, or it was not made with your key, or its time is over."
+
+
 class NotAcceptable(FaceattrError):
     status, kind, title = 406, "not-acceptable", "No answer in the wanted form"
 

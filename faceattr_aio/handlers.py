@@ -26,6 +26,9 @@ from faceattr_aio.wishes import CONTENT_DIGEST, Wishes, read_deadline, read_wish
 _EXPECTED = "100-continue"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+Intake = tuple[list[SpoolFile], list[Task | FaceattrError], list[str | None]]
+"""Pictures that have arrived; what is to be done with each, and under which key its result may be known."""
+
 
 @dataclass
 class Endpoint:
@@ -57,9 +60,7 @@ class Endpoint:
                 raise UnknownExpectation(f"Expect can be {_EXPECTED} and nothing else.")
             self._let_in(request)
         except FaceattrError as error:
-            response = problem_response(request, error)
-            response.force_close()  # else the next request would be taken for the body that was never sent
-            return response
+            return refuse_expectation(request, error)
         if request.version >= HttpVersion11:
             await request.writer.write(_CONTINUE)
             request.writer.output_size = 0  # else a later failure would count as sent already
@@ -72,15 +73,19 @@ class Endpoint:
         client, wishes = self._let_in(request)
         await self.fairness.count(client)
         with ExitStack() as held:
-            with self.fairness.upload(client):
-                body = read(request.content)
-                pictures = await self.uploads.receive(body, wishes.content_type, held, wishes.deadline)
-            story(request).end_upload(len(pictures))
-            tasks = [_task(picture, wishes, len(pictures)) for picture in pictures]
-            keys = [self._key(picture.digest, wishes) for picture in pictures]
+            _, tasks, keys = await self._take_in(request, client, wishes, held)
             work = partial(self._work, request, client, wishes, held)
             outcomes = await self.results.perform(tasks, keys, work, wishes.deadline)
         return self._respond(request, outcomes, wishes.media_type)
+
+    async def _take_in(self, request: web.Request, client: str, wishes: Wishes, held: ExitStack) -> Intake:
+        """The pictures of the body, in files that `held` closes."""
+        with self.fairness.upload(client):
+            body = read(request.content)
+            pictures = await self.uploads.receive(body, wishes.content_type, held, wishes.deadline)
+        story(request).end_upload(len(pictures))
+        tasks = [_task(picture, wishes, len(pictures)) for picture in pictures]
+        return pictures, tasks, [self._key(picture.digest, wishes) for picture in pictures]
 
     async def _promised(self, request: web.Request) -> Reply | None:
         """The result for a body that tells its digest, if it is known: even a full server can answer that, unread."""
@@ -131,6 +136,13 @@ class Endpoint:
         response = respond(request, outcomes, media_type)
         response.headers[hdrs.CACHE_CONTROL] = self.cache_control
         return response
+
+
+def refuse_expectation(request: web.Request, error: FaceattrError) -> web.Response:
+    """The final status, instead of 100."""
+    response = problem_response(request, error)
+    response.force_close()  # else the next request would be taken for the body that was never sent
+    return response
 
 
 def _task(picture: SpoolFile, wishes: Wishes, pictures: int) -> Task | FaceattrError:

@@ -30,6 +30,8 @@ class Limiter:
         self.draining: bool = False
         self.portions: list[Limiter] = []
         """Limiters whose slots are among these, and whose work has a line of its own."""
+        self.released: Callable[[], None] = lambda: None
+        """Called from any thread whenever a slot was given back."""
         self._what = what
         self._held: set[object] = set()
         self._entering = threading.Lock()
@@ -110,7 +112,7 @@ class Limiter:
             if self.in_flight >= self.limit:
                 raise self._overloaded()
             self._held.add(slot)
-        return partial(self._held.remove, slot)
+        return partial(self._release, slot)
 
     def observe(self, service_s: float) -> None:
         """Takes the seconds one piece of work needed, without its waiting, into the average."""
@@ -122,6 +124,10 @@ class Limiter:
         self.draining = True
         for portion in self.portions:
             portion.drain()
+
+    def _release(self, slot: object) -> None:
+        self._held.remove(slot)
+        self.released()
 
     def _check_reach(self, within_s: float) -> None:
         if self.answer_s > within_s:

@@ -63,13 +63,20 @@ def read_wait(prefer: str, default: float) -> float:
     return default
 
 
-def read_options(query: MultiMapping[str], options: type[Options]) -> Options:
-    """The options in the query. Raises BadOption that names each wrong one and what is allowed."""
+def prefers_async(prefer: str) -> bool:
+    """Whether the Prefer header asks to be answered later (RFC 7240, section 4.1)."""
+    return any(one.partition(";")[0].strip().lower() == "respond-async" for one in prefer.split(","))
+
+
+def read_options(query: MultiMapping[str], options: type[Options], others: frozenset[str] = frozenset()) -> Options:
+    """The options in the query, in which there may be `others` that are not the pipeline's. Raises BadOption that names
+    each wrong one and what is allowed.
+    """
     repeated = {name for name in query if len(query.getall(name)) > 1}
     if repeated:
         raise BadOption(f"{', '.join(sorted(repeated))}: given more than once.")
     try:
-        return options.model_validate(dict(query))
+        return options.model_validate({name: value for name, value in query.items() if name not in others})
     except ValidationError as error:
         raise BadOption("; ".join(_complaint(wrong, options) for wrong in error.errors()) + ".") from error
 

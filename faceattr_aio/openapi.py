@@ -8,6 +8,7 @@ from importlib import metadata
 from importlib.resources import files
 
 from faceattr_aio.config import Config, PipelineEntry
+from faceattr_aio.job_schemas import CALLBACK, accepted, job_paths
 from faceattr_aio.pipeline import JSON, Options
 from faceattr_aio.schemas import BINARY, REQUEST_ID, Node, answer_schema, failure_responses, model_schema
 
@@ -29,12 +30,23 @@ def describe(config: Config) -> Node:
     document["components"]["responses"] |= failures
     for name, entry in config.pipelines.items():
         paths.setdefault(entry.path, {})["post"] = _operation(name, entry, config, schemas, failures)
+    if able := _able(config):
+        body, parameters = _body(config, config.jobs.max_batch), _references("parameters", "RequestId", "CacheControl")
+        parameters += [CALLBACK] if config.jobs.callbacks else []
+        paths |= job_paths(able, body, parameters, schemas, locked=config.auth.required)
     for path in _absent(config):
         del paths[path]["get"]
     if not config.auth.required:
         del document["components"]["securitySchemes"]
     document["paths"] = {path: methods for path, methods in paths.items() if methods}
     return document
+
+
+def _able(config: Config) -> list[str]:
+    """The pipelines that can have jobs."""
+    if config.jobs.backend == "none":
+        return []
+    return [name for name, entry in config.pipelines.items() if JSON in entry.declaration.media_types]
 
 
 def _absent(config: Config) -> list[str]:
@@ -51,8 +63,12 @@ def _operation(name: str, entry: PipelineEntry, config: Config, schemas: Node, f
         "summary": f"Pictures for the pipeline {name}.",
         "description": _limits(config),
         "parameters": [*_parameters(declaration.options, schemas), *_references("parameters", *_SENT)],
-        "requestBody": _body(config),
-        "responses": {"200": _success(declaration.media_types, answer), **_failures(failures)},
+        "requestBody": _body(config, config.upload.max_batch),
+        "responses": {
+            "200": _success(declaration.media_types, answer),
+            **({"202": accepted(schemas)} if name in _able(config) else {}),
+            **_failures(failures),
+        },
         **({"security": [{"bearer": []}, {"header": []}]} if locked else {}),
         "x-pipeline": name,
         "x-limits": {
@@ -93,14 +109,14 @@ def _parameter(name: str, schema: Node) -> Node:
     return {"name": name, "in": "query", **described, **listed, "schema": schema}
 
 
-def _body(config: Config) -> Node:
-    """A form, or one picture as it is."""
+def _body(config: Config, most: int) -> Node:
+    """A form of so many pictures, or one as it is."""
     pictures = {"type": "array", "items": BINARY["schema"], "minItems": 1}
     form = {
         "type": "object",
-        "properties": {"image": pictures | {"maxItems": config.upload.max_batch}},
+        "properties": {"image": pictures | {"maxItems": most}},
         "additionalProperties": {"type": "string"},
-        "maxProperties": config.upload.max_parts,
+        "maxProperties": config.upload.max_parts + max(0, most - config.upload.max_batch),
     }
     raw = [*(f"image/{name}" for name in config.image.formats), "application/octet-stream"]
     return {

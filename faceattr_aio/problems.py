@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 
 from faceattr_aio.body import Lingering
+from faceattr_aio.documents import Document, problem
 from faceattr_aio.errors import (
     ClientGone,
     FaceattrError,
@@ -33,7 +34,6 @@ _LEVELS = {InternalError: logging.ERROR, StorageUnavailable: logging.WARNING, Un
 """What an operator should know of, however it was asked for; the rest is the client's."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Document = dict[str, object]
 
 
 class JsonResponse(web.Response):
@@ -50,18 +50,6 @@ class JsonResponse(web.Response):
         await super().write_eof(data)
         if not await self._lingering.run_out(self._request):
             self._request.protocol.force_close()
-
-
-def problem(error: FaceattrError, identity: str) -> Document:
-    """The problem document of a failure."""
-    return {
-        "type": f"urn:faceattr:{error.kind}",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "instance": identity,
-        **error.members,
-    }
 
 
 def problem_response(request: web.Request, error: FaceattrError) -> web.Response:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from aiohttp import web
 
 from faceattr_aio.config import Config, PipelineEntry
+from faceattr_aio.job_setup import JOBS
 from faceattr_aio.telemetry import WINDOW
-from faceattr_aio.web import ADMIN, ENDPOINTS, EXECUTOR, SHARED, UPLOADS, admins_of, clients_of, share_of
+from faceattr_aio.web import ADMIN, ENDPOINTS, EXECUTOR, SHARED, UPLOADS, admins_of, all_endpoints, clients_of, share_of
 
 Apply = Callable[[web.Application, Config], None]
 
@@ -25,14 +26,18 @@ def _deadline(app: web.Application, config: Config) -> None:
 
 
 def _uploads(app: web.Application, config: Config) -> None:
-    uploads, upload = app[UPLOADS], config.upload
-    uploads.limiter.limit = uploads.limiter.workers = upload.max_in_progress
-    uploads.limits = replace(uploads.limits, timeout_s=upload.timeout_s, min_rate=upload.min_rate)
+    upload, limiter = config.upload, app[UPLOADS].limiter
+    limiter.limit = limiter.workers = upload.max_in_progress
+    for endpoint in all_endpoints(app):
+        uploads = endpoint.uploads
+        uploads.limits = replace(uploads.limits, timeout_s=upload.timeout_s, min_rate=upload.min_rate)
 
 
 def _fairness(app: web.Application, config: Config) -> None:
     for endpoint in app[ENDPOINTS]:
         endpoint.fairness.change(share_of(config), config.clients.requests_per_minute)
+    if JOBS in app:
+        app[JOBS].jobs.room.share.share = share_of(config)
 
 
 def _alerts(app: web.Application, config: Config) -> None:
@@ -102,7 +107,7 @@ async def reload(app: web.Application, config: Config) -> None:
     clients, admins = clients_of(config, app[SHARED]), admins_of(config)
     await app[EXECUTOR].reload(config)
     app[ADMIN].admins = admins
-    for endpoint in app[ENDPOINTS]:
+    for endpoint in all_endpoints(app):
         endpoint.clients = clients
     for apply in set(RELOADABLE.values()):
         apply(app, config)

@@ -1,14 +1,14 @@
 """What came of the pictures of a request becomes its response. Knows no pipeline, and not how it came about."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from faceattr_aio.batch import Outcome
+from faceattr_aio.documents import answer
 from faceattr_aio.errors import FaceattrError
 from faceattr_aio.journal import story
-from faceattr_aio.pipeline import Reply
-from faceattr_aio.problems import JsonResponse, problem, problem_response
+from faceattr_aio.problems import JsonResponse, problem_response
 
 _CACHE_STATUS = {
     "hit": "faceattr_aio; hit",
@@ -21,7 +21,10 @@ _CACHE_STATUS = {
 
 def respond(request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
     """One picture's answer or failure as it is, several as a list in which a failure is an entry."""
-    response = _single(request, outcomes[0], media_type) if len(outcomes) == 1 else _batch(request, outcomes)
+    if len(outcomes) == 1:
+        response = _single(request, outcomes[0], media_type)
+    else:
+        response = JsonResponse(request, answer(outcomes, story(request).id))
     response.headers["Server-Timing"] = story(request).timing
     return response
 
@@ -30,25 +33,8 @@ def _single(request: web.Request, outcome: Outcome, media_type: str) -> web.Resp
     if isinstance(outcome, FaceattrError):
         return problem_response(request, outcome)
     if outcome.body is None:
-        response: web.Response = _json(request, _document(outcome))
+        response: web.Response = JsonResponse(request, answer([outcome], story(request).id))
     else:
         response = web.Response(body=outcome.body, content_type=media_type)
     response.headers["Cache-Status"] = _CACHE_STATUS[outcome.source]
     return response
-
-
-def _batch(request: web.Request, outcomes: Sequence[Outcome]) -> web.Response:
-    identity = story(request).id
-    results = [
-        {"error": problem(outcome, identity)} if isinstance(outcome, FaceattrError) else _document(outcome)
-        for outcome in outcomes
-    ]
-    return _json(request, {"results": results})
-
-
-def _json(request: web.Request, document: Mapping[str, object]) -> JsonResponse:
-    return JsonResponse(request, {"id": story(request).id, **document})
-
-
-def _document(reply: Reply) -> dict[str, object]:
-    return {**reply.result, "cached": reply.source == "hit"}

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from faceattr_aio import errors
-from faceattr_aio.errors import FaceattrError, NotNow, ReloadFailed, Unauthorized
+from faceattr_aio.errors import FaceattrError, NotNow, ReloadFailed, Unauthorized, UnknownJob
 
 Node = dict[str, Any]
 REQUEST_ID: Node = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
@@ -57,15 +57,16 @@ def _members(*required: str, **properties: Node) -> Node:
 def failure_responses(*, locked: bool) -> Node:
     """By status, all that can go wrong; 401 only where keys are asked for."""
     kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, FaceattrError)]
-    named = [one for one in kinds if one not in (FaceattrError, NotNow, ReloadFailed)]
+    named = [one for one in kinds if one not in (FaceattrError, NotNow, ReloadFailed, UnknownJob)]
     possible = [one for one in named if locked or one is not Unauthorized]
     by_status: dict[int, list[type[FaceattrError]]] = {}
     for one in possible:
         by_status.setdefault(one.status, []).append(one)
-    return {str(status): _failure(status, by_status[status]) for status in sorted(by_status)}
+    return {str(status): failure(status, by_status[status]) for status in sorted(by_status)}
 
 
-def _failure(status: int, kinds: list[type[FaceattrError]]) -> Node:
+def failure(status: int, kinds: list[type[FaceattrError]]) -> Node:
+    """The response that tells one of these."""
     named = {"properties": {"type": {"enum": [_type(kind) for kind in kinds]}, "status": {"const": status}}}
     return {
         "description": "; ".join(kind.title for kind in kinds) + ".",

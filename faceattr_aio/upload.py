@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import ExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -108,6 +108,12 @@ class Uploads:
         finally:
             release()
             self.limiter.observe(asyncio.get_running_loop().time() - started)
+
+    def of_batches(self, most: int) -> "Uploads":
+        """The same room, for bodies with so many pictures."""
+        more = max(0, most - self.limits.max_batch)
+        limits = replace(self.limits, max_batch=most, max_parts=self.limits.max_parts + more)
+        return Uploads(limits, self.spool, self.limiter, self._inspect, hashed=self._hashed)
 
     def abort(self) -> None:
         """Ends every upload in progress with Draining, and refuses new ones."""

@@ -20,6 +20,7 @@ from faceattr_aio.executor import Executor
 from faceattr_aio.fairness import Fairness, Rate, Share
 from faceattr_aio.handlers import Endpoint
 from faceattr_aio.health import Health
+from faceattr_aio.job_setup import JOBS, add_jobs, make_jobs
 from faceattr_aio.keys import Keys
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.page import add_pages
@@ -80,19 +81,22 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
     results = Results(open_cache(config.cache))
     app.cleanup_ctx.append(partial(_caching, results))
     deadline_s = config.inference.deadline_s or math.inf
-    app[ENDPOINTS] = [
+    app[ENDPOINTS] = endpoints = [
         Endpoint(name, one.declaration, executor, uploads, clients, fairness, results, config.cache.control, deadline_s)
         for name, one in config.pipelines.items()
     ]
-    for endpoint in app[ENDPOINTS]:
-        path = config.pipelines[endpoint.name].path
-        app.router.add_post(path, endpoint.handle, expect_handler=endpoint.expect)
+    jobs = make_jobs(config, endpoints, share_of(config))
+    for endpoint in endpoints:
+        door = jobs.door(endpoint) if jobs else endpoint
+        app.router.add_post(config.pipelines[endpoint.name].path, door.handle, expect_handler=door.expect)
     app[ADMIN] = Admin(executor, admins_of(config))
     observe(app, config, executor, uploads, results, registry)
     if shared:
         app.cleanup_ctx.append(partial(_sharing, shared))
         told = "Times that Redis could not be asked for what is shared."
         app[METRICS].watch("faceattr_shared_failures", told, lambda: shared.failures)
+    if jobs:
+        add_jobs(app, jobs, app[METRICS])
     for routes in (app[ADMIN], Health(executor, uploads.spool)):
         routes.add_routes(app.router)
     add_pages(app.router, config)
@@ -108,11 +112,18 @@ def drain(app: web.Application) -> None:
     """From now on refuses new requests with 503 and says so on /readyz; who was let in before is still served."""
     retire(app)
     app[EXECUTOR].limiter.drain()
+    if JOBS in app:
+        app[JOBS].jobs.room.limiter.drain()
 
 
 def is_idle(app: web.Application) -> bool:
-    """Whether nobody waits for an answer."""
-    return not any(endpoint.active for endpoint in app[ENDPOINTS])
+    """Whether nobody waits for an answer, and no job that would be lost."""
+    return not any(endpoint.active for endpoint in app[ENDPOINTS]) and (JOBS not in app or app[JOBS].is_idle)
+
+
+def all_endpoints(app: web.Application) -> list[Endpoint]:
+    """All that take pictures: those that answer, and those whose answers are fetched later."""
+    return [*app[ENDPOINTS], *(app[JOBS].endpoints.values() if JOBS in app else ())]
 
 
 def share_of(config: Config) -> float:
@@ -142,7 +153,8 @@ async def _running(executor: Executor, _: web.Application) -> AsyncIterator[None
 
 async def _stop_reading(app: web.Application) -> None:
     """Aiohttp has stopped reading by now: who waits for a body would only wait for the end of the app."""
-    app[UPLOADS].abort()
+    for endpoint in all_endpoints(app):
+        endpoint.uploads.abort()
     app[LINGERING].stop()
 
 

@@ -14,7 +14,7 @@ from faceattr_aio.pipeline import Declaration, Options
 from faceattr_aio.upload import is_accepted, is_multipart
 
 CONTENT_DIGEST = "Content-Digest"
-_PREFER = "Prefer"
+PREFER = "Prefer"
 _SHA_256 = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):", re.ASCII)
 """RFC 9530; others than SHA-256 are passed over."""
 _NOT_KNOWN = re.compile(r"\bno-(?:cache|store)\b", re.IGNORECASE)
@@ -36,14 +36,16 @@ class Wishes:
 
 def read_deadline(request: web.Request, since: float, longest_s: float) -> float:
     """By when the answer is wanted, on the clock of `since`."""
-    return since + read_wait(header(request, _PREFER), longest_s)
+    return since + read_wait(header(request, PREFER), longest_s)
 
 
-def read_wishes(request: web.Request, declaration: Declaration, deadline: float) -> Wishes:
-    """Raises FaceattrError for what nobody could fulfil."""
+def read_wishes(
+    request: web.Request, declaration: Declaration, deadline: float, others: frozenset[str] = frozenset()
+) -> Wishes:
+    """Raises FaceattrError for what nobody could fulfil. `others` are in the query and no options of the pipeline."""
     content_type = header(request, hdrs.CONTENT_TYPE)
     media_type = choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types)
-    options = read_options(request.query, declaration.options)
+    options = read_options(request.query, declaration.options, others)
     _check_content(request, content_type)
     digest = b"" if is_multipart(content_type) else _read_digest(request)
     is_fresh = bool(_NOT_KNOWN.search(request.headers.get(hdrs.CACHE_CONTROL, "")))

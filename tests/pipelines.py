@@ -78,3 +78,6 @@ Trick = Declaration(
 
 Steady = replace(Trick, repeatable=True)
 """One whose results may be kept."""
+
+Drawing = replace(Trick, media_types=("image/png",))
+"""One that answers with pictures alone."""

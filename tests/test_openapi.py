@@ -53,9 +53,9 @@ def test_every_failure_is_described_under_its_status() -> None:
     document = describe(config(auth={"keys": [KEY]}))
     responses = document["components"]["responses"]
     for name, failure in vars(errors).items():
-        if name == "ReloadFailed" or not isinstance(failure, type) or not issubclass(failure, errors.FaceattrError):
+        if not isinstance(failure, type) or not issubclass(failure, errors.FaceattrError):
             continue
-        if "kind" in vars(failure):
+        if "kind" in vars(failure) and name not in {"ReloadFailed", "UnknownJob"}:
             named = responses[str(failure.status)]["content"]["application/problem+json"]["examples"]
             assert failure.kind in named
             told = document["paths"]["/analyze"]["post"]["responses"][str(failure.status)]
@@ -109,6 +109,7 @@ def test_schemathesis_finds_nothing(start: StartServer, tmp_path: Path, keys: li
             *("--phases", "examples,coverage,fuzzing", "--max-examples", "30", "--seed", "1", "--no-color"),
             *("--exclude-path", "/admin/reload"),  # takes a second each time, and a key of its own
             *("--suppress-health-check", "all", "--request-timeout", "60"),  # slowness is no finding of this test
+            *("--warnings", "missing_auth,validation_mismatch"),  # nobody can guess the id of a job
             *(part for key in keys for part in ("--header", f"Authorization: Bearer {key}")),
         ],
         cwd=tmp_path,  # where it keeps what it finds

@@ -41,8 +41,10 @@ def share_out(config: Config, number: int) -> Config:
         numbers["workers"] = share(workers)
     if inference.limit:
         numbers["limit"] = share(limit)
+    alone = {"backend": "none"} if config.jobs.backend == "memory" else {}  # a job is asked for at any of them
     return config.model_copy(
         update={
+            "jobs": config.jobs.model_copy(update=alone),
             "inference": _with(inference, **numbers),
             "upload": _with(
                 upload,

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, MultiDict
 
+from faceattr_aio.documents import problem
 from faceattr_aio.errors import BadOption, NotAcceptable
 from faceattr_aio.faces import FaceOptions
 from faceattr_aio.journal import story
 from faceattr_aio.negotiation import choose_media_type, read_options
-from faceattr_aio.problems import problem
 from faceattr_aio.upload import is_accepted
 from tests.fuzz.tally import Tally
 

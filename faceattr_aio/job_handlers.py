@@ -1,0 +1,87 @@
+"""The life of a request whose answer is fetched later: taken in like any other, then handed to the jobs. Knows neither
+what a pipeline does nor where jobs are kept.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from aiohttp import hdrs, web
+
+from faceattr_aio.answers import Job
+from faceattr_aio.callbacks import Callbacks
+from faceattr_aio.errors import FaceattrError
+from faceattr_aio.handlers import Endpoint, refuse_expectation
+from faceattr_aio.jobs import Jobs, Order, Picture
+from faceattr_aio.journal import story
+from faceattr_aio.negotiation import prefers_async
+from faceattr_aio.problems import JsonResponse
+from faceattr_aio.wishes import PREFER, Wishes, header, read_wishes
+
+JOB = "faceattr_aio.job"
+"""The name of the route of one job."""
+APPLIED = "Preference-Applied"
+CALLBACK, PIPELINE = "callback", "pipeline"
+_NOT_OPTIONS = frozenset({CALLBACK, PIPELINE})
+
+
+@dataclass(kw_only=True)
+class JobEndpoint(Endpoint):
+    """One pipeline whose answers are fetched later. There need not be room for the work now, only for the job."""
+
+    jobs: Jobs
+    callbacks: Callbacks
+
+    def _let_in(self, request: web.Request) -> tuple[str, Wishes]:
+        client = self._identify(request)
+        self.jobs.check(client)
+        self.uploads.check(request.content_length)
+        if CALLBACK in request.query:
+            self.callbacks.check(request.query[CALLBACK])
+        return client, read_wishes(request, self.declaration, math.inf, _NOT_OPTIONS)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        client, wishes = self._let_in(request)
+        with ExitStack() as held:
+            pictures, tasks, keys = await self._take_in(request, client, wishes, held)
+            if len(tasks) == 1 and isinstance(tasks[0], FaceattrError):
+                raise tasks[0]  # there is nothing to wait for
+            held.pop_all()  # from here on each has its file for itself
+            files = [held.enter_context(_closing(picture.close)) for picture in pictures]
+            wanted = map(Picture, tasks, keys, (picture.size for picture in pictures), files)
+            owner, callback = self.clients.owner(request), request.query.get(CALLBACK, "")
+            job = await self.jobs.submit(Order(story(request).id, self.name, client, owner, callback, tuple(wanted)))
+            held.pop_all()
+        return _accepted(request, job)
+
+
+@dataclass(frozen=True)
+class Door:
+    """A path behind which there are several endpoints; `choose` raises FaceattrError when none of them is meant."""
+
+    choose: Callable[[web.Request], Endpoint]
+
+    async def handle(self, request: web.Request) -> web.Response:
+        return await self.choose(request).handle(request)
+
+    async def expect(self, request: web.Request) -> web.StreamResponse | None:
+        try:
+            endpoint = self.choose(request)
+        except FaceattrError as error:
+            return refuse_expectation(request, error)
+        return await endpoint.expect(request)
+
+
+def _closing(close: Callable[[], None]) -> ExitStack:
+    stack = ExitStack()
+    stack.callback(close)
+    return stack
+
+
+def _accepted(request: web.Request, job: Job) -> web.Response:
+    response = JsonResponse(request, job.model_dump(exclude_none=True), 202)
+    response.headers[hdrs.LOCATION] = str(request.app.router[JOB].url_for(id=job.id))
+    if prefers_async(header(request, PREFER)):
+        response.headers[APPLIED] = "respond-async"
+    return response

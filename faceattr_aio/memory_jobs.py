@@ -1,0 +1,226 @@
+"""Jobs in this process, on the workers that answer requests too. Requests come first: a picture of a job is begun only
+when a worker would otherwise be idle. Knows no HTTP.
+"""
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+from cachetools import TTLCache
+
+from faceattr_aio.answers import Job, Progress
+from faceattr_aio.batch import Outcome
+from faceattr_aio.config import Jobs as Settings
+from faceattr_aio.errors import ClientGone, Draining, FaceattrError, InternalError, Overloaded, Unavailable, UnknownJob
+from faceattr_aio.executor import Executor
+from faceattr_aio.job_room import Room
+from faceattr_aio.jobs import CANCELLED, DONE, FAILED, Order, Tell, conclude
+from faceattr_aio.pipeline import Task
+from faceattr_aio.results import Results
+
+log = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = 1.0
+"""Whether a worker is idle, when nobody has given a slot back: there may be a new one."""
+
+
+@dataclass
+class _Live:
+    """A job that is not over."""
+
+    id: str
+    order: Order
+    release: Callable[[], None]
+    since: float = field(default_factory=time.monotonic)
+    begun: float | None = None
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self) -> Job:
+        progress = Progress(done=len(self.outcomes), of=len(self.order.pictures))
+        seconds = 0.0 if self.begun is None else time.monotonic() - self.begun
+        return Job(
+            id=self.id,
+            status="queued" if self.begun is None else "running",
+            pipeline=self.order.pipeline,
+            progress=progress,
+            processing_s=round(seconds, 6),
+        )
+
+
+class MemoryJobs:
+    """As many as there is `room` for. Those that are over are kept for `settings.keep_s`, as far as they are among the
+    last `settings.kept`.
+    """
+
+    def __init__(self, settings: Settings, executor: Executor, results: Results, room: Room, tell: Tell) -> None:
+        self.room = room
+        self.ended = Counter[str]()
+        self._executor, self._results, self._tell = executor, results, tell
+        self._live: dict[str, _Live] = {}
+        self._over: TTLCache[str, tuple[str, Job]] = TTLCache(settings.kept, settings.keep_s)
+        self._queue: deque[tuple[_Live, int]] = deque()
+        self._look = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._last_end = 0.0
+
+    @property
+    def waiting(self) -> int:
+        return sum(live.begun is None for live in self._live.values())
+
+    @property
+    def running(self) -> int:
+        return len(self._live) - self.waiting
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._live
+
+    async def start(self) -> None:
+        self._executor.limiter.released = partial(self._released, asyncio.get_running_loop())
+        self._spawn(self._begin_all())
+
+    async def close(self) -> None:
+        self.room.limiter.drain()
+        for live in tuple(self._live.values()):
+            self._conclude(live, [Draining()])
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def check(self, client: str) -> None:
+        self.room.check(client)
+
+    async def submit(self, order: Order) -> Job:
+        size = sum(picture.size for picture in order.pictures)
+        live = _Live(secrets.token_urlsafe(16), order, self.room.take(order.client, size))
+        self._live[live.id] = live
+        for number, picture in enumerate(order.pictures):
+            if isinstance(picture.task, Task):
+                self._queue.append((live, number))
+            else:
+                live.outcomes[number] = picture.task
+        self._look.set()
+        queued = live.tell()
+        self._conclude_if_done(live)
+        return queued
+
+    async def find(self, identity: str, owner: str) -> Job:
+        if (live := self._live.get(identity)) and live.order.owner == owner:
+            return live.tell()
+        whose, job = self._over.get(identity, ("", None))
+        if job is None or whose != owner:
+            raise UnknownJob
+        return job
+
+    async def wait(self, identity: str, owner: str, seconds: float) -> Job:
+        if (live := self._live.get(identity)) and live.order.owner == owner:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await live.over.wait()
+        return await self.find(identity, owner)
+
+    async def remove(self, identity: str, owner: str) -> None:
+        await self.find(identity, owner)
+        self._over.pop(identity, None)
+        if live := self._live.get(identity):
+            self._end(live, CANCELLED)
+
+    def _released(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In any thread, also one that outlives the loop."""
+        if self._queue:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._look.set)
+
+    def _has_idle_worker(self) -> bool:
+        limiter = self._executor.limiter
+        try:
+            self._executor.pool.check()
+        except Unavailable:
+            return False
+        return limiter.in_flight < min(limiter.workers, limiter.limit)
+
+    async def _begin_all(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_AGAIN_S if self._queue else None):
+                    await self._look.wait()
+            self._look.clear()
+            while self._queue and self._has_idle_worker():
+                begun = asyncio.Event()
+                self._spawn(self._perform(*self._queue.popleft(), begun))
+                await begun.wait()
+
+    async def _perform(self, live: _Live, number: int, begun: asyncio.Event) -> None:
+        """One picture; `begun` is set once it has its slot, or needs none."""
+        if live.over.is_set():
+            begun.set()
+            return
+        live.begun = live.begun or time.monotonic()
+        try:
+            live.outcomes[number] = await self._outcome(live, number, begun)
+        except Overloaded:  # a request was quicker
+            self._queue.appendleft((live, number))
+        except ClientGone:
+            return
+        finally:
+            begun.set()
+        self._conclude_if_done(live)
+
+    async def _outcome(self, live: _Live, number: int, begun: asyncio.Event) -> Outcome:
+        """Raises Overloaded, and ClientGone when the job is over already."""
+        picture, order = live.order.pictures[number], live.order
+
+        async def work(tasks: Sequence[Task]) -> list[Outcome]:
+            if live.over.is_set():  # and its files are closed
+                raise ClientGone
+            asyncio.get_running_loop().call_soon(begun.set)
+            return await self._executor.run_all(order.pipeline, tasks, picture.file, lambda: not live.over.is_set())
+
+        try:
+            (outcome,) = await self._results.perform([picture.task], [picture.key], work, math.inf)
+        except (Overloaded, ClientGone):
+            raise
+        except FaceattrError as error:
+            return error.bare()
+        except Exception:
+            log.exception("picture %d of job %s failed", number, live.id)
+            return InternalError()
+        picture.file.close()
+        return outcome
+
+    def _conclude_if_done(self, live: _Live) -> None:
+        if len(live.outcomes) == len(live.order.pictures) and not live.over.is_set():
+            self._conclude(live, [live.outcomes[number] for number in sorted(live.outcomes)])
+
+    def _conclude(self, live: _Live, outcomes: Sequence[Outcome]) -> None:
+        job = conclude(live.tell(), live.order.request, outcomes)
+        self._over[live.id] = live.order.owner, job
+        now = time.monotonic()
+        self.room.limiter.observe(now - max(live.since, self._last_end))
+        self._last_end = now
+        self._end(live, DONE if job.error is None else FAILED)
+        self._tell(job, live.order.callback)
+
+    def _end(self, live: _Live, how: str) -> None:
+        """Gives back all that it had. A worker that is at one of its pictures has that picture's file for itself."""
+        del self._live[live.id]
+        self._queue = deque(entry for entry in self._queue if entry[0] is not live)
+        for picture in live.order.pictures:
+            picture.file.close()
+        live.release()
+        self.ended[how] += 1
+        live.over.set()
+        log.info("job %s of request %s: %s, %d pictures", live.id, live.order.request, how, len(live.order.pictures))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
