@@ -3,6 +3,7 @@ a body that nobody wants. Knows nothing of what is in it.
 """
 
 import asyncio
+import select
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -26,6 +27,15 @@ async def read(content: StreamReader) -> AsyncGenerator[bytes]:
         if number % _CHUNKS_IN_A_TURN == 0:
             await asyncio.sleep(0)  # what has arrived already is read without a pause
         yield chunk
+
+
+def has_left(request: web.BaseRequest) -> bool:
+    """Whether the client is gone. While its body is not being read, nothing tells us but the socket itself."""
+    if request.transport is None:
+        return True
+    polling = select.poll()
+    polling.register(request.transport.get_extra_info("socket"), select.POLLRDHUP)
+    return bool(polling.poll(0))
 
 
 class Lingering:

@@ -4,24 +4,24 @@ types. Knows nothing of how the work is done.
 
 import asyncio
 import io
-import json
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import count
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, FormData, hdrs
 
-from faceattr_aio import errors
 from faceattr_aio.answers import Answer
 from faceattr_aio.errors import DeadlineExceeded, FaceattrError, NotNow
+from faceattr_aio.failures import UnexpectedAnswer, Unreachable, document_of, failure_of
+from faceattr_aio.sending import Picture, Pictures, stream
 
-Picture = Path | bytes
+__all__ = ["Client", "Option", "Picture", "UnexpectedAnswer", "Unreachable"]
+
 Option = str | float
 
 _JSON = "application/json"
@@ -29,20 +29,6 @@ _RAW: Mapping[str, str] = {hdrs.CONTENT_TYPE: "application/octet-stream"}
 _SHORTEST_WAIT_S, _MOST_DOUBLINGS = 0.1, 6
 _MOST_BREAKS = 5
 """Tries after which nobody is expected at the address any longer: about three seconds."""
-_KINDS = {one.kind: one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, FaceattrError)}
-_STANDARD = {"type", "title", "status", "detail", "instance", "retry_after_ms"}
-
-
-class Unreachable(NotNow):
-    """Nobody answers at the address, or the connection broke."""
-
-    status, kind, title = 503, "unreachable", "The server cannot be reached"
-
-
-class UnexpectedAnswer(FaceattrError):
-    """Not what a server of ours would say: a wrong address, or a proxy in between. `members` has the `status`."""
-
-    status, kind, title = 502, "unexpected-answer", "The answer is not that of such a server"
 
 
 class Client:
@@ -89,12 +75,19 @@ class Client:
         """The picture with boxes and labels, as image/jpeg or image/png."""
         return await self._persist([picture], media_type, deadline_s, options)
 
+    def stream(self, pictures: Pictures, **options: Option) -> AsyncGenerator[Answer | FaceattrError]:
+        """Those in any number of pictures, over one request: for each in their order its answer, or why there is none,
+        as soon as it is known, while later ones are still awaited. Is not tried again and has no deadline.
+        """
+        assert self._opened, "use the client as `async with Client(...) as client`"
+        return stream(self._opened, self._url, pictures, options)
+
     async def ask(
         self, pictures: Sequence[Picture], deadline_s: float | None = None, options: Mapping[str, Option] | None = None
     ) -> dict[str, Any]:
         """The server's document as it is, of one picture or several."""
         body = await self._persist(pictures, _JSON, deadline_s, options or {})
-        return _document(body, 200)
+        return document_of(body, 200)
 
     async def _persist(
         self, pictures: Sequence[Picture], accept: str, deadline_s: float | None, options: Mapping[str, Option]
@@ -139,7 +132,7 @@ class Client:
             except ClientError as error:
                 raise Unreachable(f"There is no answer from {self._url}: {error}.", retry_after_s=0) from error
         if response.status != 200:  # noqa: PLR2004  # all others are failures
-            raise _failure(_document(content, response.status), response.headers.get(hdrs.RETRY_AFTER, ""))
+            raise failure_of(document_of(content, response.status), response.headers.get(hdrs.RETRY_AFTER, ""))
         return content
 
 
@@ -167,28 +160,5 @@ def _backoff_s(tries: int) -> float:
 
 def _entry(document: dict[str, Any], identity: str) -> Answer | FaceattrError:
     if "error" in document:
-        return _failure(document["error"], "")
+        return failure_of(document["error"], "")
     return Answer.model_validate({"id": identity} | document)
-
-
-def _document(content: bytes, status: int) -> dict[str, Any]:
-    try:
-        document = json.loads(content)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise UnexpectedAnswer(f"The answer {status} is no document of such a server.", status=status)
-    return document
-
-
-def _failure(problem: dict[str, Any], retry_after: str) -> FaceattrError:
-    """The failure that a problem document tells of; `retry_after_ms` goes over the header's whole seconds."""
-    kind = _KINDS.get(str(problem.get("type", "")).removeprefix("urn:faceattr:"))
-    detail = str(problem.get("detail", ""))
-    if kind is None:
-        return UnexpectedAnswer(detail, status=problem.get("status"))
-    members = {name: value for name, value in problem.items() if name not in _STANDARD}
-    if not issubclass(kind, NotNow):
-        return kind(detail, **members)
-    whole_s = float(retry_after) if retry_after.isdecimal() else 1.0
-    return kind(detail, retry_after_s=problem.get("retry_after_ms", whole_s * 1e3) / 1e3, **members)

@@ -140,6 +140,8 @@ class Upload(Section):
     min_rate: Natural = 4096
     max_in_progress: Natural = 256
     max_spool_bytes: Natural = 1024 * MIB
+    max_streams: Natural = 64
+    stream_window: Natural | None = None
 
     @model_validator(mode="after")
     def _one_request_fits(self) -> Self:

@@ -27,10 +27,11 @@ def answer(replies: Sequence[Outcome], identity: str) -> Document:
     """One picture's answer as it is, several as a list in which a failure is an entry."""
     if len(replies) == 1 and isinstance(replies[0], Reply):
         return {"id": identity, **_picture(replies[0])}
-    return {"id": identity, "results": [_entry(one, identity) for one in replies]}
+    return {"id": identity, "results": [entry(one, identity) for one in replies]}
 
 
-def _entry(outcome: Outcome, identity: str) -> Document:
+def entry(outcome: Outcome, identity: str) -> Document:
+    """What is told of one picture beside others."""
     return {"error": problem(outcome, identity)} if isinstance(outcome, FaceattrError) else _picture(outcome)
 
 

@@ -26,7 +26,7 @@ from faceattr_aio.errors import (
     Unavailable,
 )
 from faceattr_aio.io_threads import IoThreads
-from faceattr_aio.lanes import Lane, Lanes
+from faceattr_aio.lanes import Lanes
 from faceattr_aio.limiter import Limiter
 from faceattr_aio.pipeline import Declaration, Reply, Task
 from faceattr_aio.plans import starter
@@ -103,13 +103,17 @@ class Executor:
                 await loop.run_in_executor(self.io, partial(self._lanes.shutdown, wait=True))
         self.io.shutdown(wait=False)
 
+    def limiter_of(self, name: str) -> Limiter:
+        """What the requests for a pipeline are counted by: its own portion, if it has one."""
+        return self._lanes[name].limiter
+
     def check(self, deadline: float = math.inf, name: str | None = None) -> None:
         """Whether a newcomer may come in, to the pipeline `name` if that is known, that wants its answer by `deadline`,
         on the monotonic clock.
 
         Raises Overloaded, Draining, DeadlineOutOfReach, or Unavailable when no worker can work.
         """
-        limiter = self._lanes[name].limiter if name else self.limiter
+        limiter = self.limiter_of(name) if name else self.limiter
         limiter.check(deadline - time.monotonic())
         self.pool.check()
 
@@ -146,20 +150,31 @@ class Executor:
 
         Raises Overloaded, Draining, DeadlineOutOfReach, DeadlineExceeded or ClientGone.
         """
+        self._check_running()
+        checked = [await self._check(name, task) if isinstance(task, Task) else task for task in tasks]
+        if not any(isinstance(task, Task) for task in checked):
+            return [error for error in checked if isinstance(error, FaceattrError)]
+        owned = ExitStack()
+        owned.callback(self.limiter_of(name).acquire(deadline - time.monotonic()))
+        owned.enter_context((held or ExitStack()).pop_all())
+        return await self._submit(name, checked, wanted, owned, deadline)
+
+    async def run_in_slot(self, name: str, task: Task, held: ExitStack, wanted: Callable[[], bool]) -> Outcome:
+        """One picture of somebody who has a slot: it is in `held`, and goes with it as in `run_all`. Raises Draining,
+        DeadlineExceeded or ClientGone.
+        """
+        self._check_running()
+        checked = await self._check(name, task)
+        if isinstance(checked, FaceattrError):
+            return checked
+        (outcome,) = await self._submit(name, [checked], wanted, held.pop_all(), math.inf)
+        return outcome
+
+    def _check_running(self) -> None:
         if self._closed:
             raise Draining
         if not self.pool.started:
             raise RuntimeError("The executor was not started: await its start(), or set it up in an app that runs.")
-        checked = [await self._check(name, task) if isinstance(task, Task) else task for task in tasks]
-        if not any(isinstance(task, Task) for task in checked):
-            return [error for error in checked if isinstance(error, FaceattrError)]
-        owned, lane = ExitStack(), self._lanes[name]
-        owned.callback(lane.limiter.acquire(deadline - time.monotonic()))
-        owned.enter_context((held or ExitStack()).pop_all())
-        timeout_s = self._config.inference.timeout_s
-        observe = lane.limiter.observe
-        batch = Batch(self.pool, name, checked, timeout_s, wanted, owned, observe, deadline, lane.turn)
-        return await self._submit(batch, lane)
 
     def _reload(self, config: Config) -> ModelHashes:
         try:
@@ -199,7 +214,16 @@ class Executor:
             return NoImage.because(error, f"The file cannot be read: {error.strerror}.")
         return replace(task, path=task.path.absolute(), options=options)
 
-    async def _submit(self, batch: Batch, lane: Lane) -> list[Outcome]:
+    async def _submit(
+        self,
+        name: str,
+        tasks: Sequence[Task | FaceattrError],
+        wanted: Callable[[], bool],
+        owned: ExitStack,
+        deadline: float,
+    ) -> list[Outcome]:
+        lane, timeout_s = self._lanes[name], self._config.inference.timeout_s
+        batch = Batch(self.pool, name, tasks, timeout_s, wanted, owned, lane.limiter.observe, deadline, lane.turn)
         try:
             async with asyncio.timeout(batch.allowed_s):
                 outcomes = await asyncio.get_running_loop().run_in_executor(lane.threads, batch)

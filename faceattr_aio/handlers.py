@@ -1,7 +1,7 @@
 """The life of one request, from top to bottom. Knows what a pipeline declares, not what it does."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -54,17 +54,8 @@ class Endpoint:
             self.active -= 1
 
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
-        """`Expect: 100-continue`: refuses with the final status instead of inviting a body that will be refused."""
-        try:
-            if request.headers[hdrs.EXPECT].lower() != _EXPECTED:
-                raise UnknownExpectation(f"Expect can be {_EXPECTED} and nothing else.")
-            self._let_in(request)
-        except FaceattrError as error:
-            return refuse_expectation(request, error)
-        if request.version >= HttpVersion11:
-            await request.writer.write(_CONTINUE)
-            request.writer.output_size = 0  # else a later failure would count as sent already
-        return None
+        """`Expect: 100-continue`."""
+        return await invite(request, self._let_in)
 
     async def _answer(self, request: web.Request) -> web.Response:
         """The order of work of every request."""
@@ -85,26 +76,26 @@ class Endpoint:
             pictures = await self.uploads.receive(body, wishes.content_type, held, wishes.deadline)
         story(request).end_upload(len(pictures))
         tasks = [_task(picture, wishes, len(pictures)) for picture in pictures]
-        return pictures, tasks, [self._key(picture.digest, wishes) for picture in pictures]
+        return pictures, tasks, [self.key(picture.digest, wishes) for picture in pictures]
 
     async def _promised(self, request: web.Request) -> Reply | None:
         """The result for a body that tells its digest, if it is known: even a full server can answer that, unread."""
         if CONTENT_DIGEST not in request.headers:
             return None
-        self._identify(request)
+        self.identify(request)
         wishes = read_wishes(request, self.declaration, math.inf)
-        key = self._key(wishes.digest, wishes)
+        key = self.key(wishes.digest, wishes)
         return await self.results.look_up(key) if key else None
 
     def _let_in(self, request: web.Request) -> tuple[str, Wishes]:
         """Who wants what, if that can be had: all that is told by the headers alone. Raises FaceattrError."""
-        client = self._identify(request)
+        client = self.identify(request)
         deadline = read_deadline(request, story(request).since, self.deadline_s)
         self.executor.check(deadline, self.name)
         self.uploads.check(request.content_length)
         return client, read_wishes(request, self.declaration, deadline)
 
-    def _identify(self, request: web.Request) -> str:
+    def identify(self, request: web.Request) -> str:
         """Raises Unauthorized or RateLimited."""
         told = story(request)
         told.pipeline, told.waiting = self.name, self.executor.limiter.waiting
@@ -112,12 +103,16 @@ class Endpoint:
         self.fairness.check(client)
         return client
 
-    def _key(self, digest: bytes, wishes: Wishes) -> str | None:
+    def key(self, digest: bytes, wishes: Wishes) -> str | None:
         """Under which a result is known; None when it is wanted anew, or is nothing to keep."""
         is_kept = self.results.cache and self.declaration.repeatable and wishes.media_type == JSON
         if not is_kept or wishes.is_fresh or not digest:
             return None
         return make_key(digest, wishes.options.model_dump_json(), self.executor.fingerprint(self.name))
+
+    def count(self, reply: Reply) -> dict[str, int]:
+        """What metrics and logs tell of a result, by name."""
+        return {name: count(reply.result) for name, count in self.declaration.counts.items()}
 
     async def _work(
         self, request: web.Request, client: str, wishes: Wishes, held: ExitStack, tasks: Sequence[Task]
@@ -132,10 +127,24 @@ class Endpoint:
         told = story(request)
         for reply in outcomes:
             if isinstance(reply, Reply):
-                told.end_work(reply, {name: count(reply.result) for name, count in self.declaration.counts.items()})
+                told.end_work(reply, self.count(reply))
         response = respond(request, outcomes, media_type)
         response.headers[hdrs.CACHE_CONTROL] = self.cache_control
         return response
+
+
+async def invite(request: web.Request, let_in: Callable[[web.Request], object]) -> web.StreamResponse | None:
+    """Refuses with the final status, where `let_in` raises it, instead of inviting a body that will be refused."""
+    try:
+        if request.headers[hdrs.EXPECT].lower() != _EXPECTED:
+            raise UnknownExpectation(f"Expect can be {_EXPECTED} and nothing else.")
+        let_in(request)
+    except FaceattrError as error:
+        return refuse_expectation(request, error)
+    if request.version >= HttpVersion11:
+        await request.writer.write(_CONTINUE)
+        request.writer.output_size = 0  # else a later failure would count as sent already
+    return None
 
 
 def refuse_expectation(request: web.Request, error: FaceattrError) -> web.Response:

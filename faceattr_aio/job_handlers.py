@@ -34,12 +34,12 @@ class JobEndpoint(Endpoint):
     callbacks: Callbacks
 
     def _let_in(self, request: web.Request) -> tuple[str, Wishes]:
-        client = self._identify(request)
+        client = self.identify(request)
         self.jobs.check(client)
         self.uploads.check(request.content_length)
         if CALLBACK in request.query:
             self.callbacks.check(request.query[CALLBACK])
-        return client, read_wishes(request, self.declaration, math.inf, _NOT_OPTIONS)
+        return client, read_wishes(request, self.declaration, math.inf, others=_NOT_OPTIONS)
 
     async def _answer(self, request: web.Request) -> web.Response:
         client, wishes = self._let_in(request)

@@ -50,9 +50,11 @@ class Journal:
         self._untold.append(told)
 
     def tell(self) -> None:
-        """Tells what has gathered; to be called now and then, and before anybody asks a listener."""
-        untold, self._untold = self._untold, []
+        """Tells what has gathered and is over; to be called now and then, and before anybody asks a listener."""
+        untold, self._untold = self._untold, [one for one in self._untold if one.open]
         for one in untold:
+            if one.open:
+                continue
             for listener in self.listeners:
                 _tell(listener, one)
 

@@ -30,8 +30,10 @@ class Limiter:
         self.draining: bool = False
         self.portions: list[Limiter] = []
         """Limiters whose slots are among these, and whose work has a line of its own."""
-        self.released: Callable[[], None] = lambda: None
-        """Called from any thread whenever a slot was given back."""
+        self.promised = 0
+        """Slots that newcomers leave to others who wait for them."""
+        self.freed: list[Callable[[], None]] = []
+        """Called from any thread, when a slot was given back."""
         self._what = what
         self._held: set[object] = set()
         self._entering = threading.Lock()
@@ -41,6 +43,11 @@ class Limiter:
     def in_flight(self) -> int:
         """Slots in use: running and waiting."""
         return len(self._held)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether work that came in now would be begun at once."""
+        return self.in_flight + self.promised < min(self.workers, self.limit)
 
     @property
     def busy(self) -> int:
@@ -98,18 +105,18 @@ class Limiter:
         """
         if self.draining:
             raise self._refusal(Draining, Draining.sentence)
-        if self.in_flight >= self.limit:
+        if self.in_flight + self.promised >= self.limit:
             raise self._overloaded()
         self._check_reach(within_s)
 
-    def acquire(self, within_s: float = math.inf) -> Callable[[], None]:
+    def acquire(self, within_s: float = math.inf, *, promised: bool = False) -> Callable[[], None]:
         """Takes a slot and returns its release. Never waits. Raises Overloaded or DeadlineOutOfReach, but not Draining:
         who was let in before is not turned away now.
         """
         self._check_reach(within_s)
         slot = object()
         with self._entering:
-            if self.in_flight >= self.limit:
+            if self.in_flight + (0 if promised else self.promised) >= self.limit:
                 raise self._overloaded()
             self._held.add(slot)
         return partial(self._release, slot)
@@ -127,7 +134,11 @@ class Limiter:
 
     def _release(self, slot: object) -> None:
         self._held.remove(slot)
-        self.released()
+        self._tell_freed()
+
+    def _tell_freed(self) -> None:
+        for tell in self.freed:
+            tell()
 
     def _check_reach(self, within_s: float) -> None:
         if self.answer_s > within_s:

@@ -31,7 +31,7 @@ _LOOK_AGAIN_S = 1.0
 """Whether a worker is idle, when nobody has given a slot back: there may be a new one."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Live:
     """A job that is not over."""
 
@@ -84,7 +84,7 @@ class MemoryJobs:
         return not self._live
 
     async def start(self) -> None:
-        self._executor.limiter.released = partial(self._released, asyncio.get_running_loop())
+        self._executor.limiter.freed.append(partial(self._released, asyncio.get_running_loop()))
         self._spawn(self._begin_all())
 
     async def close(self) -> None:
@@ -139,13 +139,14 @@ class MemoryJobs:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._look.set)
 
-    def _has_idle_worker(self) -> bool:
-        limiter = self._executor.limiter
+    def _next(self) -> tuple[_Live, int] | None:
+        """The first picture for whose pipeline a worker is idle."""
         try:
             self._executor.pool.check()
         except Unavailable:
-            return False
-        return limiter.in_flight < min(limiter.workers, limiter.limit)
+            return None
+        idle = (entry for entry in self._queue if self._executor.limiter_of(entry[0].order.pipeline).is_idle)
+        return next(idle, None)
 
     async def _begin_all(self) -> None:
         while True:
@@ -153,9 +154,10 @@ class MemoryJobs:
                 async with asyncio.timeout(_LOOK_AGAIN_S if self._queue else None):
                     await self._look.wait()
             self._look.clear()
-            while self._queue and self._has_idle_worker():
+            while entry := self._next():
+                self._queue.remove(entry)
                 begun = asyncio.Event()
-                self._spawn(self._perform(*self._queue.popleft(), begun))
+                self._spawn(self._perform(*entry, begun))
                 await begun.wait()
 
     async def _perform(self, live: _Live, number: int, begun: asyncio.Event) -> None:

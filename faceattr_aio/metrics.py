@@ -78,6 +78,11 @@ class Metrics:
         self._requests.labels(method, story.route, str(story.status), story.kind).observe(story.seconds)
         if story.refused:
             self._rejected.labels(story.kind).inc()
+        if not story.in_parts:
+            self.tell_work(story)
+
+    def tell_work(self, story: Story) -> None:
+        """Counts what was done for a request, or for a part of it."""
         if story.pictures:
             self._pictures.labels(story.pipeline).inc(story.pictures)
         for lap in story.laps:

@@ -2,13 +2,14 @@
 that no body can hold the event loop. Knows no HTTP and no files.
 """
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from faceattr_aio.errors import BatchTooLarge, MalformedUpload, TooManyParts
+from faceattr_aio.errors import BatchTooLarge, FaceattrError, MalformedUpload, TooManyParts
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -31,7 +32,11 @@ class Multipart:
         """Raises MalformedUpload when `content_type` has no usable boundary."""
         self._max_parts, self._max_batch = max_parts, max_batch
         self._parts = self._pictures = 0
-        self._in_picture = self._begun = self._ended = False
+        self._in_picture = self._begun = False
+        self.complete = 0
+        """Pictures whose end has come."""
+        self.ended = False
+        """Whether the last boundary has come: what follows is nothing."""
         self._header = (bytearray(), bytearray())
         self._disposition = self._encoding = b""
         self._pieces: list[Piece] = []
@@ -44,6 +49,16 @@ class Multipart:
 
     def feed(self, chunk: bytes) -> Iterator[Piece]:
         """The pieces in the next chunk. Raises MalformedUpload, TooManyParts or BatchTooLarge."""
+        self._parse(chunk)
+        pieces, self._pieces = self._pieces, []
+        yield from pieces
+
+    def end(self) -> None:
+        """The body is over. Raises MalformedUpload when its last boundary did not come."""
+        if not self.ended:
+            raise MalformedUpload("The multipart body ends before its last boundary.")
+
+    def _parse(self, chunk: bytes) -> None:
         if not self._begun:  # the parser would skip more than newlines, as far as they come in one chunk with them
             chunk = chunk.lstrip(b"\r\n")
             self._begun = bool(chunk)
@@ -51,13 +66,6 @@ class Multipart:
             self._parser.write(chunk)
         except FormParserError as error:
             raise MalformedUpload.because(error, "The multipart body is malformed.") from error
-        pieces, self._pieces = self._pieces, []
-        yield from pieces
-
-    def end(self) -> None:
-        """The body is over. Raises MalformedUpload when its last boundary did not come."""
-        if not self._ended:
-            raise MalformedUpload("The multipart body ends before its last boundary.")
 
     def _callbacks(self) -> "MultipartCallbacks":
         return {
@@ -67,6 +75,7 @@ class Multipart:
             "on_header_end": self._end_header,
             "on_headers_finished": self._end_headers,
             "on_part_data": self._data,
+            "on_part_end": self._end_part,
             "on_end": self._end,
         }
 
@@ -108,8 +117,38 @@ class Multipart:
         if self._in_picture:
             self._pieces.append((self._pictures - 1, data[start:end]))
 
+    def _end_part(self) -> None:
+        self.complete = self._pictures
+
     def _end(self) -> None:
-        self._ended = True
+        self.ended = True
+
+
+class Endless(Multipart):
+    """One of any number of pictures; `max_parts` is how many others may come before the next of them. What is wrong
+    with it is told at its end, after the pictures before.
+    """
+
+    def __init__(self, content_type: str, max_parts: int, max_header_bytes: int) -> None:
+        super().__init__(content_type, max_parts, sys.maxsize, max_header_bytes)
+        self._fault: FaceattrError | None = None
+
+    def end(self) -> None:
+        """Raises MalformedUpload or TooManyParts."""
+        if self._fault:
+            raise self._fault
+        super().end()
+
+    def _parse(self, chunk: bytes) -> None:
+        try:
+            super()._parse(chunk)
+        except FaceattrError as fault:
+            self._fault, self.ended = fault, True
+
+    def _end_headers(self) -> None:
+        super()._end_headers()
+        if self._in_picture:
+            self._parts = 0
 
 
 def _boundary(content_type: str) -> bytes:

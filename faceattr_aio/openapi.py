@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from faceattr_aio.config import Config, PipelineEntry
 from faceattr_aio.job_schemas import CALLBACK, accepted, job_paths
-from faceattr_aio.pipeline import JSON, Options
+from faceattr_aio.pipeline import JSON, NDJSON, Options
 from faceattr_aio.schemas import BINARY, REQUEST_ID, Node, answer_schema, failure_responses, model_schema
 
 _HEADERS = {
@@ -19,6 +19,14 @@ _HEADERS = {
 }
 _SENT = "Prefer", "RequestId", "CacheControl", "ContentDigest"
 _PEOPLE = ("/", "/docs")
+_LINES: Node = {
+    "schema": {
+        "type": "string",
+        "description": "A line for each picture of the form, of which there may be any number, as soon as it is known: "
+        "what is answered to it alone and its `number` from 0, or `id`, `number` and `error`. A last line without a "
+        "`number` says why there are no more.",
+    }
+}
 
 
 def describe(config: Config) -> Node:
@@ -129,8 +137,9 @@ def _body(config: Config, most: int) -> Node:
 
 
 def _success(media_types: tuple[str, ...], answer: Node) -> Node:
+    content = {kind: answer if kind == JSON else BINARY for kind in media_types}
     return {
         "description": "The answer; a picture is drawn on where Accept asks for one.",
         "headers": REQUEST_ID | _HEADERS,
-        "content": {kind: answer if kind == JSON else BINARY for kind in media_types},
+        "content": content | ({NDJSON: _LINES} if JSON in media_types else {}),
     }

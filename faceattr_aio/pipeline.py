@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 JSON = "application/json"
+NDJSON = "application/x-ndjson"
+"""A line of JSON for each picture, as soon as it is known: any pipeline with results as JSON can be asked for it."""
 Source = Literal["bypass", "miss", "collapsed", "hit"]
 """Of a result: computed, unlooked for; computed and kept; computed for somebody else at the same time; known before."""
 R = TypeVar("R")

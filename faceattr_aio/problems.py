@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
 LINGERING: web.AppKey[Lingering] = web.AppKey("faceattr_aio.lingering", Lingering)
-_GONE = 499
+GONE = 499
 """Never sent, because there is nobody to send it to; a known number for it in logs."""
 
 _LEVELS = {InternalError: logging.ERROR, StorageUnavailable: logging.WARNING, Unavailable: logging.WARNING}
@@ -56,15 +56,20 @@ def problem_response(request: web.Request, error: FaceattrError) -> web.Response
     """The failure as a response; what must not be public goes to the log."""
     told = story(request)
     told.kind = error.kind
-    if error.log:
-        level = _LEVELS.get(type(error), logging.DEBUG)
-        log.log(level, "request %s: %s: %s", told.id, error.kind, error.log)
+    log_failure(error, told.id)
     response = JsonResponse(request, problem(error, told.id), error.status, PROBLEM)
     if isinstance(error, NotNow):
         response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
         response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
     return response
+
+
+def log_failure(error: FaceattrError, identity: str) -> None:
+    """What must not be public goes to the log."""
+    if error.log:
+        level = _LEVELS.get(type(error), logging.DEBUG)
+        log.log(level, "request %s: %s: %s", identity, error.kind, error.log)
 
 
 @web.middleware
@@ -77,7 +82,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPException as error:
         return _http_problem(request, error)
     except (ClientGone, ConnectionResetError):
-        return web.Response(status=_GONE)
+        return web.Response(status=GONE)
     except Exception:
         log.exception("request %s failed", story(request).id)
         return problem_response(request, InternalError())

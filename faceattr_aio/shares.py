@@ -23,21 +23,26 @@ class Portion(Limiter):
         self._running = 0
         self._ended = threading.Condition()
         whole.portions.append(self)
+        whole.freed.append(self._tell_freed)  # who waits for a slot here may have waited for that one
 
     def fit(self) -> None:
         """Takes over what the whole has now."""
         self.limit, self.workers = self._numbers()
+
+    @property
+    def is_idle(self) -> bool:
+        return super().is_idle and self._whole.is_idle
 
     def check(self, within_s: float = math.inf) -> None:
         """See Limiter; refuses also when the whole is full."""
         super().check(within_s)
         self._whole.check()
 
-    def acquire(self, within_s: float = math.inf) -> Callable[[], None]:
+    def acquire(self, within_s: float = math.inf, *, promised: bool = False) -> Callable[[], None]:
         """See Limiter; takes a slot of the whole too."""
-        release = super().acquire(within_s)
+        release = super().acquire(within_s, promised=promised)
         try:
-            release_whole = self._whole.acquire()
+            release_whole = self._whole.acquire(promised=promised)
         except Unavailable:
             release()
             raise

@@ -40,6 +40,10 @@ class Story:
     laps: list[Mapping[str, float]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
+    open: bool = False
+    """Whether its answer has begun and goes on: it is not to be told yet."""
+    in_parts: bool = False
+    """Whether what was done for it was told picture by picture."""
 
     def end_upload(self, pictures: int) -> None:
         """Called when so many pictures have arrived."""
@@ -51,6 +55,15 @@ class Story:
         self.laps.append(reply.laps)
         self.sources[reply.source] += 1
         self.counts.update(counts)
+
+    def absorb(self, part: "Story") -> None:
+        """Takes in what was told already of some of its pictures, and grows no larger, however many follow."""
+        self.pictures += part.pictures
+        self.counts.update(part.counts)
+        self.sources.update(part.sources)
+        self.laps = [*self.laps, *part.laps]
+        self.laps = [self.stages]
+        self.in_parts = True
 
     @property
     def ended(self) -> float:

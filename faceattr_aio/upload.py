@@ -115,6 +115,10 @@ class Uploads:
         limits = replace(self.limits, max_batch=most, max_parts=self.limits.max_parts + more)
         return Uploads(limits, self.spool, self.limiter, self._inspect, hashed=self._hashed)
 
+    def writer(self, files: ExitStack) -> Writer:
+        """For the pieces of one picture; `files` closes its file."""
+        return Writer(self.spool, files, self._inspect, hashed=self._hashed)
+
     def abort(self) -> None:
         """Ends every upload in progress with Draining, and refuses new ones."""
         self.limiter.drain()
@@ -157,7 +161,7 @@ class Uploads:
         now, waited, received = asyncio.get_running_loop().time, 0.0, 0
         while not self.limiter.draining:
             began = now()
-            enough_for = min(self.limits.timeout_s, max(self._grace_s(), received / self.limits.min_rate))
+            enough_for = self.patience_s(received)
             timer.reschedule(min(began + enough_for - waited, deadline))
             chunk = await anext(chunks, None)
             timer.reschedule(None)
@@ -170,10 +174,13 @@ class Uploads:
             yield chunk
         raise Draining
 
-    def _grace_s(self) -> float:
-        """How long somebody who sends nothing may hold the room that others could need."""
+    def patience_s(self, received: float, grace_s: float = _GRACE_S) -> float:
+        """How long somebody who has sent so many bytes may have been waited for. Who sends nothing holds room that
+        others could need: the grace is shorter the less of it is left.
+        """
         left = 1 - self.limiter.in_flight / self.limiter.limit
-        return max(_SHORTEST_GRACE_S, _GRACE_S * min(1, 2 * left))
+        grace_s = max(_SHORTEST_GRACE_S, grace_s * min(1, 2 * left))
+        return min(self.limits.timeout_s, max(grace_s, received / self.limits.min_rate))
 
     async def _store(self, chunks: AsyncIterator[bytes], pieces: Pieces, files: ExitStack) -> list[SpoolFile]:
         stored: list[SpoolFile] = []
@@ -183,7 +190,7 @@ class Uploads:
                 if writer and number > len(stored):
                     stored.append(await writer.finish())
                     writer = None
-                writer = writer or Writer(self.spool, files, self._inspect, hashed=self._hashed)
+                writer = writer or self.writer(files)
                 await writer.add(data, self.limits.max_part_bytes)
         pieces.end()
         if writer is None:

@@ -27,7 +27,10 @@ from faceattr_aio.page import add_pages
 from faceattr_aio.problems import LINGERING, problems
 from faceattr_aio.results import Results
 from faceattr_aio.spool import Spool
+from faceattr_aio.stream import Terms
+from faceattr_aio.streaming import Front, Streams
 from faceattr_aio.telemetry import METRICS, observe
+from faceattr_aio.turns import Turns
 from faceattr_aio.upload import Limits, Uploads
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ _LINGERING, _LINGERING_BODIES = 64, 4
 """Refused connections that are waited for at a time, and how many of the largest allowed bodies each may still send."""
 SHARED: web.AppKey["Shared | None"] = web.AppKey("faceattr_aio.shared")
 UPLOADS: web.AppKey[Uploads] = web.AppKey("faceattr_aio.uploads", Uploads)
+STREAMS: web.AppKey[Streams] = web.AppKey("faceattr_aio.streams", Streams)
 ADMIN: web.AppKey[Admin] = web.AppKey("faceattr_aio.admin", Admin)
 
 
@@ -86,9 +90,6 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
         for name, one in config.pipelines.items()
     ]
     jobs = make_jobs(config, endpoints, share_of(config))
-    for endpoint in endpoints:
-        door = jobs.door(endpoint) if jobs else endpoint
-        app.router.add_post(config.pipelines[endpoint.name].path, door.handle, expect_handler=door.expect)
     app[ADMIN] = Admin(executor, admins_of(config))
     observe(app, config, executor, uploads, results, registry)
     if shared:
@@ -97,6 +98,13 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
         app[METRICS].watch("faceattr_shared_failures", told, lambda: shared.failures)
     if jobs:
         add_jobs(app, jobs, app[METRICS])
+    app[STREAMS] = Streams(Limiter(config.upload.max_streams, config.upload.max_streams, "streams"), uploads.limiter)
+    terms = _terms(app, config)
+    for endpoint in endpoints:
+        door = jobs.door(endpoint) if jobs else endpoint
+        front = Front(endpoint, door, app[STREAMS], terms[endpoint.name])
+        path = config.pipelines[endpoint.name].path
+        app.router.add_post(path, front.handle, expect_handler=front.expect)
     for routes in (app[ADMIN], Health(executor, uploads.spool)):
         routes.add_routes(app.router)
     add_pages(app.router, config)
@@ -112,6 +120,7 @@ def drain(app: web.Application) -> None:
     """From now on refuses new requests with 503 and says so on /readyz; who was let in before is still served."""
     retire(app)
     app[EXECUTOR].limiter.drain()
+    app[STREAMS].stop()
     if JOBS in app:
         app[JOBS].jobs.room.limiter.drain()
 
@@ -153,6 +162,7 @@ async def _running(executor: Executor, _: web.Application) -> AsyncIterator[None
 
 async def _stop_reading(app: web.Application) -> None:
     """Aiohttp has stopped reading by now: who waits for a body would only wait for the end of the app."""
+    app[STREAMS].stop()
     for endpoint in all_endpoints(app):
         endpoint.uploads.abort()
     app[LINGERING].stop()
@@ -200,6 +210,18 @@ def _uploads(config: Config, executor: Executor) -> Uploads:
     spool = Spool(upload.dir, upload.max_spool_bytes, executor.io)
     limiter = Limiter(upload.max_in_progress, upload.max_in_progress, "uploads")
     return Uploads(limits, spool, limiter, executor.probe, hashed=config.cache.backend != "none")
+
+
+def _terms(app: web.Application, config: Config) -> dict[str, Terms]:
+    """By pipeline; those that share a line take turns in it."""
+    executor, window, timeout_s = app[EXECUTOR], config.upload.stream_window, config.upload.timeout_s
+    limiters = {name: executor.limiter_of(name) for name in config.pipelines}
+    turns = {limiter: Turns(limiter) for limiter in set(limiters.values())}
+
+    def terms(limiter: Limiter) -> Terms:
+        return Terms(turns[limiter], lambda: window or 2 * limiter.workers, timeout_s, app[METRICS].tell_work)
+
+    return {name: terms(limiter) for name, limiter in limiters.items()}
 
 
 def _fairness(config: Config, requests: Limiter, uploads: Limiter, shared: "Shared | None") -> Fairness:

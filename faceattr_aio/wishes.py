@@ -4,13 +4,14 @@ is known already will do. Knows no pipeline, and not whether there is room.
 
 import base64
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
-from faceattr_aio.errors import UnsupportedMedia
+from faceattr_aio.errors import NotAcceptable, UnsupportedMedia
 from faceattr_aio.negotiation import choose_media_type, read_options, read_wait
-from faceattr_aio.pipeline import Declaration, Options
+from faceattr_aio.pipeline import JSON, NDJSON, Declaration, Options
 from faceattr_aio.upload import is_accepted, is_multipart
 
 CONTENT_DIGEST = "Content-Digest"
@@ -39,12 +40,28 @@ def read_deadline(request: web.Request, since: float, longest_s: float) -> float
     return since + read_wait(header(request, PREFER), longest_s)
 
 
+def wants_stream(request: web.Request, declaration: Declaration) -> bool:
+    """Whether the answer is wanted line by line, and can be."""
+    accept = header(request, hdrs.ACCEPT)
+    if NDJSON not in accept or JSON not in declaration.media_types:
+        return False
+    with suppress(NotAcceptable):  # as will be said to whoever may ask
+        return choose_media_type(accept, (*declaration.media_types, NDJSON)) == NDJSON
+    return False
+
+
 def read_wishes(
-    request: web.Request, declaration: Declaration, deadline: float, others: frozenset[str] = frozenset()
+    request: web.Request,
+    declaration: Declaration,
+    deadline: float,
+    media_type: str = "",
+    others: frozenset[str] = frozenset(),
 ) -> Wishes:
-    """Raises FaceattrError for what nobody could fulfil. `others` are in the query and no options of the pipeline."""
+    """Raises FaceattrError for what nobody could fulfil; what Accept likes best, unless `media_type` is settled.
+    `others` are in the query and no options of the pipeline.
+    """
     content_type = header(request, hdrs.CONTENT_TYPE)
-    media_type = choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types)
+    media_type = media_type or choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types)
     options = read_options(request.query, declaration.options, others)
     _check_content(request, content_type)
     digest = b"" if is_multipart(content_type) else _read_digest(request)

@@ -28,6 +28,9 @@ HTTP = {
     "problems",
     "reloading",
     "responses",
+    "sending",
+    "stream",
+    "streaming",
     "telemetry",
     "web",
     "wishes",
@@ -39,6 +42,7 @@ LAYERS = (
     {"fork_server", "worker"},
     {
         "access",
+        "arrivals",
         "batch",
         "cache",
         "config",
@@ -46,6 +50,7 @@ LAYERS = (
         "download",
         "extras",
         "executor",
+        "failures",
         "fairness",
         "guard",
         "io_threads",
@@ -74,6 +79,7 @@ LAYERS = (
         "sources",
         "spool",
         "traces",
+        "turns",
         "upkeep",
         "upload",
         "vitals",
@@ -98,6 +104,7 @@ OUTSIDE = {
 }
 OUTSIDE |= {
     "asyncio": {
+        "arrivals",
         "body",
         "callbacks",
         "client",
@@ -107,8 +114,11 @@ OUTSIDE |= {
         "memory_jobs",
         "redis_cache",
         "results",
+        "sending",
         "shared",
+        "stream",
         "telemetry",
+        "turns",
         "upload",
         "vitals",
         "cli",

@@ -146,7 +146,7 @@ def test_the_less_room_is_left_the_sooner_a_body_has_to_come(held: int, patience
     uploads = Uploads(LIMITS, spool, Limiter(8, 8))
     for _ in range(held):
         uploads.limiter.acquire()
-    assert uploads._grace_s() == patience_s
+    assert uploads.patience_s(0) == patience_s
 
 
 async def test_a_slow_disk_is_not_the_clients_fault(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
