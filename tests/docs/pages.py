@@ -53,8 +53,8 @@ def tokens(page: Path) -> list[Token]:
 def blocks(page: Path) -> list[Block]:
     """In their order. What is indented is meant for a shell."""
     found = [token for token in tokens(page) if token.type in {"fence", "code_block"}]
-    following = [*(token.info in PRINTED for token in found[1:]), False][: len(found)]
-    return [_block(page, found[k], shown) for k, shown in enumerate(following)]
+    following = [token.info in PRINTED for token in found[1:]]
+    return [_block(page, token, shown) for token, shown in zip(found, [*following, False], strict=False)]
 
 
 def _block(page: Path, token: Token, shown: bool) -> Block:
