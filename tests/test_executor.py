@@ -486,7 +486,9 @@ async def test_a_worker_is_added_while_others_wait_and_all_of_them_work(make: Ma
     held = await hold(executor, png_file, 4)
     await asyncio.to_thread(gate.wait_for, 2)
     assert executor.pool.size == 2
-    assert executor.limiter.limit == 8
+    async with asyncio.timeout(30):
+        while executor.limiter.limit != 8:  # soon after, in a thread
+            await asyncio.sleep(0.005)
     gate.open()
     assert len(await asyncio.gather(*held)) == 4
     assert executor.pool.restarts == {"scaled": 1}
