@@ -53,7 +53,7 @@ class Executor:
         """Raises StartError when settings do not go together."""
         workers, image = config.inference.worker_count, config.image
         self.limiter: Limiter = Limiter(config.inference.limit_count, workers)
-        self.declarations: Mapping[str, Declaration] = {name: one.declaration for name, one in config.pipelines.items()}
+        self.declarations: Mapping[str, Declaration] = _declarations(config)
         self.io: IoThreads = IoThreads(_IO_THREADS, "faceattr-io")
         self.retiring = False
         """Whether this instance should get no more work, though it still takes it."""
@@ -184,7 +184,7 @@ class Executor:
             raise ReloadFailed(f"All is as before. {error}") from error
         self.reloads["ok"] += 1
         self.reload_fault = None
-        self._config = config
+        self._config, self.declarations = config, _declarations(config)
         self._upkeep.recycling = _recycling(config)
         self._fit_limit()
         log.info("the models were reloaded: %s", ", ".join(self.pool.models))
@@ -234,6 +234,10 @@ class Executor:
                 raise Draining from None
             raise
         return [Draining() if self._closed and _is_ours(outcome) else outcome for outcome in outcomes]
+
+
+def _declarations(config: Config) -> Mapping[str, Declaration]:
+    return {name: entry.declaration for name, entry in config.pipelines.items()}
 
 
 def _recycling(config: Config) -> Recycling:

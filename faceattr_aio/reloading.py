@@ -109,5 +109,6 @@ async def reload(app: web.Application, config: Config) -> None:
     app[ADMIN].admins = admins
     for endpoint in all_endpoints(app):
         endpoint.clients = clients
+        endpoint.declaration = app[EXECUTOR].declarations[endpoint.name]
     for apply in set(RELOADABLE.values()):
         apply(app, config)

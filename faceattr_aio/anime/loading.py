@@ -12,7 +12,7 @@ import numpy as np
 from faceattr_aio.anime import Backend
 from faceattr_aio.anime.generator import Network
 from faceattr_aio.anime.networks import READ
-from faceattr_aio.errors import StartError
+from faceattr_aio.errors import BadOption, StartError
 
 _SHAPES = (32, 64, 3), (64, 32, 3)
 
@@ -32,6 +32,9 @@ class Generators:
         return {style: hashlib.sha256(data).hexdigest() for style, data in self._data.items()}
 
     def __getitem__(self, style: str) -> Network:
+        """Raises BadOption for a style that is gone since the request came in."""
+        if style not in self._data:
+            raise BadOption(f"style: there is no such style; there are {', '.join(self._data)}.")
         if self._ready is None or self._ready[0] != style:
             self._ready = None  # its memory before that of the next
             self._ready = style, self._load(style, channels_last=self._channels_last[style])

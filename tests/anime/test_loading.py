@@ -7,7 +7,7 @@ from bench.generator import Layout, write_generator
 from faceattr_aio.anime import Backend
 from faceattr_aio.anime.generator import convert
 from faceattr_aio.anime.loading import Generators
-from faceattr_aio.errors import StartError
+from faceattr_aio.errors import BadOption, StartError
 from faceattr_aio.imaging import Pixels
 from faceattr_aio.model_store import ModelStore, file_hash
 from tests.anime.conftest import NARROW
@@ -41,6 +41,11 @@ def test_only_the_style_that_was_asked_for_last_is_ready(drawer: Path, other_dra
     assert generators["mine"] is mine
     assert generators["other"] is not mine
     assert generators["mine"] is not mine
+
+
+def test_a_style_that_is_gone_is_told_with_those_there_are(drawer: Path, other_drawer: Path) -> None:
+    with pytest.raises(BadOption, match="there are mine, other"):
+        Generators({"mine": drawer, "other": other_drawer}, "cv2")["hayao"]
 
 
 def test_each_file_is_known_by_its_hash(drawer: Path, other_drawer: Path) -> None:

@@ -9,8 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
+from aiohttp import ClientSession
 from PIL import Image
 
+from faceattr_aio.config import Config
+from faceattr_aio.reloading import reload, take_over
+from faceattr_aio.web import make_app
+from tests.conftest import Serve
 from tests.process import PATIENCE_S, Server, environment, start_server
 
 pytestmark = pytest.mark.pixels
@@ -67,3 +72,23 @@ def test_a_style_whose_file_is_missing_stops_the_start(tmp_path: Path) -> None:
     run = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert run.returncode != 0
     assert run.stderr.strip().endswith(f"The file {tmp_path}/nothing cannot be read: No such file or directory.")
+
+
+async def test_a_reload_changes_what_may_be_asked(
+    serve: Serve, client: ClientSession, drawer: Path, other_drawer: Path, png: bytes
+) -> None:
+    def config(**files: Path) -> Config:
+        anime = {"styles": (), "files": files}
+        return Config.model_validate({"inference": {"workers": 1}, "pipelines": {"anime": anime}})
+
+    app = make_app(before := config(mine=drawer))
+    url = f"{await serve(app)}/api/convert"
+    changed, later = take_over(before, config(other=other_drawer))
+    assert later == []
+    for style, statuses in {"mine": (200, 400), "other": (400, 200)}.items():
+        found = []
+        for settings in (before, changed):
+            await reload(app, settings)
+            async with client.post(f"{url}?style={style}", data=png, headers={"Content-Type": "image/png"}) as response:
+                found.append(response.status)
+        assert tuple(found) == statuses
