@@ -78,6 +78,19 @@ async def test_past_its_share_it_is_refused_with_the_time_of_its_own_work(
     assert await ask(client, f"{held}/quick", png, Prefer="wait=4") == 200
 
 
+async def test_the_time_that_slow_work_takes_is_its_own(
+    serve: Serve, png: bytes, client: ClientSession, tmp_path: Path
+) -> None:
+    slow = {"factory": TRICK, "path": "/slow", "share": 0.5, "sleep_s": 0.5}
+    sections = {"inference": {"workers": 2}, "upload": {"dir": str(tmp_path)}, "pipelines": {"slow": slow}}
+    app = make_app(Config.model_validate(sections))
+    url = await serve(app)
+    before = app[EXECUTOR].limiter.service_s
+    assert await ask(client, f"{url}/slow", png) == 200
+    assert app[EXECUTOR]._lanes["slow"].limiter.service_s >= 0.5
+    assert app[EXECUTOR].limiter.service_s == before
+
+
 async def test_the_slow_pipeline_has_its_share_also_where_the_quick_one_is_asked_for_without_end(
     app: web.Application, serve: Serve, gate: Gate, png: bytes, client: ClientSession
 ) -> None:

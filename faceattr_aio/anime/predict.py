@@ -32,9 +32,12 @@ class AnimePipeline:
 
     def predict(self, path: Path, options: AnimeOptions, clock: Clock) -> Result:
         """What was drawn: `width` and `height` in pixels, in which `style`. The drawing itself is kept for `encode`."""
-        picture = imaging.read(path, min(options.max_side, self._working_side))
+        side = min(options.max_side, self._working_side)
+        pixels = imaging.shrink(
+            imaging.read(path, 2 * side).pixels, side
+        )  # what is decoded may be smaller than asked for
         clock.lap("decode")
-        drawn = convert(self._generators[options.style], picture.pixels)
+        drawn = convert(self._generators[options.style], pixels)
         clock.lap("convert")
         self._drawn = {path: drawn}
         height, width = drawn.shape[:2]

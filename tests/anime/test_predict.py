@@ -74,6 +74,16 @@ def test_the_shape_of_the_picture_stays(pipeline: AnimePipeline, astronaut: Pixe
     assert draw(pipeline, small).shape == (77, 131, 3)
 
 
+@pytest.mark.parametrize("width", [700, 1000, 2000, 3000])
+def test_a_large_photo_is_drawn_as_large_as_was_asked_for(
+    width: int, pipeline: AnimePipeline, astronaut: Pixels, tmp_path: Path
+) -> None:
+    """Though a decoder may give less."""
+    large = np.asarray(cv2.resize(astronaut, (width, width // 2)), np.uint8)
+    assert draw(pipeline, save(tmp_path / "large.jpg", large), max_side=100).shape == (50, 100, 3)
+    assert draw(pipeline, save(tmp_path / "large.jpg", large)).shape == (256, 512, 3)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 600), (600, 1), (2, 3)])
 def test_the_smallest_pictures_are_drawn(shape: tuple[int, int], pipeline: AnimePipeline, tmp_path: Path) -> None:
     tiny = save(tmp_path / "tiny.png", np.full((*shape, 3), 99, np.uint8))
