@@ -31,7 +31,7 @@ async def read(content: StreamReader) -> AsyncGenerator[bytes]:
 
 def has_left(request: web.BaseRequest) -> bool:
     """Whether the client is gone. While its body is not being read, nothing tells us but the socket itself."""
-    if request.transport is None:
+    if request.transport is None or request.transport.is_closing():
         return True
     polling = select.poll()
     polling.register(request.transport.get_extra_info("socket"), select.POLLRDHUP)

@@ -68,13 +68,10 @@ class Lines(web.StreamResponse):
 
 @dataclass(frozen=True)
 class Terms:
-    """What all streams of an app have in common: `window` pictures of one may be under way, a line has to be taken
-    within `timeout_s`, `tell` is told of each picture.
-    """
+    """What all streams of an app have in common: `window` pictures of one may be under way, `tell` is told of each."""
 
     turns: Turns
     window: Callable[[], int]
-    timeout_s: float
     tell: Callable[[Story], None]
 
 
@@ -141,7 +138,9 @@ class Stream:
                 arrival = await anext(pictures, None)
                 if arrival is None:
                     return
-                self._coming.put_nowait(asyncio.create_task(self._perform(arrival, number)))
+                working = asyncio.create_task(self._perform(arrival, number))
+                working.add_done_callback(partial(_close, arrival.held))  # also of one that never began
+                self._coming.put_nowait(working)
 
     async def _answer(self, working: "asyncio.Task[Outcome]") -> None:
         try:
@@ -162,7 +161,7 @@ class Stream:
 
     async def _add(self, document: dict[str, object]) -> None:
         self._told.open = True
-        await self._lines.add({"id": self._told.id, **document}, self._terms.timeout_s)
+        await self._lines.add({"id": self._told.id, **document}, self._endpoint.uploads.limits.timeout_s)
 
     def _tell(self, outcome: Outcome) -> None:
         part = Story(self._told.id, self._told.method, pipeline=self._told.pipeline, pictures=1)
@@ -175,15 +174,14 @@ class Stream:
 
     async def _perform(self, arrival: Arrival, number: int) -> Outcome:
         """One picture, however long it has to wait for its turn."""
-        with arrival.held as held:
-            if arrival.fault:
-                return arrival.fault
-            try:
-                if number:  # the first was counted with the request
-                    await self._wait_to_be_counted()
-                return await self._find_out(arrival.picture, held)
-            except FaceattrError as fault:
-                return fault.bare()
+        if arrival.fault:
+            return arrival.fault
+        try:
+            if number:  # the first was counted with the request
+                await self._wait_to_be_counted()
+            return await self._find_out(arrival.picture, arrival.held)
+        except FaceattrError as fault:
+            return fault.bare()
 
     async def _find_out(self, picture: SpoolFile, held: ExitStack) -> Outcome:
         task = Task(picture.path, self._wishes.options, probed=True)
@@ -231,3 +229,7 @@ class Stream:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+
+
+def _close(held: ExitStack, _: object) -> None:
+    held.close()

@@ -214,12 +214,12 @@ def _uploads(config: Config, executor: Executor) -> Uploads:
 
 def _terms(app: web.Application, config: Config) -> dict[str, Terms]:
     """By pipeline; those that share a line take turns in it."""
-    executor, window, timeout_s = app[EXECUTOR], config.upload.stream_window, config.upload.timeout_s
+    executor, window = app[EXECUTOR], config.upload.stream_window
     limiters = {name: executor.limiter_of(name) for name in config.pipelines}
     turns = {limiter: Turns(limiter) for limiter in set(limiters.values())}
 
     def terms(limiter: Limiter) -> Terms:
-        return Terms(turns[limiter], lambda: window or 2 * limiter.workers, timeout_s, app[METRICS].tell_work)
+        return Terms(turns[limiter], lambda: window or 2 * limiter.workers, app[METRICS].tell_work)
 
     return {name: terms(limiter) for name, limiter in limiters.items()}
 

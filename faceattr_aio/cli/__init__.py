@@ -70,8 +70,14 @@ def _add_serve(commands: Any) -> None:
 
 def _add_analyze(commands: Any) -> None:
     analyze = _command(commands, "analyze", "Find the faces in picture files.")
-    analyze.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    analyze.add_argument("files", nargs="+", type=Path, metavar="FILE", help="with --out also folders")
     analyze.add_argument("--json", action="store_true", help="one JSON document a line")
+    analyze.add_argument(
+        "--out",
+        type=Path,
+        metavar="TABLE",
+        help="a row for each file; goes on with what is there: .jsonl, .csv, .parquet",
+    )
     analyze.add_argument("--annotate", type=Path, metavar="OUT", help="the picture with boxes; a folder for several")
     analyze.add_argument("--server", metavar="URL", help="let it do the work; it is shown the first of auth.keys")
     analyze.add_argument("--workers", dest="inference.workers", metavar="N")

@@ -4,26 +4,24 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from faceattr_aio.batch import Outcome
-from faceattr_aio.cli import FAILED, flags
+from faceattr_aio.cli import FAILED, bulk, flags
+from faceattr_aio.cli.bulk import row_of
 from faceattr_aio.cli.decoder import bound_pixels
+from faceattr_aio.cli.local import PIPELINE, working
 from faceattr_aio.cli.remote import Ask, asking
-from faceattr_aio.config import Config
 from faceattr_aio.errors import FaceattrError, StartError, StorageUnavailable
-from faceattr_aio.executor import Executor
-from faceattr_aio.pipeline import Reply, Task
+from faceattr_aio.pipeline import Reply
 from faceattr_aio.sources import load_config
 
-_PIPELINE = "faces"
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 
 
@@ -38,16 +36,18 @@ class _Output:
 def run(parsed: argparse.Namespace) -> int:
     """0 when every file was analysed, 1 when one was not. Raises StartError."""
     config, _ = load_config(flags(parsed), parsed.config)
-    if _PIPELINE not in config.pipelines and not parsed.server:
-        raise StartError(f"The settings have no pipeline '{_PIPELINE}'.")
+    if PIPELINE not in config.pipelines and not parsed.server:
+        raise StartError(f"The settings have no pipeline '{PIPELINE}'.")
     outputs = _outputs(parsed.files, parsed.annotate)
     if {file.resolve() for file in parsed.files} & {output.file.resolve() for output in outputs if output}:
         raise StartError("A picture would be drawn over itself; name another file for it.")
     bound_pixels(config)
-    working = asking(parsed.server, config) if parsed.server else _working(config)
-    outcomes = asyncio.run(_analyze_all(working, parsed.files, outputs))
+    ready = asking(parsed.server, config) if parsed.server else working(config)
+    if parsed.out:
+        return bulk.run(parsed, ready)
+    outcomes = asyncio.run(_analyze_all(ready, parsed.files, outputs))
     for file, outcome in zip(parsed.files, outcomes, strict=True):
-        print(_json(file, outcome) if parsed.json else _text(file, outcome))
+        print(json.dumps(row_of(file, outcome)) if parsed.json else _text(file, outcome))
     return FAILED if any(isinstance(outcome, FaceattrError) for outcome in outcomes) else 0
 
 
@@ -84,24 +84,6 @@ async def _analyze_all(
             )
 
 
-@asynccontextmanager
-async def _working(config: Config) -> AsyncIterator[tuple[Ask, int]]:
-    """How to do it here: as many files at a time as there are workers, and one more so that none of them waits."""
-    executor = Executor(config.with_auto_pool("process"))
-    try:
-        await executor.start()
-        yield partial(_work, executor), min(config.inference.limit_count, config.inference.worker_count + 1)
-    finally:
-        await executor.close()
-
-
-async def _work(executor: Executor, file: Path, media_type: str | None) -> Outcome:
-    try:
-        return await executor.run(_PIPELINE, Task(file, media_type=media_type))
-    except FaceattrError as error:
-        return error
-
-
 async def _analyze(ask: Ask, room: asyncio.Semaphore, file: Path, output: _Output | None, bar: "tqdm[Any]") -> Outcome:
     async with room:
         outcome = await ask(file, output.media_type if output else None)
@@ -112,12 +94,6 @@ async def _analyze(ask: Ask, room: asyncio.Semaphore, file: Path, output: _Outpu
     except OSError as error:
         return StorageUnavailable(f"The picture cannot be written to {error.filename}: {error.strerror}.")
     return outcome
-
-
-def _json(file: Path, outcome: Outcome) -> str:
-    if isinstance(outcome, Reply):
-        return json.dumps({"file": str(file), **outcome.result})
-    return json.dumps({"file": str(file), "error": {"type": f"urn:faceattr:{outcome.kind}", "detail": outcome.detail}})
 
 
 def _text(file: Path, outcome: Outcome) -> str:

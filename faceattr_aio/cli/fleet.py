@@ -49,6 +49,7 @@ def share_out(config: Config, number: int) -> Config:
             "upload": _with(
                 upload,
                 max_in_progress=share(upload.max_in_progress),
+                max_streams=max(1, share(upload.max_streams)),
                 max_spool_bytes=max(upload.max_bytes, share(upload.max_spool_bytes)),
             ),
         }

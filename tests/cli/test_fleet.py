@@ -37,6 +37,7 @@ def test_the_shares_add_up() -> None:
     assert [one.inference.workers for one in shares] == [2, 1, 1]
     assert [one.inference.limit for one in shares] == [6, 6, 5]
     assert sum(one.upload.max_in_progress for one in shares) == whole.upload.max_in_progress
+    assert sum(one.upload.max_streams for one in shares) == whole.upload.max_streams
 
 
 def test_a_range_of_workers_is_shared_too_and_a_limit_that_is_not_set_still_follows() -> None:

@@ -1,0 +1,97 @@
+"""Rows as a folder of Parquet files, each of which is there as a whole or not at all: what reads Parquet takes the
+folder for one table. A kill costs the rows of the last minute. Knows not where rows come from.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from faceattr_aio.cli.tables import Row, lock
+from faceattr_aio.errors import StartError
+
+_MOST_ROWS, _LONGEST_S = 10_000, 60.0
+"""Of one part: so many are held in memory, and so long they may be lost."""
+_NEW = ".new"
+
+_POINT = pa.list_(pa.int32())
+_LANDMARKS = pa.struct([(name, _POINT) for name in ("left_eye", "right_eye", "nose", "mouth")])
+_BOX = pa.struct([(name, pa.int32()) for name in ("x", "y", "width", "height")])
+_GENDER = pa.struct([("label", pa.string()), ("probability", pa.float32())])
+_AGE = pa.struct(
+    [("years", pa.float32()), ("interval", _POINT), ("bracket", pa.string()), ("probability", pa.float32())]
+)
+_FACE = pa.struct(
+    [("box", _BOX), ("confidence", pa.float32()), ("landmarks", _LANDMARKS), ("gender", _GENDER), ("age", _AGE)]
+)
+SCHEMA = pa.schema(
+    [
+        ("file", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),
+        ("faces", pa.list_(_FACE)),
+        ("models", pa.map_(pa.string(), pa.string())),
+        ("error", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+
+
+class Parts:
+    """`folder` with part-00000.parquet and so on."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises StartError or OSError."""
+        if folder.exists() and not folder.is_dir():
+            raise StartError(f"{folder} is a file and would be a folder of Parquet files: name another one.")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._locked = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        lock(self._locked)
+        self._rows: list[Row] = []
+        self._since = 0.0
+        self._number = 0
+
+    def resume(self) -> Iterator[tuple[str, bool]]:
+        for left in self._folder.glob(f"part-*{_NEW}"):
+            left.unlink()
+        for part in sorted(self._folder.glob("part-*.parquet")):
+            self._number = int(part.stem.removeprefix("part-")) + 1
+            yield from self._read(part)
+
+    def add(self, row: Row) -> None:
+        if not self._rows:
+            self._since = time.monotonic()
+        image, error = row.get("image", {}), row.get("error", {})
+        models = row.get("models")
+        flat = {"file": row["file"], **image, "faces": row.get("faces"), **error}
+        self._rows.append(flat | {"error": error.get("type"), "models": list(models.items()) if models else None})
+        if len(self._rows) >= _MOST_ROWS or time.monotonic() - self._since >= _LONGEST_S:
+            self._write()
+
+    def close(self) -> None:
+        if self._rows:
+            self._write()
+        os.close(self._locked)
+
+    def _write(self) -> None:
+        """Under another name until it is whole, and on the disk."""
+        part = self._folder / f"part-{self._number:05}.parquet"
+        new = part.with_name(part.name + _NEW)
+        parquet.write_table(pa.Table.from_pylist(self._rows, schema=SCHEMA), new, compression="zstd")
+        with new.open("rb") as file:
+            os.fsync(file.fileno())
+        new.rename(part)
+        self._rows, self._number = [], self._number + 1
+
+    def _read(self, part: Path) -> Iterator[tuple[str, bool]]:
+        try:
+            for batch in parquet.ParquetFile(part).iter_batches(columns=["file", "error"]):
+                for row in batch.to_pylist():
+                    yield row["file"], row["error"] is not None
+        except (pa.ArrowException, LookupError) as error:
+            raise StartError(f"{part} is no part of ours: name another folder.") from error

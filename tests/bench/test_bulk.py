@@ -1,0 +1,99 @@
+"""Many files into a table, killed again and again, in processes of their own."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from bench import bulk
+from tests.cli.test_analyze import analyze
+from tests.process import ROOT, environment
+
+pytestmark = pytest.mark.pixels
+FILES, GOOD, KILLS = 8_000, 40, 4
+SMALLEST_PART = "import faceattr_aio.cli.parquet as p; p._MOST_ROWS = 1000; import faceattr_aio.cli as c; "
+
+
+def jsonl(path: Path) -> list[str]:
+    return [json.loads(line)["file"] for line in path.read_text().splitlines()]
+
+
+def in_csv(path: Path) -> list[str]:
+    with path.open(newline="") as file:
+        return [row["file"] for row in csv.DictReader(file)]
+
+
+def in_parquet(path: Path) -> list[str]:
+    files: list[str] = parquet.read_table(path, columns=["file"])["file"].to_pylist()
+    return files
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Most of them no pictures, which cost no inference."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(FILES):
+        within = folder / str(number % 20)
+        within.mkdir(exist_ok=True)
+        (within / f"{number}.jpg").write_text("no picture")
+    for number in range(GOOD):
+        shutil.copy(ROOT / "docs" / "astronaut.jpg", folder / f"good-{number}.jpg")
+    return folder
+
+
+def begin(folder: Path, table: Path) -> "subprocess.Popen[bytes]":
+    code = f"{SMALLEST_PART}raise SystemExit(c.main({['analyze', str(folder), '--out', str(table), '--workers', '1']}))"
+    return subprocess.Popen([sys.executable, "-c", code], env=environment(), stderr=subprocess.DEVNULL)
+
+
+def size(table: Path) -> int:
+    if table.is_dir():
+        return sum(part.stat().st_size for part in table.glob("part-*.parquet"))
+    return table.stat().st_size if table.exists() else 0
+
+
+@pytest.mark.parametrize(("kind", "read"), [("jsonl", jsonl), ("csv", in_csv), ("parquet", in_parquet)])
+def test_after_kills_every_file_has_exactly_one_row(
+    kind: str, read: Callable[[Path], list[str]], folder: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / f"table.{kind}"
+    for _ in range(KILLS):
+        before, process = size(table), begin(folder, table)
+        while process.poll() is None and size(table) <= before:
+            """It gets going."""
+        assert process.poll() is None, "there was nothing left to be killed in"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    process = begin(folder, table)
+    assert process.wait(110) == 1
+    files = read(table)
+    assert len(files) == len(set(files)) == FILES + GOOD
+    assert not list(tmp_path.glob("**/*.new"))
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two cores are compared with two")
+def test_throughput_is_measured_beside_the_pipeline_alone() -> None:
+    measured = bulk.measure(workers=1, files=(20, 60), seconds=0.5)
+    assert measured.rate > 0
+    assert measured.ceiling > 0
+    assert len(list(bulk.report(measured))) == 2
+
+
+def test_without_its_server_it_stops_and_writes_no_row(
+    tmp_path: Path, unused_tcp_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "table.jsonl"
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    (tmp_path / "one.jpg").write_bytes(b"")
+    status, _, err = analyze(capsys, tmp_path, "--out", table, "--server", url)
+    assert status == 2
+    assert "goes on from here" in err
+    assert table.read_bytes() == b""
