@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from faceattr_aio.batch import Outcome
 from faceattr_aio.errors import FaceattrError
-from faceattr_aio.pipeline import Reply
 
 Document = dict[str, object]
 
@@ -23,17 +22,13 @@ def problem(error: FaceattrError, identity: str) -> Document:
     }
 
 
-def answer(replies: Sequence[Outcome], identity: str) -> Document:
-    """One picture's answer as it is, several as a list in which a failure is an entry."""
-    if len(replies) == 1 and isinstance(replies[0], Reply):
-        return {"id": identity, **_picture(replies[0])}
-    return {"id": identity, "results": [entry(one, identity) for one in replies]}
-
-
 def entry(outcome: Outcome, identity: str) -> Document:
-    """What is told of one picture beside others."""
-    return {"error": problem(outcome, identity)} if isinstance(outcome, FaceattrError) else _picture(outcome)
+    """What is told of one picture among several."""
+    if isinstance(outcome, FaceattrError):
+        return {"error": problem(outcome, identity)}
+    return {**outcome.result, "cached": outcome.source == "hit"}
 
 
-def _picture(reply: Reply) -> Document:
-    return {**reply.result, "cached": reply.source == "hit"}
+def answer(entries: Sequence[Document], identity: str) -> Document:
+    """One picture's answer as it is, several as a list."""
+    return {"id": identity, **(entries[0] if len(entries) == 1 else {"results": list(entries)})}

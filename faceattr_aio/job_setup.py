@@ -52,7 +52,7 @@ def make_jobs(config: Config, endpoints: Iterable[Endpoint], share: float) -> Jo
 def _open(config: Config, endpoint: Endpoint, room: Room, tell: Tell) -> Jobs:
     if config.jobs.backend == "memory":
         return MemoryJobs(config.jobs, endpoint.executor, endpoint.results, room, tell)
-    jobs: Jobs = extras.load("faceattr_aio.celery_jobs", "celery").CeleryJobs(config, room, tell)
+    jobs: Jobs = extras.load("faceattr_aio.celery_jobs", "celery").CeleryJobs(config.jobs, room, tell)
     return jobs
 
 

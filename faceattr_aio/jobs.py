@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from faceattr_aio.answers import Job, Progress
-from faceattr_aio.batch import Outcome
-from faceattr_aio.documents import answer, problem
+from faceattr_aio.documents import Document, answer
 from faceattr_aio.errors import Draining, FaceattrError
 from faceattr_aio.job_room import Room
 from faceattr_aio.pipeline import Task
 
 ENDS = DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 """What becomes of jobs."""
+_LOST = f"urn:faceattr:{Draining.kind}"
 Tell = Callable[[Job, str], None]
 """Told of a job that is over, and the URL that wants to know, or nothing."""
 
@@ -85,12 +85,13 @@ class Jobs(Protocol):
         """Forgets it; what of it was not begun never is. Raises UnknownJob."""
 
 
-def conclude(job: Job, request: str, outcomes: Sequence[Outcome]) -> Job:
-    """The job once all its pictures have come to something. One that a server left undone as it went down fails as a
+def conclude(job: Job, request: str, entries: Sequence[Document]) -> Job:
+    """The job once all its pictures have come to something. What a server leaves undone as it goes down fails as a
     whole, since it can be asked for again elsewhere.
     """
-    failed = next((one for one in outcomes if isinstance(one, Draining)), outcomes[0] if job.progress.of == 1 else None)
-    if isinstance(failed, FaceattrError):
-        return job.model_copy(update={"status": "failed", "error": problem(failed, request)})
+    errors = [one["error"] for one in entries if "error" in one]
+    lost = [one for one in errors if isinstance(one, dict) and one.get("type") == _LOST]
+    if failed := lost or (errors if job.progress.of == 1 else []):
+        return job.model_copy(update={"status": FAILED, "error": failed[0]})
     over = Progress(done=job.progress.of, of=job.progress.of)
-    return job.model_copy(update={"status": "done", "progress": over, "result": answer(outcomes, request)})
+    return job.model_copy(update={"status": DONE, "progress": over, "result": answer(entries, request)})

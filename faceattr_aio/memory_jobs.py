@@ -18,6 +18,7 @@ from cachetools import TTLCache
 from faceattr_aio.answers import Job, Progress
 from faceattr_aio.batch import Outcome
 from faceattr_aio.config import Jobs as Settings
+from faceattr_aio.documents import entry
 from faceattr_aio.errors import ClientGone, Draining, FaceattrError, InternalError, Overloaded, Unavailable, UnknownJob
 from faceattr_aio.executor import Executor
 from faceattr_aio.job_room import Room
@@ -203,7 +204,8 @@ class MemoryJobs:
             self._conclude(live, [live.outcomes[number] for number in sorted(live.outcomes)])
 
     def _conclude(self, live: _Live, outcomes: Sequence[Outcome]) -> None:
-        job = conclude(live.tell(), live.order.request, outcomes)
+        request = live.order.request
+        job = conclude(live.tell(), request, [entry(outcome, request) for outcome in outcomes])
         self._over[live.id] = live.order.owner, job
         now = time.monotonic()
         self.room.limiter.observe(now - max(live.since, self._last_end))

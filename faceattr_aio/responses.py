@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from faceattr_aio.batch import Outcome
-from faceattr_aio.documents import answer
+from faceattr_aio.documents import answer, entry
 from faceattr_aio.errors import FaceattrError
 from faceattr_aio.journal import story
 from faceattr_aio.problems import JsonResponse, problem_response
@@ -24,7 +24,8 @@ def respond(request: web.Request, outcomes: Sequence[Outcome], media_type: str) 
     if len(outcomes) == 1:
         response = _single(request, outcomes[0], media_type)
     else:
-        response = JsonResponse(request, answer(outcomes, story(request).id))
+        identity = story(request).id
+        response = JsonResponse(request, answer([entry(one, identity) for one in outcomes], identity))
     response.headers["Server-Timing"] = story(request).timing
     return response
 
@@ -33,7 +34,8 @@ def _single(request: web.Request, outcome: Outcome, media_type: str) -> web.Resp
     if isinstance(outcome, FaceattrError):
         return problem_response(request, outcome)
     if outcome.body is None:
-        response: web.Response = JsonResponse(request, answer([outcome], story(request).id))
+        identity = story(request).id
+        response: web.Response = JsonResponse(request, answer([entry(outcome, identity)], identity))
     else:
         response = web.Response(body=outcome.body, content_type=media_type)
     response.headers["Cache-Status"] = _CACHE_STATUS[outcome.source]

@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(commands)
     _add_health(commands)
     _add_tune(commands)
+    _add_worker(commands)
     return parser
 
 
@@ -110,6 +111,11 @@ def _add_tune(commands: Any) -> None:
     tune.add_argument("--wait", type=seconds, default=0.25, metavar="S", help="longest wait of a request (0.25)")
     tune.add_argument("--pipeline", metavar="NAME", help="default: the first in the settings")
     tune.add_argument("--output", type=Path, metavar="FILE", help="a new file for the settings that are recommended")
+
+
+def _add_worker(commands: Any) -> None:
+    worker = _command(commands, "worker", "Work on the jobs that servers have taken in (jobs.backend = celery).")
+    worker.add_argument("--workers", dest="inference.workers", metavar="N", help="default: one for each core")
 
 
 def seconds(text: str) -> float:

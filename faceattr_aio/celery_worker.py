@@ -1,0 +1,42 @@
+"""A Celery worker of ours: threads that take messages and wait for worker processes."""
+
+import logging
+from collections.abc import Callable
+
+from celery import Celery, signals
+
+from faceattr_aio.celery_app import make_app
+from faceattr_aio.config import Config
+from faceattr_aio.job_store import MESSAGE
+from faceattr_aio.job_worker import JobWorker
+from faceattr_aio.pool import Pool
+
+
+def make_worker(config: Config, pool: Pool, announce: Callable[[], None]) -> Callable[[], None]:
+    """What runs until SIGTERM or SIGINT, on a pool that is started; `announce` is called once it takes messages."""
+    app = make_app(config.jobs)
+    jobs = JobWorker(config, pool, app)
+    app.task(name=MESSAGE, ignore_result=True)(jobs.work)
+
+    def run() -> None:
+        signals.worker_ready.connect(lambda **_: announce(), weak=False)
+        jobs.start()
+        try:
+            _consume(app, config)
+        finally:
+            jobs.close()
+
+    return run
+
+
+def _consume(app: Celery, config: Config) -> None:
+    worker = app.Worker(
+        pool="threads",
+        concurrency=config.inference.worker_count,
+        loglevel=logging.WARNING,
+        without_gossip=True,
+        without_heartbeat=True,
+        without_mingle=True,
+        quiet=True,
+    )
+    worker.start()
