@@ -8,7 +8,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from redis.asyncio import Redis
@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from faceattr_aio import job_store
+from faceattr_aio import job_steps, job_store
 from faceattr_aio.answers import Job, Progress
 from faceattr_aio.celery_app import make_app
 from faceattr_aio.config import Jobs as Settings
@@ -24,8 +24,8 @@ from faceattr_aio.documents import entry
 from faceattr_aio.errors import FaceattrError, Overloaded, StorageUnavailable, UnknownJob
 from faceattr_aio.io_threads import IoThreads
 from faceattr_aio.job_room import Room
-from faceattr_aio.job_store import Meta, Place
-from faceattr_aio.jobs import CANCELLED, DONE, FAILED, Order, Tell, conclude
+from faceattr_aio.job_store import Meta, Place, meta_of, read_job
+from faceattr_aio.jobs import CANCELLED, DONE, FAILED, Order, Tell
 from faceattr_aio.pipeline import Task
 
 log = logging.getLogger(__name__)
@@ -118,21 +118,21 @@ class CeleryJobs:
     async def remove(self, identity: str, owner: str) -> None:
         with _reaching_redis():
             job, _ = await self._find(identity, owner)
-            await self._step(job_store.remove(identity, job.progress.of, CANCELLED))
+            await self._step(job_steps.remove(identity, job.progress.of, CANCELLED))
 
     async def _accept(self, identity: str, order: Order) -> None:
         """Raises Overloaded."""
-        meta, now = _meta(order, self._settings.keep_s), _now()
+        meta, now = meta_of(order, self._settings.keep_s), job_store.now()
         pictures = await self._threads.run(_read, order)
         due = now + self._settings.visibility_s
-        live = await self._step(job_store.accept(identity, meta, pictures, self._settings.waiting, now, due))
+        live = await self._step(job_steps.accept(identity, meta, pictures, self._settings.waiting, now, due))
         if live >= 0:
             raise self._overloaded(live)
         for number, picture in enumerate(order.pictures):
             if isinstance(picture.task, FaceattrError):
                 told = json.dumps(entry(picture.task, order.request))
                 how = FAILED if meta.of == 1 else DONE
-                await self._step(job_store.finish(Place(identity, number), meta, told, how, now))
+                await self._step(job_steps.finish(Place(identity, number), meta, told, how, now))
 
     def _send(self, identity: str, order: Order) -> None:
         """The messages; those that do not arrive are sent again by a worker."""
@@ -151,9 +151,9 @@ class CeleryJobs:
         meta = Meta.model_validate_json(known["meta"])
         if meta.owner != owner:
             raise UnknownJob
-        return _job(identity, meta, known), meta
+        return read_job(identity, meta, known), meta
 
-    async def _step(self, step: job_store.Step) -> int:
+    async def _step(self, step: job_steps.Step) -> int:
         return int(await self._redis.eval(*step.words))
 
     async def _hash(self, key: str) -> dict[str, str]:
@@ -193,7 +193,7 @@ class CeleryJobs:
         known = await self._hash(job_store.job_key(str(found[1])))
         if "meta" in known:  # it may be forgotten by now
             meta = Meta.model_validate_json(known["meta"])
-            self._tell(_job(str(found[1]), meta, known), meta.callback)
+            self._tell(read_job(str(found[1]), meta, known), meta.callback)
 
 
 @contextmanager
@@ -215,39 +215,6 @@ async def _again_and_again(work: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(_LOOK_S)
 
 
-def _meta(order: Order, keep_s: float) -> Meta:
-    tasks = [picture.task for picture in order.pictures if isinstance(picture.task, Task)]
-    options = tasks[0].options.model_dump_json() if tasks and tasks[0].options else "{}"
-    return Meta(
-        request=order.request,
-        pipeline=order.pipeline,
-        owner=order.owner,
-        callback=order.callback,
-        of=len(order.pictures),
-        options=options,
-        keep_s=keep_s,
-    )
-
-
 def _read(order: Order) -> list[bytes]:
     """The pictures; nothing for one that is refused already."""
     return [one.task.path.read_bytes() if isinstance(one.task, Task) else b"" for one in order.pictures]
-
-
-def _job(identity: str, meta: Meta, known: Mapping[str, str]) -> Job:
-    begun, ended = float(known.get("begun", 0)), float(known.get("ended", 0))
-    job = Job(
-        id=identity,
-        status="running" if begun else "queued",
-        pipeline=meta.pipeline,
-        progress=Progress(done=int(known["done"]), of=meta.of),
-        processing_s=round(max(0.0, (ended or _now()) - begun), 6) if begun else 0.0,
-    )
-    if job.progress.done < meta.of:
-        return job
-    return conclude(job, meta.request, [json.loads(known[str(number)]) for number in range(meta.of)])
-
-
-def _now() -> float:
-    """All machines have to agree about it, if only by and large."""
-    return time.time()  # noqa: TID251  # see above

@@ -1,14 +1,19 @@
-"""Where jobs lie in Redis, and the few steps in which they change, each at once or not at all. What is accepted is in
-`DUE` until it has its result, so whatever becomes of messages, workers and servers, somebody finds it there. Knows
-neither who takes jobs in nor who works on them.
+"""Where jobs lie in Redis, and what is written there. What is accepted is in `DUE` until it has its result: whatever
+becomes of messages, workers and servers, somebody finds it there. Knows neither who takes jobs in nor who works on
+them.
 """
 
 import hashlib
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
+from faceattr_aio.answers import Job, Progress
+from faceattr_aio.jobs import Order, conclude
+from faceattr_aio.pipeline import Task
 
 PENDING_S = 86_400
 """For so long a job may wait; then its pictures are gone."""
@@ -74,111 +79,35 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclass(frozen=True)
-class Step:
-    """A script, with its keys and arguments: `await redis.eval(*step.words)`, or without await."""
-
-    script: str
-    keys: Sequence[str]
-    arguments: Sequence[Any]
-
-    @property
-    def words(self) -> tuple[Any, ...]:
-        return (self.script, len(self.keys), *self.keys, *self.arguments)
-
-
-_ACCEPT = """
-local now, ttl = tonumber(ARGV[2]), tonumber(ARGV[3])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ttl)
-local live = redis.call('ZCARD', KEYS[1])
-if live >= tonumber(ARGV[1]) then return live end
-redis.call('ZADD', KEYS[1], now, ARGV[5])
-redis.call('HSET', KEYS[3], 'meta', ARGV[4], 'done', 0)
-redis.call('EXPIRE', KEYS[3], ttl)
-for at = 4, #KEYS do
-    redis.call('ZADD', KEYS[2], ARGV[6], ARGV[5] .. ':' .. (at - 4))
-    if ARGV[at + 3] ~= '' then redis.call('SET', KEYS[at], ARGV[at + 3], 'EX', ttl) end
-end
-return -1
-"""
+def meta_of(order: Order, keep_s: float) -> Meta:
+    """All its pictures have the same options."""
+    tasks = [picture.task for picture in order.pictures if isinstance(picture.task, Task)]
+    return Meta(
+        request=order.request,
+        pipeline=order.pipeline,
+        owner=order.owner,
+        callback=order.callback,
+        of=len(order.pictures),
+        options=tasks[0].options.model_dump_json() if tasks and tasks[0].options else "{}",
+        keep_s=keep_s,
+    )
 
 
-def accept(identity: str, meta: Meta, pictures: Sequence[bytes], most: int, now: float, due: float) -> Step:
-    """Gives -1; or, when there are as many as there may be, how many there are. An empty picture comes to nothing."""
-    places = [Place(identity, number).picture for number in range(len(pictures))]
-    words = (most, now, PENDING_S, meta.model_dump_json(), identity, due, *pictures)
-    return Step(_ACCEPT, (LIVE, DUE, job_key(identity), *places), words)
+def read_job(identity: str, meta: Meta, known: Mapping[str, str]) -> Job:
+    """The job as its hash has it."""
+    begun, ended = float(known.get("begun", 0)), float(known.get("ended", 0))
+    job = Job(
+        id=identity,
+        status="running" if begun else "queued",
+        pipeline=meta.pipeline,
+        progress=Progress(done=int(known["done"]), of=meta.of),
+        processing_s=round(max(0.0, (ended or now()) - begun), 6) if begun else 0.0,
+    )
+    if job.progress.done < meta.of:
+        return job
+    return conclude(job, meta.request, [json.loads(known[str(number)]) for number in range(meta.of)])
 
 
-_CLAIM = """
-if redis.call('HEXISTS', KEYS[1], 'meta') == 0 or redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
-    redis.call('ZREM', KEYS[4], ARGV[5] .. ':' .. ARGV[1])
-    return {}
-end
-if not redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3]) then return {} end
-redis.call('HSETNX', KEYS[1], 'begun', ARGV[4])
-redis.call('SADD', KEYS[5], ARGV[5])
-local tries = redis.call('HINCRBY', KEYS[1], 'tries:' .. ARGV[1], 1)
-return {redis.call('HGET', KEYS[1], 'meta'), redis.call('GET', KEYS[3]) or '', tries}
-"""
-
-
-def claim(place: Place, token: str, visible_ms: int, now: float) -> Step:
-    """Gives meta, picture, and how often it was begun; nothing when it needs no work, or has somebody at it."""
-    keys = (job_key(place.job), place.lease, place.picture, DUE, RUNNING)
-    return Step(_CLAIM, keys, (place.number, token, visible_ms, now, place.job))
-
-
-_RENEW = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-"""
-
-
-def renew(place: Place, token: str, visible_ms: int) -> Step:
-    """Whose it is keeps it for as long again."""
-    return Step(_RENEW, (place.lease,), (token, visible_ms))
-
-
-_FINISH = """
-if redis.call('HEXISTS', KEYS[1], 'meta') == 0 or redis.call('HSETNX', KEYS[1], ARGV[2], ARGV[3]) == 0 then return 0 end
-redis.call('DEL', KEYS[2], KEYS[3])
-redis.call('ZREM', KEYS[5], ARGV[1] .. ':' .. ARGV[2])
-if redis.call('HINCRBY', KEYS[1], 'done', 1) == tonumber(ARGV[4]) then
-    redis.call('HSET', KEYS[1], 'ended', ARGV[6])
-    redis.call('EXPIRE', KEYS[1], ARGV[7])
-    redis.call('ZREM', KEYS[4], ARGV[1])
-    redis.call('SREM', KEYS[8], ARGV[1])
-    redis.call('HINCRBY', KEYS[6], ARGV[5], 1)
-    if ARGV[8] == '1' then redis.call('LPUSH', KEYS[7], ARGV[1]) end
-    redis.call('PUBLISH', KEYS[9], ARGV[1])
-end
-return 1
-"""
-
-
-def finish(place: Place, meta: Meta, outcome: str, how: str, now: float) -> Step:
-    """Gives 1 for the first outcome of a picture, which stays, and 0 for every later one. `how` the job has ended if it
-    was the last.
-    """
-    keys = (job_key(place.job), place.lease, place.picture, LIVE, DUE, ENDED, TELL, RUNNING, OVER)
-    words = (place.job, place.number, outcome, meta.of, how, now, max(1, round(meta.keep_s)), int(bool(meta.callback)))
-    return Step(_FINISH, keys, words)
-
-
-_REMOVE = """
-if redis.call('DEL', KEYS[1]) == 0 then return 0 end
-if redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then redis.call('HINCRBY', KEYS[4], ARGV[2], 1) end
-redis.call('SREM', KEYS[5], ARGV[1])
-for at = 7, #KEYS do
-    redis.call('DEL', KEYS[at])
-    redis.call('ZREM', KEYS[3], ARGV[1] .. ':' .. (at - 7))
-end
-redis.call('PUBLISH', KEYS[6], ARGV[1])
-return 1
-"""
-
-
-def remove(identity: str, of: int, how: str) -> Step:
-    """Forgets a job of so many pictures; one that was not over has ended thus."""
-    pictures = [Place(identity, number).picture for number in range(of)]
-    return Step(_REMOVE, (job_key(identity), LIVE, DUE, ENDED, RUNNING, OVER, *pictures), (identity, how))
+def now() -> float:
+    """Seconds since 1970, about which all machines have to agree by and large."""
+    return time.time()  # noqa: TID251  # a point in time

@@ -7,7 +7,6 @@ import logging
 import secrets
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from faceattr_aio import job_store
+from faceattr_aio import job_steps, job_store
 from faceattr_aio.batch import Outcome
 from faceattr_aio.config import Config
 from faceattr_aio.documents import entry
@@ -65,7 +64,7 @@ class JobWorker:
         somebody will do it later.
         """
         place = Place(identity, number)
-        found = self._step(job_store.claim(place, self._token, self._visible_ms, _now()))
+        found = self._step(job_steps.claim(place, self._token, self._visible_ms, job_store.now()))
         if not found:
             return
         self._places.add(place)
@@ -74,7 +73,7 @@ class JobWorker:
             outcome = self._outcome(meta, found[1], tries=found[2])
             how = FAILED if meta.of == 1 and isinstance(outcome, FaceattrError) else DONE
             told = json.dumps(entry(outcome, meta.request))
-            self._step(job_store.finish(place, meta, told, how, _now()))
+            self._step(job_steps.finish(place, meta, told, how, job_store.now()))
         finally:
             self._places.discard(place)
 
@@ -112,7 +111,7 @@ class JobWorker:
         while not self._closed.wait(self._config.jobs.visibility_s / 3):
             try:
                 for place in tuple(self._places):
-                    self._redis.eval(*job_store.renew(place, self._token, self._visible_ms).words)
+                    self._redis.eval(*job_steps.renew(place, self._token, self._visible_ms).words)
                 self._sweep()
             except _FAULTS as error:
                 log.warning("Redis cannot be reached: %s", error)
@@ -123,7 +122,7 @@ class JobWorker:
         """
         if not self._redis.set(job_store.SWEEPING, self._token, nx=True, px=self._visible_ms // 3):
             return
-        now = _now()
+        now = job_store.now()
         latest = now if not self._redis.llen(job_store.QUEUE) else now - _LONG_OVERDUE_S
         members: Any = self._redis.zrangebyscore(job_store.DUE, "-inf", latest, start=0, num=1000)
         for place in (place_of(member.decode()) for member in members):
@@ -132,7 +131,7 @@ class JobWorker:
                 log.info("picture %s is announced again", place.member)
                 self._celery.send_task(job_store.MESSAGE, (place.job, place.number), retry=False)
 
-    def _step(self, step: job_store.Step) -> Any:
+    def _step(self, step: job_steps.Step) -> Any:
         return self._redis.eval(*step.words)
 
 
@@ -144,8 +143,3 @@ def _run(worker: Lendable, name: str, task: Task, timeout_s: float) -> Outcome:
         if error.log:
             log.warning("a picture failed: %s", error.log)
         return error
-
-
-def _now() -> float:
-    """All machines have to agree about it, if only by and large."""
-    return time.time()  # noqa: TID251  # see above

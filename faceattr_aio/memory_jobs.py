@@ -8,14 +8,13 @@ import math
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 from cachetools import TTLCache
 
-from faceattr_aio.answers import Job, Progress
+from faceattr_aio.answers import Job
 from faceattr_aio.batch import Outcome
 from faceattr_aio.config import Jobs as Settings
 from faceattr_aio.documents import entry
@@ -23,6 +22,7 @@ from faceattr_aio.errors import ClientGone, Draining, FaceattrError, InternalErr
 from faceattr_aio.executor import Executor
 from faceattr_aio.job_room import Room
 from faceattr_aio.jobs import CANCELLED, DONE, FAILED, Order, Tell, conclude
+from faceattr_aio.live_job import LiveJob
 from faceattr_aio.pipeline import Task
 from faceattr_aio.results import Results
 
@@ -30,30 +30,6 @@ log = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S = 1.0
 """Whether a worker is idle, when nobody has given a slot back: there may be a new one."""
-
-
-@dataclass(eq=False)
-class _Live:
-    """A job that is not over."""
-
-    id: str
-    order: Order
-    release: Callable[[], None]
-    since: float = field(default_factory=time.monotonic)
-    begun: float | None = None
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def tell(self) -> Job:
-        progress = Progress(done=len(self.outcomes), of=len(self.order.pictures))
-        seconds = 0.0 if self.begun is None else time.monotonic() - self.begun
-        return Job(
-            id=self.id,
-            status="queued" if self.begun is None else "running",
-            pipeline=self.order.pipeline,
-            progress=progress,
-            processing_s=round(seconds, 6),
-        )
 
 
 class MemoryJobs:
@@ -65,9 +41,9 @@ class MemoryJobs:
         self.room = room
         self.ended = Counter[str]()
         self._executor, self._results, self._tell = executor, results, tell
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, LiveJob] = {}
         self._over: TTLCache[str, tuple[str, Job]] = TTLCache(settings.kept, settings.keep_s)
-        self._queue: deque[tuple[_Live, int]] = deque()
+        self._queue: deque[tuple[LiveJob, int]] = deque()
         self._look = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_end = 0.0
@@ -101,7 +77,7 @@ class MemoryJobs:
 
     async def submit(self, order: Order) -> Job:
         size = sum(picture.size for picture in order.pictures)
-        live = _Live(secrets.token_urlsafe(16), order, self.room.take(order.client, size))
+        live = LiveJob(secrets.token_urlsafe(16), order, self.room.take(order.client, size))
         self._live[live.id] = live
         for number, picture in enumerate(order.pictures):
             if isinstance(picture.task, Task):
@@ -140,7 +116,7 @@ class MemoryJobs:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._look.set)
 
-    def _next(self) -> tuple[_Live, int] | None:
+    def _next(self) -> tuple[LiveJob, int] | None:
         """The first picture for whose pipeline a worker is idle."""
         try:
             self._executor.pool.check()
@@ -161,7 +137,7 @@ class MemoryJobs:
                 self._spawn(self._perform(*entry, begun))
                 await begun.wait()
 
-    async def _perform(self, live: _Live, number: int, begun: asyncio.Event) -> None:
+    async def _perform(self, live: LiveJob, number: int, begun: asyncio.Event) -> None:
         """One picture; `begun` is set once it has its slot, or needs none."""
         if live.over.is_set():
             begun.set()
@@ -177,7 +153,7 @@ class MemoryJobs:
             begun.set()
         self._conclude_if_done(live)
 
-    async def _outcome(self, live: _Live, number: int, begun: asyncio.Event) -> Outcome:
+    async def _outcome(self, live: LiveJob, number: int, begun: asyncio.Event) -> Outcome:
         """Raises Overloaded, and ClientGone when the job is over already."""
         picture, order = live.order.pictures[number], live.order
 
@@ -199,11 +175,11 @@ class MemoryJobs:
         picture.file.close()
         return outcome
 
-    def _conclude_if_done(self, live: _Live) -> None:
+    def _conclude_if_done(self, live: LiveJob) -> None:
         if len(live.outcomes) == len(live.order.pictures) and not live.over.is_set():
             self._conclude(live, [live.outcomes[number] for number in sorted(live.outcomes)])
 
-    def _conclude(self, live: _Live, outcomes: Sequence[Outcome]) -> None:
+    def _conclude(self, live: LiveJob, outcomes: Sequence[Outcome]) -> None:
         request = live.order.request
         job = conclude(live.tell(), request, [entry(outcome, request) for outcome in outcomes])
         self._over[live.id] = live.order.owner, job
@@ -213,7 +189,7 @@ class MemoryJobs:
         self._end(live, DONE if job.error is None else FAILED)
         self._tell(job, live.order.callback)
 
-    def _end(self, live: _Live, how: str) -> None:
+    def _end(self, live: LiveJob, how: str) -> None:
         """Gives back all that it had. A worker that is at one of its pictures has that picture's file for itself."""
         del self._live[live.id]
         self._queue = deque(entry for entry in self._queue if entry[0] is not live)

@@ -12,6 +12,7 @@ from aiohttp import ClientSession, FormData, web
 from faceattr_aio.answers import Job
 from faceattr_aio.config import Config
 from faceattr_aio.job_setup import JOBS
+from faceattr_aio.memory_jobs import MemoryJobs
 from faceattr_aio.web import EXECUTOR, UPLOADS, drain, is_idle, make_app
 from tests.conftest import Serve
 from tests.gate import Gate
@@ -281,11 +282,13 @@ async def test_one_client_has_half_of_the_queue_where_there_is_fairness(
 
 
 async def test_a_job_is_seen_by_the_key_that_made_it_and_no_other(
-    make: Make, png: bytes, client: ClientSession
+    make: Make, gate: Gate, png: bytes, client: ClientSession
 ) -> None:
-    url = await make(auth={"keys": [KEY, f"other-{KEY}"]})
+    url = await make({"gate": str(gate.folder)}, auth={"keys": [KEY, f"other-{KEY}"]})
     mine, others = {"X-API-Key": KEY}, {"X-API-Key": f"other-{KEY}"}
     job = await order(client, f"{url}/jobs", png, **mine)
+    assert await status(client, "GET", job, **others) == 404
+    gate.open()
     assert (await told(client, job, 30, **mine)).status == "done"
     for method in ("GET", "DELETE"):
         assert await status(client, method, job) == 401
@@ -302,10 +305,13 @@ async def test_a_job_that_was_cancelled_or_is_unknown_or_over_for_long_is_not_th
     waiting = asyncio.create_task(status(client, "GET", queued, Prefer="wait=30"))
     assert await status(client, "DELETE", queued) == 204
     assert await waiting == 404
+    jobs = apps[0][JOBS].jobs
+    assert isinstance(jobs, MemoryJobs)
+    assert not jobs._queue  # nothing of it is left
     assert [await status(client, method, queued) for method in ("GET", "DELETE")] == [404, 404]
     assert await status(client, "GET", f"{url}/jobs/nothing") == 404
     assert await status(client, "DELETE", begun) == 204
-    assert apps[0][JOBS].jobs.room.limiter.in_flight == 0
+    assert jobs.room.limiter.in_flight == 0
     gate.open()
     async with asyncio.timeout(30):
         while apps[0][EXECUTOR].limiter.in_flight:

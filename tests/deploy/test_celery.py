@@ -15,7 +15,7 @@ from aiohttp import ClientSession, FormData, web
 from redis import Redis
 from redis.exceptions import RedisError
 
-from faceattr_aio import job_store
+from faceattr_aio import job_steps, job_store
 from faceattr_aio.answers import Job
 from faceattr_aio.config import Config
 from faceattr_aio.job_store import Meta, Place
@@ -279,29 +279,29 @@ async def test_who_waits_is_woken_and_a_callback_is_told_once_by_one_of_the_serv
 
 def test_of_several_outcomes_the_first_stays(site: Site) -> None:
     run = site.client.eval
-    assert run(*job_store.accept("a", META, [b"bytes"], 5, 100.0, 101.0).words) == -1
+    assert run(*job_steps.accept("a", META, [b"bytes"], 5, 100.0, 101.0).words) == -1
     place = Place("a", 0)
-    claimed: Any = run(*job_store.claim(place, "me", 60_000, 100.0).words)
+    claimed: Any = run(*job_steps.claim(place, "me", 60_000, 100.0).words)
     assert claimed == [META.model_dump_json().encode(), b"bytes", 1]
-    assert run(*job_store.claim(place, "another", 60_000, 100.0).words) == []
-    results = [run(*job_store.finish(place, META, word, "done", 102.0).words) for word in ("one", "two")]
+    assert run(*job_steps.claim(place, "another", 60_000, 100.0).words) == []
+    results = [run(*job_steps.finish(place, META, word, "done", 102.0).words) for word in ("one", "two")]
     assert results == [1, 0]
     assert site.client.hget(job_store.job_key("a"), "0") == b"one"
-    assert run(*job_store.claim(place, "another", 60_000, 100.0).words) == []
+    assert run(*job_steps.claim(place, "another", 60_000, 100.0).words) == []
     assert site.client.exists(place.picture, place.lease, job_store.DUE, job_store.LIVE, job_store.RUNNING) == 0
     assert site.client.hgetall(job_store.ENDED) == {b"done": b"1"}
 
 
 def test_a_lease_is_kept_by_its_holder_alone_and_nothing_comes_of_a_job_that_was_removed(site: Site) -> None:
     run, place = site.client.eval, Place("a", 0)
-    run(*job_store.accept("a", META, [b"bytes"], 5, 100.0, 101.0).words)
-    run(*job_store.claim(place, "me", 1_000, 100.0).words)
-    run(*job_store.renew(place, "another", 60_000).words)
+    run(*job_steps.accept("a", META, [b"bytes"], 5, 100.0, 101.0).words)
+    run(*job_steps.claim(place, "me", 1_000, 100.0).words)
+    run(*job_steps.renew(place, "another", 60_000).words)
     assert 0 < int(str(site.client.pttl(place.lease))) <= 1_000
-    run(*job_store.renew(place, "me", 60_000).words)
+    run(*job_steps.renew(place, "me", 60_000).words)
     assert int(str(site.client.pttl(place.lease))) > 1_000
-    assert [run(*job_store.remove("a", 1, "cancelled").words) for _ in range(2)] == [1, 0]
-    assert run(*job_store.finish(place, META, "late", "done", 102.0).words) == 0
+    assert [run(*job_steps.remove("a", 1, "cancelled").words) for _ in range(2)] == [1, 0]
+    assert run(*job_steps.finish(place, META, "late", "done", 102.0).words) == 0
     assert site.client.exists(job_store.job_key("a"), place.picture, job_store.DUE, job_store.LIVE) == 0
 
 
