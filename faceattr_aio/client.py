@@ -7,7 +7,7 @@ import io
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import count
 from types import TracebackType
@@ -15,7 +15,7 @@ from typing import IO, Any, Self
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, FormData, hdrs
 
-from faceattr_aio.answers import Answer
+from faceattr_aio.answers import Answer, Job
 from faceattr_aio.errors import DeadlineExceeded, FaceattrError, NotNow
 from faceattr_aio.failures import UnexpectedAnswer, Unreachable, document_of, failure_of
 from faceattr_aio.sending import Picture, Pictures, stream
@@ -23,9 +23,12 @@ from faceattr_aio.sending import Picture, Pictures, stream
 __all__ = ["Client", "Option", "Picture", "UnexpectedAnswer", "Unreachable"]
 
 Option = str | float
+Once = Callable[[float, int], Awaitable[bytes]]
+"""One try of several, with the seconds that are left and the number of those before."""
 
 _JSON = "application/json"
 _RAW: Mapping[str, str] = {hdrs.CONTENT_TYPE: "application/octet-stream"}
+_FINE = 200, 202
 _SHORTEST_WAIT_S, _MOST_DOUBLINGS = 0.1, 6
 _MOST_BREAKS = 5
 """Tries after which nobody is expected at the address any longer: about three seconds."""
@@ -42,6 +45,7 @@ class Client:
     def __init__(self, url: str, *, key: str = "", deadline_s: float = 60.0, path: str = "analyze") -> None:
         self.deadline_s = deadline_s
         self._url = f"{url.rstrip('/')}/{path.lstrip('/')}"
+        self._jobs = f"{url.rstrip('/')}/jobs"
         self._headers = {hdrs.AUTHORIZATION: f"Bearer {key}"} if key else {}
         self._opened: ClientSession | None = None
 
@@ -73,7 +77,7 @@ class Client:
         self, picture: Picture, media_type: str = "image/jpeg", *, deadline_s: float | None = None, **options: Option
     ) -> bytes:
         """The picture with boxes and labels, as image/jpeg or image/png."""
-        return await self._persist([picture], media_type, deadline_s, options)
+        return await self._send(self._url, [picture], media_type, deadline_s, options)
 
     def stream(self, pictures: Pictures, **options: Option) -> AsyncGenerator[Answer | FaceattrError]:
         """Those in any number of pictures, over one request: for each in their order its answer, or why there is none,
@@ -86,20 +90,54 @@ class Client:
         self, pictures: Sequence[Picture], deadline_s: float | None = None, options: Mapping[str, Option] | None = None
     ) -> dict[str, Any]:
         """The server's document as it is, of one picture or several."""
-        body = await self._persist(pictures, _JSON, deadline_s, options or {})
+        body = await self._send(self._url, pictures, _JSON, deadline_s, options or {})
         return document_of(body, 200)
 
-    async def _persist(
-        self, pictures: Sequence[Picture], accept: str, deadline_s: float | None, options: Mapping[str, Option]
-    ) -> bytes:
-        """Until there is an answer, a failure that does not pass, or no time for another try."""
+    async def submit(self, pictures: Sequence[Picture], *, deadline_s: float | None = None, **options: Option) -> Job:
+        """Orders a job, whose `id` is asked for later; `pipeline` and `callback` may be among the options."""
+        return Job.model_validate(document_of(await self._send(self._jobs, pictures, _JSON, deadline_s, options), 202))
+
+    async def result(self, identity: str, *, deadline_s: float | None = None) -> Job:
+        """The job, once it is done or has failed."""
         ends = time.monotonic() + (self.deadline_s if deadline_s is None else deadline_s)
+
+        async def once(left_s: float, _: int) -> bytes:
+            wait = {"Prefer": f"wait={left_s:.3f}"}
+            return await self._fetch(hdrs.METH_GET, f"{self._jobs}/{identity}", headers=wait)
+
+        while True:
+            job = Job.model_validate(document_of(await self._persist(once, ends - time.monotonic()), 200))
+            if job.is_over:
+                return job
+
+    async def _send(
+        self,
+        url: str,
+        pictures: Sequence[Picture],
+        accept: str,
+        deadline_s: float | None,
+        options: Mapping[str, Option],
+    ) -> bytes:
+        """Who was refused before asks first whether the body is wanted (100-continue)."""
+
+        async def once(left_s: float, tries: int) -> bytes:
+            headers = {hdrs.ACCEPT: accept, "Prefer": f"wait={left_s:.3f}"}
+            async with AsyncExitStack() as opened:
+                body = await _body(pictures, opened)
+                kind = {} if isinstance(body, FormData) else dict(_RAW)
+                sent = {"data": body, "params": dict(options), "headers": {**headers, **kind}, "expect100": tries > 0}
+                return await self._fetch(hdrs.METH_POST, url, **sent)
+
+        return await self._persist(once, self.deadline_s if deadline_s is None else deadline_s)
+
+    async def _persist(self, once: Once, deadline_s: float) -> bytes:
+        """Until there is an answer, a failure that does not pass, or no time for another try."""
+        ends = time.monotonic() + deadline_s
         for tries in count():
             left_s = max(0.0, ends - time.monotonic())
-            headers = {hdrs.ACCEPT: accept, "Prefer": f"wait={left_s:.3f}"}
             try:
                 async with asyncio.timeout(left_s):
-                    return await self._try(pictures, headers, options, doubtful=tries > 0)
+                    return await once(left_s, tries)
             except TimeoutError as error:
                 raise DeadlineExceeded from error
             except NotNow as error:
@@ -110,28 +148,15 @@ class Client:
                 await asyncio.sleep(wait_s)
         raise AssertionError  # count() does not end
 
-    async def _try(
-        self, pictures: Sequence[Picture], headers: Mapping[str, str], options: Mapping[str, Option], *, doubtful: bool
-    ) -> bytes:
-        """Once. Who was refused before asks first whether the body is wanted (100-continue)."""
+    async def _fetch(self, method: str, url: str, **sent: Any) -> bytes:
+        """Once."""
         assert self._opened, "use the client as `async with Client(...) as client`"
-        async with AsyncExitStack() as opened:
-            body = await _body(pictures, opened)
-            kind = {} if isinstance(body, FormData) else dict(_RAW)
-            try:
-                response = await opened.enter_async_context(
-                    self._opened.post(
-                        self._url,
-                        data=body,
-                        params=dict(options),
-                        headers={**headers, **kind},
-                        expect100=doubtful,
-                    )
-                )
+        try:
+            async with self._opened.request(method, url, **sent) as response:
                 content = await response.read()
-            except ClientError as error:
-                raise Unreachable(f"There is no answer from {self._url}: {error}.", retry_after_s=0) from error
-        if response.status != 200:  # noqa: PLR2004  # all others are failures
+        except ClientError as error:
+            raise Unreachable(f"There is no answer from {url}: {error}.", retry_after_s=0) from error
+        if response.status not in _FINE:
             raise failure_of(document_of(content, response.status), response.headers.get(hdrs.RETRY_AFTER, ""))
         return content
 

@@ -139,9 +139,6 @@ class MemoryJobs:
 
     async def _perform(self, live: LiveJob, number: int, begun: asyncio.Event) -> None:
         """One picture; `begun` is set once it has its slot, or needs none."""
-        if live.over.is_set():
-            begun.set()
-            return
         live.begun = live.begun or time.monotonic()
         try:
             live.outcomes[number] = await self._outcome(live, number, begun)

@@ -20,6 +20,7 @@ from faceattr_aio.errors import (
     Overloaded,
     RateLimited,
     Unauthorized,
+    UnknownJob,
     UnreadableImage,
     UnsupportedMedia,
 )
@@ -243,3 +244,21 @@ async def test_a_file_that_is_not_there_is_the_callers_to_know(serve: Serve, tmp
     async with Client(await serve(app())) as client:
         with pytest.raises(FileNotFoundError):
             await client.analyze(tmp_path / "nothing.jpg")
+
+
+async def test_a_job_is_ordered_and_its_answer_asked_for_later(serve: Serve, gate: Gate, png: bytes) -> None:
+    async with Client(await serve(app(pipelines=trick(gate)))) as client:
+        job = await client.submit([png, png], pipeline="trick", times=2)
+        assert (job.status, job.progress.of) == ("queued", 2)
+        asking = asyncio.create_task(client.result(job.id))
+        await asyncio.to_thread(gate.wait_for, 1)
+        with pytest.raises(DeadlineExceeded):
+            await client.result(job.id, deadline_s=0.1)
+        gate.open()
+        over = await asking
+        assert over.result
+        assert [one["bytes"] for one in over.result["results"]] == [len(png)] * 2
+        with pytest.raises(UnknownJob):
+            await client.result("another")
+        with pytest.raises(UnsupportedMedia):
+            await client.submit([b"no picture"])

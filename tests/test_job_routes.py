@@ -10,6 +10,7 @@ import pytest
 from aiohttp import ClientSession, FormData, web
 
 from faceattr_aio.answers import Job
+from faceattr_aio.cache import MemoryCache
 from faceattr_aio.config import Config
 from faceattr_aio.job_setup import JOBS
 from faceattr_aio.memory_jobs import MemoryJobs
@@ -197,8 +198,14 @@ async def test_who_knows_the_answer_already_is_told_so(make: Make, png: bytes, c
 
 
 async def test_a_request_goes_before_all_jobs_that_wait(
-    make: Make, gate: Gate, apps: list[web.Application], png: bytes, client: ClientSession
+    make: Make,
+    gate: Gate,
+    apps: list[web.Application],
+    png: bytes,
+    client: ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("faceattr_aio.memory_jobs._LOOK_AGAIN_S", 1000)  # the end of each wakes the next
     url = await make({"gate": str(gate.folder)}, inference={"workers": 1, "limit": 3, "timeout_s": 60})
     jobs = [await order(client, f"{url}/jobs", png) for _ in range(5)]
     await asyncio.to_thread(gate.wait_for, 1)
@@ -321,6 +328,36 @@ async def test_a_job_that_was_cancelled_or_is_unknown_or_over_for_long_is_not_th
     assert (await told(client, over)).status == "done"
     assert await status(client, "DELETE", over) == 204
     assert await status(client, "GET", over) == 404
+
+
+class SlowCache(MemoryCache):
+    """Knows nothing, and not at once."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+        self.asked, self.answering = asyncio.Event(), asyncio.Event()
+
+    async def get(self, _: str) -> str | None:
+        self.asked.set()
+        await self.answering.wait()
+        return None
+
+
+async def test_a_job_that_is_cancelled_while_its_result_is_looked_up_is_not_begun(
+    make: Make, gate: Gate, apps: list[web.Application], png: bytes, client: ClientSession
+) -> None:
+    url = await make({"factory": "tests.pipelines:Steady", "gate": str(gate.folder)})
+    (endpoint,) = apps[0][JOBS].endpoints.values()
+    endpoint.results.cache = cache = SlowCache()
+    job = await order(client, f"{url}/jobs", png)
+    await cache.asked.wait()
+    assert await status(client, "DELETE", job) == 204
+    cache.answering.set()
+    gate.open()
+    endpoint.results.cache = None
+    assert (await told(client, await order(client, f"{url}/jobs", png))).status == "done"
+    await asyncio.to_thread(gate.wait_for, 1)
+    assert not gate.somebody_came()
 
 
 async def test_what_came_of_a_job_is_kept_for_a_while_and_of_the_last_ones_only(
