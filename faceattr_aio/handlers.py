@@ -26,8 +26,8 @@ from faceattr_aio.wishes import CONTENT_DIGEST, Wishes, read_deadline, read_wish
 _EXPECTED = "100-continue"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-Intake = tuple[list[SpoolFile], list[Task | FaceattrError], list[str | None]]
-"""Pictures that have arrived; what is to be done with each, and under which key its result may be known."""
+Intake = tuple[list[SpoolFile], list[Task | FaceattrError]]
+"""Pictures that have arrived, and what is to be done with each."""
 
 
 @dataclass
@@ -62,21 +62,21 @@ class Endpoint:
         if known := await self._promised(request):
             return self._respond(request, [known], JSON)
         client, wishes = self._let_in(request)
-        await self.fairness.count(client)
         with ExitStack() as held:
-            _, tasks, keys = await self._take_in(request, client, wishes, held)
+            pictures, tasks = await self._take_in(request, client, wishes, held)
+            keys = [self.key(picture.digest, wishes) for picture in pictures]
             work = partial(self._work, request, client, wishes, held)
             outcomes = await self.results.perform(tasks, keys, work, wishes.deadline)
         return self._respond(request, outcomes, wishes.media_type)
 
     async def _take_in(self, request: web.Request, client: str, wishes: Wishes, held: ExitStack) -> Intake:
         """The pictures of the body, in files that `held` closes."""
+        await self.fairness.count(client)
         with self.fairness.upload(client):
             body = read(request.content)
             pictures = await self.uploads.receive(body, wishes.content_type, held, wishes.deadline)
         story(request).end_upload(len(pictures))
-        tasks = [_task(picture, wishes, len(pictures)) for picture in pictures]
-        return pictures, tasks, [self.key(picture.digest, wishes) for picture in pictures]
+        return pictures, [_task(picture, wishes, len(pictures)) for picture in pictures]
 
     async def _promised(self, request: web.Request) -> Reply | None:
         """The result for a body that tells its digest, if it is known: even a full server can answer that, unread."""

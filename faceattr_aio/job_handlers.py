@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import hdrs, web
 
@@ -44,11 +45,12 @@ class JobEndpoint(Endpoint):
     async def _answer(self, request: web.Request) -> web.Response:
         client, wishes = self._let_in(request)
         with ExitStack() as held:
-            pictures, tasks, keys = await self._take_in(request, client, wishes, held)
+            pictures, tasks = await self._take_in(request, client, wishes, held)
             if len(tasks) == 1 and isinstance(tasks[0], FaceattrError):
                 raise tasks[0]  # there is nothing to wait for
             held.pop_all()  # from here on each has its file for itself
             files = [held.enter_context(_closing(picture.close)) for picture in pictures]
+            keys = [partial(self.key, picture.digest, wishes) for picture in pictures]
             wanted = map(Picture, tasks, keys, (picture.size for picture in pictures), files)
             owner, callback = self.clients.owner(request), request.query.get(CALLBACK, "")
             job = await self.jobs.submit(Order(story(request).id, self.name, client, owner, callback, tuple(wanted)))

@@ -74,6 +74,7 @@ class JobWorker:
             how = FAILED if meta.of == 1 and isinstance(outcome, FaceattrError) else DONE
             told = json.dumps(entry(outcome, meta.request))
             self._step(job_steps.finish(place, meta, told, how, job_store.now()))
+            log.info("picture %s of request %s: %s", place.member, meta.request, how)
         finally:
             self._places.discard(place)
 

@@ -23,10 +23,10 @@ Tell = Callable[[Job, str], None]
 
 @dataclass(frozen=True)
 class Picture:
-    """One of an order: what is to be done, the key of its result if that may be known, its bytes, and its file."""
+    """One of an order: what is to be done, the key under which its result may be known, its bytes, and its file."""
 
     task: Task | FaceattrError
-    key: str | None
+    key: Callable[[], str | None]
     size: int
     file: ExitStack
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from faceattr_aio.answers import Job, Progress
-from faceattr_aio.batch import Outcome
+from faceattr_aio.documents import Document
 from faceattr_aio.jobs import Order
 
 
@@ -19,11 +19,11 @@ class LiveJob:
     release: Callable[[], None]
     since: float = field(default_factory=time.monotonic)
     begun: float | None = None
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    entries: dict[int, Document] = field(default_factory=dict)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def tell(self) -> Job:
-        progress = Progress(done=len(self.outcomes), of=len(self.order.pictures))
+        progress = Progress(done=len(self.entries), of=len(self.order.pictures))
         seconds = 0.0 if self.begun is None else time.monotonic() - self.begun
         return Job(
             id=self.id,

@@ -17,7 +17,7 @@ from cachetools import TTLCache
 from faceattr_aio.answers import Job
 from faceattr_aio.batch import Outcome
 from faceattr_aio.config import Jobs as Settings
-from faceattr_aio.documents import entry
+from faceattr_aio.documents import Document, entry
 from faceattr_aio.errors import ClientGone, Draining, FaceattrError, InternalError, Overloaded, Unavailable, UnknownJob
 from faceattr_aio.executor import Executor
 from faceattr_aio.job_room import Room
@@ -67,7 +67,7 @@ class MemoryJobs:
     async def close(self) -> None:
         self.room.limiter.drain()
         for live in tuple(self._live.values()):
-            self._conclude(live, [Draining()])
+            self._conclude(live, [entry(Draining(), live.order.request)])
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -83,7 +83,7 @@ class MemoryJobs:
             if isinstance(picture.task, Task):
                 self._queue.append((live, number))
             else:
-                live.outcomes[number] = picture.task
+                live.entries[number] = entry(picture.task, order.request)
         self._look.set()
         queued = live.tell()
         self._conclude_if_done(live)
@@ -141,18 +141,20 @@ class MemoryJobs:
         """One picture; `begun` is set once it has its slot, or needs none."""
         live.begun = live.begun or time.monotonic()
         try:
-            live.outcomes[number] = await self._outcome(live, number, begun)
+            live.entries[number] = await self._entry(live, number, begun)
         except Overloaded:  # a request was quicker
             self._queue.appendleft((live, number))
         except ClientGone:
             return
+        else:
+            live.order.pictures[number].file.close()
         finally:
             begun.set()
         self._conclude_if_done(live)
 
-    async def _outcome(self, live: LiveJob, number: int, begun: asyncio.Event) -> Outcome:
-        """Raises Overloaded, and ClientGone when the job is over already."""
-        picture, order = live.order.pictures[number], live.order
+    async def _entry(self, live: LiveJob, number: int, begun: asyncio.Event) -> Document:
+        """What came of a picture. Raises Overloaded, and ClientGone when the job is over already."""
+        order, picture = live.order, live.order.pictures[number]
 
         async def work(tasks: Sequence[Task]) -> list[Outcome]:
             if live.over.is_set():  # and its files are closed
@@ -161,24 +163,22 @@ class MemoryJobs:
             return await self._executor.run_all(order.pipeline, tasks, picture.file, lambda: not live.over.is_set())
 
         try:
-            (outcome,) = await self._results.perform([picture.task], [picture.key], work, math.inf)
+            (outcome,) = await self._results.perform([picture.task], [picture.key()], work, math.inf)
+            return entry(outcome, order.request)
         except (Overloaded, ClientGone):
             raise
         except FaceattrError as error:
-            return error.bare()
+            return entry(error, order.request)
         except Exception:
             log.exception("picture %d of job %s failed", number, live.id)
-            return InternalError()
-        picture.file.close()
-        return outcome
+            return entry(InternalError(), order.request)
 
     def _conclude_if_done(self, live: LiveJob) -> None:
-        if len(live.outcomes) == len(live.order.pictures) and not live.over.is_set():
-            self._conclude(live, [live.outcomes[number] for number in sorted(live.outcomes)])
+        if len(live.entries) == len(live.order.pictures) and not live.over.is_set():
+            self._conclude(live, [live.entries[number] for number in sorted(live.entries)])
 
-    def _conclude(self, live: LiveJob, outcomes: Sequence[Outcome]) -> None:
-        request = live.order.request
-        job = conclude(live.tell(), request, [entry(outcome, request) for outcome in outcomes])
+    def _conclude(self, live: LiveJob, entries: Sequence[Document]) -> None:
+        job = conclude(live.tell(), live.order.request, entries)
         self._over[live.id] = live.order.owner, job
         now = time.monotonic()
         self.room.limiter.observe(now - max(live.since, self._last_end))
