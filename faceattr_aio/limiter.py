@@ -129,8 +129,6 @@ class Limiter:
     def drain(self) -> None:
         """Lets no newcomer in from now on; who is in goes on to the end."""
         self.draining = True
-        for portion in self.portions:
-            portion.drain()
 
     def _release(self, slot: object) -> None:
         self._held.remove(slot)

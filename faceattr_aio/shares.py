@@ -34,9 +34,9 @@ class Portion(Limiter):
         return super().is_idle and self._whole.is_idle
 
     def check(self, within_s: float = math.inf) -> None:
-        """See Limiter; refuses also when the whole is full."""
-        super().check(within_s)
+        """See Limiter; refuses also when the whole does."""
         self._whole.check()
+        super().check(within_s)
 
     def acquire(self, within_s: float = math.inf, *, promised: bool = False) -> Callable[[], None]:
         """See Limiter; takes a slot of the whole too."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import ClientSession, web
@@ -78,6 +79,15 @@ async def test_past_its_share_it_is_refused_with_the_time_of_its_own_work(
     assert await ask(client, f"{held}/quick", png, Prefer="wait=4") == 200
 
 
+async def test_past_its_share_it_is_refused_before_the_body_is_read(held: str) -> None:
+    address = urlsplit(held)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 1000000\r\n\r\n")
+    assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503")
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_the_time_that_slow_work_takes_is_its_own(
     serve: Serve, png: bytes, client: ClientSession, tmp_path: Path
 ) -> None:
@@ -89,6 +99,15 @@ async def test_the_time_that_slow_work_takes_is_its_own(
     assert await ask(client, f"{url}/slow", png) == 200
     assert app[EXECUTOR]._lanes["slow"].limiter.service_s >= 0.5
     assert app[EXECUTOR].limiter.service_s == before
+
+
+async def test_at_a_reload_its_share_is_of_the_new_limit(app: web.Application, serve: Serve, gate: Gate) -> None:
+    gate.open()
+    await serve(app)
+    executor = app[EXECUTOR]
+    inference = executor._config.inference.model_copy(update={"limit": 20})
+    await executor.reload(executor._config.model_copy(update={"inference": inference}))
+    assert (executor.limiter.limit, executor._lanes["slow"].limiter.limit) == (20, 10)
 
 
 async def test_the_slow_pipeline_has_its_share_also_where_the_quick_one_is_asked_for_without_end(

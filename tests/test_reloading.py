@@ -36,10 +36,10 @@ def test_what_is_the_same_needs_no_restart() -> None:
 
 
 def test_a_pipeline_takes_over_what_is_its_own_but_not_who_and_where_it_is() -> None:
-    taken, later = take_over(config(), config({"sleep_s": 2.0, "path": "/other"}))
-    assert taken.pipelines["trick"].path == "/trick"
+    taken, later = take_over(config(), config({"sleep_s": 2.0, "path": "/other", "share": 0.5}))
+    assert (taken.pipelines["trick"].path, taken.pipelines["trick"].share) == ("/trick", 1.0)
     assert taken.pipelines["trick"].settings.model_dump()["sleep_s"] == 2.0
-    assert later == ["pipelines.trick.path"]
+    assert later == ["pipelines.trick.path", "pipelines.trick.share"]
     other = Config.model_validate({"pipelines": {"trick": {"factory": "bench.sleeper:Sleep", "path": "/trick"}}})
     taken, later = take_over(config(inference={"workers": 1}), other)
     assert taken.pipelines["trick"].factory == "tests.pipelines:Trick"

@@ -77,10 +77,13 @@ def test_busy_and_waiting_are_those_of_both() -> None:
 
 def test_a_whole_that_drains_drains_its_portions() -> None:
     whole, part = portion()
+    releases = [part.acquire() for _ in range(3)]
     whole.drain()
     with pytest.raises(Draining):
         part.check()
-    part.acquire()()
+    releases.append(part.acquire())  # who was let in before
+    with pytest.raises(Draining):
+        part.check()
 
 
 def test_a_portion_grows_and_shrinks_with_the_whole() -> None:

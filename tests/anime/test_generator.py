@@ -44,6 +44,14 @@ def test_the_net_sees_multiples_of_32_and_what_it_draws_comes_back_pixel_by_pixe
     assert mirror.seen[0].shape[0] - size[0] < 32
 
 
+def test_what_is_added_is_the_picture_mirrored_at_its_edge() -> None:
+    mirror, picture = Mirror(), np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    convert(mirror, picture)
+    (seen,) = mirror.seen
+    assert np.array_equal(seen[20:32], seen[7:19][::-1])
+    assert np.array_equal(seen[:, 30:32], seen[:, 27:29][:, ::-1])
+
+
 def test_the_net_gets_red_first_in_its_range() -> None:
     mirror, red = Mirror(), np.zeros((32, 32, 3), np.uint8)
     red[..., 2] = 255
