@@ -122,6 +122,8 @@ class ModelStore:
             raise StartError(
                 f"What came for '{name}' was refused: its hash is {found}, and {model.sha256} was expected."
             )
+        if part.stat().st_size > model.size:
+            raise StartError(f"What came for '{name}' was refused: it is longer than {model.size} bytes.")
         part.replace(self.path(name))
 
 

@@ -79,6 +79,19 @@ def test_a_wrong_hash_is_refused_with_both_and_leaves_what_was_there(make: Calla
     assert files(store) == ["m.onnx"]
 
 
+def test_a_file_whose_hash_is_not_known_is_taken_as_it_comes_up_to_its_size(make: Callable[..., ModelStore]) -> None:
+    store = make(sha256=None, size=len(CONTENT) + 9)
+    assert not store.is_whole("m")
+    with pytest.raises(StartError, match="is missing"):
+        store.verify("m")
+    store.pull(["m"], lambda _: None)
+    assert store.is_whole("m")
+    assert store.verify("m").sha256 == hashlib.sha256(CONTENT).hexdigest()
+    longer = make(sha256=None, size=len(CONTENT) - 1)
+    with pytest.raises(StartError, match=f"longer than {len(CONTENT) - 1} bytes"):
+        longer.pull(["m"], lambda _: None)
+
+
 def test_an_interrupted_pull_leaves_nothing_half_written(make: Callable[..., ModelStore]) -> None:
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from bench.generator import Layout, write_generator
+from bench.quantize import closeness, find_convolutions, find_ranges, quantize
+from faceattr_aio.anime.generator import convert
+from faceattr_aio.anime.loading import Generators
+from faceattr_aio.imaging import Pixels
+
+pytestmark = pytest.mark.pixels
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_a_generator_of_8_bits_draws_nearly_the_same_on_both_backends(
+    layout: Layout, tmp_path: Path, astronaut: Pixels
+) -> None:
+    file, short = write_generator(tmp_path / "long.onnx", 8, layout), tmp_path / "short.onnx"
+    picture = np.asarray(cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA), np.uint8)
+    model = onnx.load(str(file))
+    ranges = find_ranges(file, [node.input[0] for node in find_convolutions(model)], [picture])
+    onnx.save(quantize(model, ranges), str(short))
+    assert short.stat().st_size < 0.5 * file.stat().st_size
+    generators = {"long": Generators({"it": file}, "openvino"), "cv2": Generators({"it": short}, "cv2")}
+    generators["openvino"] = Generators({"it": short}, "openvino")
+    drawn = {name: convert(one["it"], picture) for name, one in generators.items()}
+    for backend in ("cv2", "openvino"):
+        assert 20 < closeness(drawn[backend], drawn["long"]) < 60
+
+
+def test_what_makes_the_colours_stays_as_it_is(tmp_path: Path) -> None:
+    model = onnx.load(str(write_generator(tmp_path / "long.onnx", 4)))
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert len(find_convolutions(model)) == len(convolutions) - 1
