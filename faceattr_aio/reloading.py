@@ -10,8 +10,9 @@ from aiohttp import web
 
 from faceattr_aio.config import Config, PipelineEntry
 from faceattr_aio.job_setup import JOBS
+from faceattr_aio.parts import admins_of, clients_of, share_of
 from faceattr_aio.telemetry import WINDOW
-from faceattr_aio.web import ADMIN, ENDPOINTS, EXECUTOR, SHARED, UPLOADS, admins_of, all_endpoints, clients_of, share_of
+from faceattr_aio.web import ADMIN, ENDPOINTS, EXECUTOR, SHARED, UPLOADS, all_endpoints
 
 Apply = Callable[[web.Application, Config], None]
 

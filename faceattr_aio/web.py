@@ -10,28 +10,21 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from faceattr_aio import extras
 from faceattr_aio.admin import Admin
 from faceattr_aio.body import Lingering
 from faceattr_aio.cache import open_cache
-from faceattr_aio.clients import Clients
 from faceattr_aio.config import Config
 from faceattr_aio.executor import Executor
-from faceattr_aio.fairness import Fairness, Rate, Share
 from faceattr_aio.handlers import Endpoint
 from faceattr_aio.health import Health
 from faceattr_aio.job_setup import JOBS, add_jobs, make_jobs
-from faceattr_aio.keys import Keys
-from faceattr_aio.limiter import Limiter
 from faceattr_aio.page import add_pages
+from faceattr_aio.parts import admins_of, clients_of, fairness_of, share_of, shared_of, streams_of, terms_of, uploads_of
 from faceattr_aio.problems import LINGERING, problems
 from faceattr_aio.results import Results
-from faceattr_aio.spool import Spool
-from faceattr_aio.stream import Terms
 from faceattr_aio.streaming import Front, Streams
 from faceattr_aio.telemetry import METRICS, observe
-from faceattr_aio.turns import Turns
-from faceattr_aio.upload import Limits, Uploads
+from faceattr_aio.upload import Uploads
 
 if TYPE_CHECKING:
     from faceattr_aio.shared import Shared  # with the extra `redis` alone
@@ -76,35 +69,17 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
     app = web.Application(middlewares=[problems])
     app.cleanup_ctx.append(_spooling)  # ends after the executor, whose work may still need its file
     executor = setup(app, config)
-    app[UPLOADS] = uploads = _uploads(config, executor)
+    app[UPLOADS] = uploads = uploads_of(config, executor)
     app[LINGERING] = Lingering(_LINGERING, config.upload.timeout_s, _LINGERING_BODIES * config.upload.max_bytes)
     app.on_shutdown.append(_stop_reading)
-    app[SHARED] = shared = _shared(config)
-    clients = clients_of(config, shared)
-    fairness = _fairness(config, executor.limiter, uploads.limiter, shared)
     results = Results(open_cache(config.cache))
     app.cleanup_ctx.append(partial(_caching, results))
-    deadline_s = config.inference.deadline_s or math.inf
-    app[ENDPOINTS] = endpoints = [
-        Endpoint(name, one.declaration, executor, uploads, clients, fairness, results, config.cache.control, deadline_s)
-        for name, one in config.pipelines.items()
-    ]
-    jobs = make_jobs(config, endpoints, share_of(config))
+    app[SHARED] = shared_of(config)
+    app[ENDPOINTS] = _endpoints(app, config, results)
     app[ADMIN] = Admin(executor, admins_of(config))
     observe(app, config, executor, uploads, results, registry)
-    if shared:
-        app.cleanup_ctx.append(partial(_sharing, shared))
-        told = "Times that Redis could not be asked for what is shared."
-        app[METRICS].watch("faceattr_shared_failures", told, lambda: shared.failures)
-    if jobs:
-        add_jobs(app, jobs, app[METRICS])
-    app[STREAMS] = Streams(Limiter(config.upload.max_streams, config.upload.max_streams, "streams"), uploads.limiter)
-    terms = _terms(app, config)
-    for endpoint in endpoints:
-        door = jobs.door(endpoint) if jobs else endpoint
-        front = Front(endpoint, door, app[STREAMS], terms[endpoint.name])
-        path = config.pipelines[endpoint.name].path
-        app.router.add_post(path, front.handle, expect_handler=front.expect)
+    _share(app)
+    _open_doors(app, config)
     for routes in (app[ADMIN], Health(executor, uploads.spool)):
         routes.add_routes(app.router)
     add_pages(app.router, config)
@@ -135,21 +110,37 @@ def all_endpoints(app: web.Application) -> list[Endpoint]:
     return [*app[ENDPOINTS], *(app[JOBS].endpoints.values() if JOBS in app else ())]
 
 
-def share_of(config: Config) -> float:
-    """Half of the slots for one client, when there is to be fairness at all."""
-    return 0.5 if config.clients.fair else math.inf
+def _endpoints(app: web.Application, config: Config, results: Results) -> list[Endpoint]:
+    executor, uploads, shared = app[EXECUTOR], app[UPLOADS], app[SHARED]
+    clients = clients_of(config, shared)
+    fairness = fairness_of(config, executor.limiter, uploads.limiter, shared)
+    control, deadline_s = config.cache.control, config.inference.deadline_s or math.inf
+    return [
+        Endpoint(name, one.declaration, executor, uploads, clients, fairness, results, control, deadline_s)
+        for name, one in config.pipelines.items()
+    ]
 
 
-def clients_of(config: Config, shared: "Shared | None") -> Clients:
-    """Raises StartError when the file of API keys cannot be used."""
-    elsewhere = shared.keys if shared else None
-    return Clients(Keys(config.auth.keys, config.auth.keys_file, elsewhere), config.clients.trusted_proxies)
+def _share(app: web.Application) -> None:
+    if shared := app[SHARED]:
+        app.cleanup_ctx.append(partial(_sharing, shared))
+        told = "Times that Redis could not be asked for what is shared."
+        app[METRICS].watch("faceattr_shared_failures", told, lambda: shared.failures)
 
 
-def admins_of(config: Config) -> Clients | None:
-    """Those who run the server, when there are keys for them. Raises StartError when their file cannot be used."""
-    keys = Keys(config.auth.admin_keys, config.auth.admin_keys_file)
-    return Clients(keys) if keys.required else None
+def _open_doors(app: web.Application, config: Config) -> None:
+    """To each pipeline: for streams, for jobs, and for all others."""
+    endpoints = app[ENDPOINTS]
+    jobs = make_jobs(config, endpoints, share_of(config))
+    if jobs:
+        add_jobs(app, jobs, app[METRICS])
+    app[STREAMS] = streams_of(config, app[UPLOADS].limiter)
+    terms = terms_of(config, app[EXECUTOR], app[METRICS].tell_work)
+    for endpoint in endpoints:
+        door = jobs.door(endpoint) if jobs else endpoint
+        front = Front(endpoint, door, app[STREAMS], terms[endpoint.name])
+        path = config.pipelines[endpoint.name].path
+        app.router.add_post(path, front.handle, expect_handler=front.expect)
 
 
 async def _running(executor: Executor, _: web.Application) -> AsyncIterator[None]:
@@ -184,51 +175,3 @@ async def _spooling(app: web.Application) -> AsyncIterator[None]:
     spool.start()
     yield
     spool.close()
-
-
-def _shared(config: Config) -> "Shared | None":
-    """None when nothing is shared. Raises StartError when the library for it is missing."""
-    if config.shared.url is None:
-        return None
-    opened: Shared = extras.load("faceattr_aio.shared", "redis").Shared(
-        config.shared, with_keys=config.auth.shared_keys
-    )
-    return opened
-
-
-def _uploads(config: Config, executor: Executor) -> Uploads:
-    upload = config.upload
-    limits = Limits(
-        upload.max_bytes,
-        upload.max_part_bytes or upload.max_bytes,
-        upload.max_parts,
-        upload.max_batch,
-        upload.max_header_bytes,
-        upload.timeout_s,
-        upload.min_rate,
-    )
-    spool = Spool(upload.dir, upload.max_spool_bytes, executor.io)
-    limiter = Limiter(upload.max_in_progress, upload.max_in_progress, "uploads")
-    return Uploads(limits, spool, limiter, executor.probe, hashed=config.cache.backend != "none")
-
-
-def _terms(app: web.Application, config: Config) -> dict[str, Terms]:
-    """By pipeline; those that share a line take turns in it."""
-    executor, window = app[EXECUTOR], config.upload.stream_window
-    limiters = {name: executor.limiter_of(name) for name in config.pipelines}
-    turns = {limiter: Turns(limiter) for limiter in set(limiters.values())}
-
-    def terms(limiter: Limiter) -> Terms:
-        return Terms(turns[limiter], lambda: window or 2 * limiter.workers, app[METRICS].tell_work)
-
-    return {name: terms(limiter) for name, limiter in limiters.items()}
-
-
-def _fairness(config: Config, requests: Limiter, uploads: Limiter, shared: "Shared | None") -> Fairness:
-    share, per_minute = share_of(config), config.clients.requests_per_minute
-    return Fairness(
-        Share(requests, share, "requests are being worked on"),
-        Share(uploads, share, "uploads are under way"),
-        Rate(per_minute) if per_minute else None,
-        shared.rate if shared else None,
-    )

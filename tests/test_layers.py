@@ -25,6 +25,7 @@ HTTP = {
     "negotiation",
     "outward",
     "page",
+    "parts",
     "problems",
     "reloading",
     "responses",
