@@ -45,6 +45,7 @@ class CeleryJobs:
         self.ended = Counter[str]()
         self.waiting = self.running = 0
         self._settings, self._tell = settings, tell
+        self._most = job_steps.Most(settings.waiting, room.most_bytes)
         self._redis = Redis.from_url(
             settings.url, decode_responses=True, socket_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 1)
         )
@@ -125,7 +126,9 @@ class CeleryJobs:
         meta, now = meta_of(order, self._settings.keep_s), job_store.now()
         pictures = await self._threads.run(_read, order)
         due = now + self._settings.visibility_s
-        live = await self._step(job_steps.accept(identity, meta, pictures, self._settings.waiting, now, due))
+        live = await self._step(job_steps.accept(identity, meta, pictures, self._most, now, due))
+        if live == job_steps.NO_BYTES:
+            raise self.room.no_bytes()
         if live >= 0:
             raise self._overloaded(live)
         for number, picture in enumerate(order.pictures):

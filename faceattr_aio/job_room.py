@@ -18,15 +18,16 @@ class Room:
     def __init__(self, most: int, most_bytes: int, share: float = math.inf) -> None:
         self.limiter = Limiter(most, 1, "jobs")
         self.share = Share(self.limiter, share, "jobs are not done yet")
-        self._most_bytes, self._bytes = most_bytes, 0
+        self.most_bytes = most_bytes
+        self._bytes = 0
         self._counting = threading.Lock()
 
     def check(self, client: str) -> None:
         """Whether there is room for one more. Raises Overloaded, Draining, RateLimited or StorageUnavailable."""
         self.limiter.check()
         self.share.check(client)
-        if self._bytes >= self._most_bytes:
-            raise self._no_bytes()
+        if self._bytes >= self.most_bytes:
+            raise self.no_bytes()
 
     def take(self, client: str, size: int) -> Callable[[], None]:
         """Takes room for a job of so many bytes and returns its release. Raises as `check` does."""
@@ -41,10 +42,11 @@ class Room:
     def _count(self, size: int) -> None:
         """One job always fits where there is no other."""
         with self._counting:
-            if size > 0 and self._bytes and self._bytes + size > self._most_bytes:
-                raise self._no_bytes()
+            if size > 0 and self._bytes and self._bytes + size > self.most_bytes:
+                raise self.no_bytes()
             self._bytes += size
 
-    def _no_bytes(self) -> StorageUnavailable:
+    def no_bytes(self) -> StorageUnavailable:
+        """The refusal of one whose pictures have no room."""
         said = "The pictures of other jobs take all the room there is for them; try again later."
         return StorageUnavailable(said, retry_after_s=self.limiter.wait_s)

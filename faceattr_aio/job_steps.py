@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from faceattr_aio.job_store import DUE, ENDED, LIVE, OVER, PENDING_S, RUNNING, TELL, Meta, Place, job_key
+from faceattr_aio.job_store import BYTES, DUE, ENDED, LIVE, OVER, PENDING_S, RUNNING, TELL, Meta, Place, job_key
 
 
 @dataclass(frozen=True)
@@ -20,27 +20,42 @@ class Step:
         return (self.script, len(self.keys), *self.keys, *self.arguments)
 
 
+NO_BYTES = -2
 _ACCEPT = """
 local now, ttl = tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ttl)
-local live = redis.call('ZCARD', KEYS[1])
+local live, bytes = redis.call('ZCARD', KEYS[1]), 0
 if live >= tonumber(ARGV[1]) then return live end
+for at = 5, #KEYS do bytes = bytes + #ARGV[at + 3] end
+if live == 0 then redis.call('SET', KEYS[4], 0) end
+if live > 0 and bytes + (redis.call('GET', KEYS[4]) or 0) > tonumber(ARGV[7]) then return -2 end
+redis.call('INCRBY', KEYS[4], bytes)
 redis.call('ZADD', KEYS[1], now, ARGV[5])
 redis.call('HSET', KEYS[3], 'meta', ARGV[4], 'done', 0)
 redis.call('EXPIRE', KEYS[3], ttl)
-for at = 4, #KEYS do
-    redis.call('ZADD', KEYS[2], ARGV[6], ARGV[5] .. ':' .. (at - 4))
+for at = 5, #KEYS do
+    redis.call('ZADD', KEYS[2], ARGV[6], ARGV[5] .. ':' .. (at - 5))
     if ARGV[at + 3] ~= '' then redis.call('SET', KEYS[at], ARGV[at + 3], 'EX', ttl) end
 end
 return -1
 """
 
 
-def accept(identity: str, meta: Meta, pictures: Sequence[bytes], most: int, now: float, due: float) -> Step:
-    """Gives -1; or, when there are as many as there may be, how many there are. An empty picture comes to nothing."""
+@dataclass(frozen=True)
+class Most:
+    """Jobs that are not over, and bytes of their pictures."""
+
+    jobs: int
+    bytes: int
+
+
+def accept(identity: str, meta: Meta, pictures: Sequence[bytes], most: Most, now: float, due: float) -> Step:
+    """Gives -1; when there are as many as there may be, how many there are; and NO_BYTES when pictures have no room,
+    as those of the first always have. An empty picture comes to nothing.
+    """
     places = [Place(identity, number).picture for number in range(len(pictures))]
-    words = (most, now, PENDING_S, meta.model_dump_json(), identity, due, *pictures)
-    return Step(_ACCEPT, (LIVE, DUE, job_key(identity), *places), words)
+    words = (most.jobs, now, PENDING_S, meta.model_dump_json(), identity, due, most.bytes, *pictures)
+    return Step(_ACCEPT, (LIVE, DUE, job_key(identity), BYTES, *places), words)
 
 
 _CLAIM = """
@@ -74,6 +89,7 @@ def renew(place: Place, token: str, visible_ms: int) -> Step:
 
 _FINISH = """
 if redis.call('HEXISTS', KEYS[1], 'meta') == 0 or redis.call('HSETNX', KEYS[1], ARGV[2], ARGV[3]) == 0 then return 0 end
+redis.call('DECRBY', KEYS[10], redis.call('STRLEN', KEYS[3]))
 redis.call('DEL', KEYS[2], KEYS[3])
 redis.call('ZREM', KEYS[5], ARGV[1] .. ':' .. ARGV[2])
 if redis.call('HINCRBY', KEYS[1], 'done', 1) == tonumber(ARGV[4]) then
@@ -93,7 +109,7 @@ def finish(place: Place, meta: Meta, outcome: str, how: str, now: float) -> Step
     """Gives 1 for the first outcome of a picture, which stays, and 0 for every later one. `how` the job has ended if it
     was the last.
     """
-    keys = (job_key(place.job), place.lease, place.picture, LIVE, DUE, ENDED, TELL, RUNNING, OVER)
+    keys = (job_key(place.job), place.lease, place.picture, LIVE, DUE, ENDED, TELL, RUNNING, OVER, BYTES)
     words = (place.job, place.number, outcome, meta.of, how, now, max(1, round(meta.keep_s)), int(bool(meta.callback)))
     return Step(_FINISH, keys, words)
 
@@ -102,9 +118,10 @@ _REMOVE = """
 if redis.call('DEL', KEYS[1]) == 0 then return 0 end
 if redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then redis.call('HINCRBY', KEYS[4], ARGV[2], 1) end
 redis.call('SREM', KEYS[5], ARGV[1])
-for at = 7, #KEYS do
+for at = 8, #KEYS do
+    redis.call('DECRBY', KEYS[7], redis.call('STRLEN', KEYS[at]))
     redis.call('DEL', KEYS[at])
-    redis.call('ZREM', KEYS[3], ARGV[1] .. ':' .. (at - 7))
+    redis.call('ZREM', KEYS[3], ARGV[1] .. ':' .. (at - 8))
 end
 redis.call('PUBLISH', KEYS[6], ARGV[1])
 return 1
@@ -114,4 +131,4 @@ return 1
 def remove(identity: str, of: int, how: str) -> Step:
     """Forgets a job of so many pictures; one that was not over has ended thus."""
     pictures = [Place(identity, number).picture for number in range(of)]
-    return Step(_REMOVE, (job_key(identity), LIVE, DUE, ENDED, RUNNING, OVER, *pictures), (identity, how))
+    return Step(_REMOVE, (job_key(identity), LIVE, DUE, ENDED, RUNNING, OVER, BYTES, *pictures), (identity, how))

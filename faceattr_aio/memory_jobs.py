@@ -153,12 +153,10 @@ class MemoryJobs:
         self._conclude_if_done(live)
 
     async def _entry(self, live: LiveJob, number: int, begun: asyncio.Event) -> Document:
-        """What came of a picture. Raises Overloaded, and ClientGone when the job is over already."""
+        """What came of a picture. Raises Overloaded, and ClientGone when the job is over: its files are closed then."""
         order, picture = live.order, live.order.pictures[number]
 
         async def work(tasks: Sequence[Task]) -> list[Outcome]:
-            if live.over.is_set():  # and its files are closed
-                raise ClientGone
             asyncio.get_running_loop().call_soon(begun.set)
             return await self._executor.run_all(order.pipeline, tasks, picture.file, lambda: not live.over.is_set())
 

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from faceattr_aio import job_steps, job_store
 from faceattr_aio.answers import Job
 from faceattr_aio.config import Config
+from faceattr_aio.job_steps import NO_BYTES, Most
 from faceattr_aio.job_store import Meta, Place
 from faceattr_aio.web import make_app
 from tests.conftest import Serve
@@ -28,6 +29,8 @@ from tests.process import TRICK, descendants, environment
 RAW = {"Content-Type": "image/png"}
 KEY = "one-key-of-sixteen"
 META = Meta(request="mine", pipeline="trick", owner="", callback="", of=1, options="{}", keep_s=60)
+
+MOST = Most(5, 100)
 
 
 class Site:
@@ -279,7 +282,7 @@ async def test_who_waits_is_woken_and_a_callback_is_told_once_by_one_of_the_serv
 
 def test_of_several_outcomes_the_first_stays(site: Site) -> None:
     run = site.client.eval
-    assert run(*job_steps.accept("a", META, [b"bytes"], 5, 100.0, 101.0).words) == -1
+    assert run(*job_steps.accept("a", META, [b"bytes"], MOST, 100.0, 101.0).words) == -1
     place = Place("a", 0)
     claimed: Any = run(*job_steps.claim(place, "me", 60_000, 100.0).words)
     assert claimed == [META.model_dump_json().encode(), b"bytes", 1]
@@ -294,7 +297,7 @@ def test_of_several_outcomes_the_first_stays(site: Site) -> None:
 
 def test_a_lease_is_kept_by_its_holder_alone_and_nothing_comes_of_a_job_that_was_removed(site: Site) -> None:
     run, place = site.client.eval, Place("a", 0)
-    run(*job_steps.accept("a", META, [b"bytes"], 5, 100.0, 101.0).words)
+    run(*job_steps.accept("a", META, [b"bytes"], MOST, 100.0, 101.0).words)
     run(*job_steps.claim(place, "me", 1_000, 100.0).words)
     run(*job_steps.renew(place, "another", 60_000).words)
     assert 0 < int(str(site.client.pttl(place.lease))) <= 1_000
@@ -303,6 +306,23 @@ def test_a_lease_is_kept_by_its_holder_alone_and_nothing_comes_of_a_job_that_was
     assert [run(*job_steps.remove("a", 1, "cancelled").words) for _ in range(2)] == [1, 0]
     assert run(*job_steps.finish(place, META, "late", "done", 102.0).words) == 0
     assert site.client.exists(job_store.job_key("a"), place.picture, job_store.DUE, job_store.LIVE) == 0
+
+
+def test_pictures_take_no_more_bytes_than_they_may_but_for_those_of_the_first_job(site: Site) -> None:
+    run = site.client.eval
+
+    def accept(identity: str, size: int) -> Any:
+        return run(*job_steps.accept(identity, META, [bytes(size), b""], MOST, 100.0, 101.0).words)
+
+    assert [accept("a", 60), accept("b", 60), accept("b", 40)] == [-1, NO_BYTES, -1]
+    run(*job_steps.finish(Place("a", 0), META, "done", "done", 102.0).words)
+    assert [accept("c", 60), accept("d", 1)] == [-1, NO_BYTES]
+    run(*job_steps.remove("b", 2, "cancelled").words)
+    assert [accept("d", 1), accept("e", 40)] == [-1, NO_BYTES]
+    for job in ("c", "d"):
+        run(*job_steps.remove(job, 2, "cancelled").words)
+    assert site.client.get(job_store.BYTES) == b"0"
+    assert accept("f", 500) == -1
 
 
 async def test_without_celery_in_the_settings_a_worker_says_so(tmp_path: Path) -> None:
