@@ -19,6 +19,7 @@ def make_worker(config: Config, pool: Pool, announce: Callable[[], None]) -> Cal
     app.task(name=MESSAGE, ignore_result=True)(jobs.work)
 
     def run() -> None:
+        signals.setup_logging.connect(_leave_logs_alone, weak=False)
         signals.worker_ready.connect(lambda **_: announce(), weak=False)
         jobs.start()
         try:
@@ -29,11 +30,15 @@ def make_worker(config: Config, pool: Pool, announce: Callable[[], None]) -> Cal
     return run
 
 
+def _leave_logs_alone(**_: object) -> None:
+    """That somebody listens is enough for Celery not to change them. What it says of each message we say better."""
+    logging.getLogger("celery").setLevel(logging.WARNING)
+
+
 def _consume(app: Celery, config: Config) -> None:
     worker = app.Worker(
         pool="threads",
         concurrency=config.inference.worker_count,
-        loglevel=logging.WARNING,
         without_gossip=True,
         without_heartbeat=True,
         without_mingle=True,

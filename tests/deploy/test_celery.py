@@ -123,13 +123,17 @@ async def test_a_job_comes_to_the_answer_of_the_pipelines_own_path_on_another_pr
     site: Site, serve: Serve, client: ClientSession, png: bytes
 ) -> None:
     url = await serve(site.app())
-    await site.start_worker()
+    worker = await site.start_worker()
     async with client.post(f"{url}/trick?times=2", data=png, headers={**RAW, "X-Request-ID": "mine"}) as response:
         answer = await response.json()
     job = await told(client, await order(client, url, png, "?times=2", **{"X-Request-ID": "mine"}))
     assert (job.status, job.progress.done, job.processing_s > 0) == ("done", 1, True)
     assert job.result
     assert {**job.result, "pid": answer["pid"]} == answer
+    async with asyncio.timeout(30):
+        while f"picture {job.id}:0 of request mine: done" not in worker.log:
+            await asyncio.sleep(0.01)
+    assert "Task faceattr" not in worker.log
     form = FormData()
     for picture in (png, b"no picture", png):
         form.add_field("image", picture, filename="a")
