@@ -14,7 +14,7 @@ from tests.docs.session import MAIN_PORT, Session
 from tests.process import ROOT, environment
 
 NOT_RUN: dict[str, str] = tomllib.loads(Path(__file__).with_name("not_run.toml").read_text())
-_SERVES = re.compile(r"^(faceattr-aio|python -m faceattr_aio) serve\b")
+_SERVES = re.compile(r"^((faceattr-aio|python -m faceattr_aio) serve|gunicorn)\b")
 
 
 def commands(text: str) -> list[str]:
@@ -32,15 +32,16 @@ def follow(session: Session, text: str, *, shown: bool) -> None:
     """Does what a reader would: runs each command, leaves a server running, and looks at what is not run. Where what
     the last one prints is `shown`, that may be a refusal.
     """
-    *others, last = commands(text)
-    for command in [*map(_demanding, others), last if shown else _demanding(last)]:
+    found = commands(text)
+    for command in found:
         if listed(command):
             look(command)
         elif _SERVES.match(command):
-            session.serve(MAIN_PORT, "sh", "-c", f"exec {command}")
+            session.serve(MAIN_PORT, "sh", "-c", f"exec {session.localize(command)}")
         else:
             session.provide(command)
-            session.run("bash", "-euo", "pipefail", "-c", session.localize(command))
+            strict = command if shown and command == found[-1] else _demanding(command)
+            session.run("bash", "-euo", "pipefail", "-c", session.localize(strict))
 
 
 def _demanding(command: str) -> str:

@@ -16,7 +16,7 @@ from tests.docs import commands
 from tests.docs.pages import Block
 from tests.docs.session import Session
 
-_VARYING = {"id", "instance", "in_flight", "retry_after_ms"}
+_VARYING = {"id", "in_flight", "instance", "processing_s", "retry_after_ms"}
 """Members of answers that differ from one to the next: there they are, of the type that is shown."""
 
 
@@ -52,7 +52,7 @@ def check_toml(session: Session, block: Block) -> None:
     if "request" in tomllib.loads(block.text):
         assert templates.load_preset(str(file)).requests
     else:
-        session.run(sys.executable, "-m", "faceattr_aio", "config", "check", "--config", str(file))
+        session.run(sys.executable, "-m", "faceattr_aio", "config", "show", "--config", str(file))
 
 
 def run_nginx(session: Session, block: Block) -> None:

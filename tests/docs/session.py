@@ -26,9 +26,11 @@ class Session:
         self.said = ""
         self._ports: dict[str, int] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        for shared in ("bench", "conf", "docs"):
+        for shared in ("README.md", "bench", "conf", "docs"):
             (folder / shared).symlink_to(ROOT / shared)
-        shutil.copy(ROOT / "docs" / "astronaut.jpg", folder)
+        (folder / "photos").mkdir()
+        for own in ("one.jpg", "photos/two.jpg", "photos/three.jpg"):
+            shutil.copy(ROOT / "docs" / "astronaut.jpg", folder / own)
 
     def localize(self, text: str) -> str:
         """The text with ports of this session in place of its own."""
