@@ -63,9 +63,13 @@ def add_jobs(app: web.Application, routes: JobRoutes, metrics: Metrics) -> None:
     app.cleanup_ctx.append(partial(_running, routes))
     app.on_shutdown.append(_end)
     jobs = routes.jobs
-    metrics.watch("faceattr_jobs_waiting", "Jobs that were not begun yet.", lambda: jobs.waiting)
-    metrics.watch("faceattr_jobs_running", "Jobs that are being worked on.", lambda: jobs.running)
-    metrics.watch("faceattr_jobs_limit", "Jobs there may be that are not over.", lambda: jobs.room.limiter.limit)
+    gauges = {
+        "waiting": ("Jobs that were not begun yet.", lambda: jobs.waiting),
+        "running": ("Jobs that are being worked on.", lambda: jobs.running),
+        "limit": ("Jobs there may be that are not over.", lambda: jobs.room.limiter.limit),
+    }
+    for name, (text, read) in gauges.items():
+        metrics.watch(f"faceattr_jobs_{name}", text, read, "livemax")  # several processes have the same jobs
     metrics.watch_totals("faceattr_jobs_ended", "Jobs that are over.", "outcome", ENDS, lambda: jobs.ended)
 
 

@@ -4,7 +4,7 @@ readings are.
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import get_args
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -100,9 +100,11 @@ class Metrics:
         """Done before readings are taken, and so before anybody sees them."""
         self._readings.insert(0, act)
 
-    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """A gauge; of several processes, their sum."""
-        gauge = Gauge(name, text, registry=self._registry, multiprocess_mode="livesum")
+    def watch(
+        self, name: str, text: str, read: Callable[[], float], of_several: Literal["livesum", "livemax"] = "livesum"
+    ) -> None:
+        """A gauge; of several processes their sum, or the largest when all of them say the same."""
+        gauge = Gauge(name, text, registry=self._registry, multiprocess_mode=of_several)
         self._readings.append(lambda: gauge.set(read()))
 
     def watch_totals(

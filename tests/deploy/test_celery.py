@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, FormData, web
+from aiohttp import ClientSession, FormData, TCPConnector, web
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -21,7 +21,7 @@ from faceattr_aio.config import Config
 from faceattr_aio.job_steps import NO_BYTES, Most
 from faceattr_aio.job_store import Meta, Place
 from faceattr_aio.web import make_app
-from tests.conftest import Serve
+from tests.conftest import Serve, StartServer
 from tests.deploy.daemon import Daemon, free_port, installed
 from tests.gate import Gate
 from tests.process import TRICK, descendants, environment
@@ -258,6 +258,24 @@ async def test_a_message_that_is_lost_is_sent_again_and_another_server_knows_the
     await site.start_worker()
     after = await serve(site.app())
     assert (await told(client, job.replace(before, after))).status == "done"
+
+
+async def test_several_processes_of_a_server_have_the_same_jobs(site: Site, start: StartServer, png: bytes) -> None:
+    jobs = f"[jobs]\nbackend = 'celery'\nurl = '{site.url}'\nvisibility_s = 1\n"
+    server = start(f"[server]\nprocesses = 2\n[inference]\nworkers = 2\n{jobs}{TRICK}")
+    async with ClientSession(connector=TCPConnector(force_close=True)) as client:  # so that both are asked
+        job = await order(client, server.url, png)
+        assert {(await told(client, job, 0)).status for _ in range(20)} == {"queued"}
+        async with asyncio.timeout(30):
+            while "faceattr_jobs_waiting 1.0" not in await text(client, f"{server.url}/metrics"):
+                await asyncio.sleep(0.1)
+        await site.start_worker()
+        assert {(await told(client, job)).status for _ in range(20)} == {"done"}
+
+
+async def text(client: ClientSession, url: str) -> str:
+    async with client.get(url) as response:
+        return await response.text()
 
 
 async def test_who_waits_is_woken_and_a_callback_is_told_once_by_one_of_the_servers(
