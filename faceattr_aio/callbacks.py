@@ -44,7 +44,8 @@ class Callbacks:
             raise BadOption("callback: none are allowed here.")
         try:
             url = URL(text)
-            if url.scheme in {"http", "https"} and url.host and url.user is None and self._is_listed(url):
+            named = url.user or url.password
+            if url.scheme in {"http", "https"} and url.host and not named and self._is_listed(url):
                 return
         except ValueError:
             pass

@@ -94,6 +94,7 @@ async def test_what_is_listed_may_be_told(url: str, callbacks: Callable[..., Cal
         "http://evil.example/?example.org",
         "http://example.org@evil.example/",
         "http://user@example.org/",
+        "http://:password@example.org/",
         "http://evil.example#example.org",
         "http://port.example/",
         "http://prefix.example/hooks/one",
