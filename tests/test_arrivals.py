@@ -154,15 +154,19 @@ async def test_a_picture_is_waited_for_no_longer_than_an_upload(begun: tuple[byt
 
 
 async def test_who_makes_pauses_between_pictures_is_not_slow(spool: Spool) -> None:
-    uploads = Uploads(replace(LIMITS, timeout_s=0.5), spool, Limiter(2, 2))
+    uploads = Uploads(replace(LIMITS, timeout_s=1.0), spool, Limiter(2, 2))
 
     async def paused() -> AsyncIterator[bytes]:
-        for _ in range(4):
-            await asyncio.sleep(0.2)  # together longer than one may take
-            yield part("image", b"a")
-        yield b"--XyZ--\r\n"
+        yield b"--XyZ\r\n"
+        for _ in range(2):
+            yield HEAD + b"a"
+            yield b"b"
+            await asyncio.sleep(0.6)  # within a picture
+            yield b"c\r\n--XyZ\r\n"
+            await asyncio.sleep(0.6)  # and before the next, together longer than either may be
+        yield b"\r\n\r\n--XyZ--\r\n"
 
-    assert await take(uploads, paused()) == [b"a"] * 4
+    assert await take(uploads, paused()) == [b"abc"] * 2
 
 
 async def test_the_less_room_is_left_the_sooner_the_next_picture_has_to_come(spool: Spool) -> None:

@@ -59,8 +59,8 @@ async def test_newcomers_leave_the_next_slots_to_those_who_wait_up_to_half_of_al
         await settle()
     for release in held[2:]:
         release()
-        limiter.acquire()
         await settle()
+        limiter.acquire()
     assert [task.done() for task in waiting] == [True, True, False, False, False]
     assert limiter.in_flight == 4
     for task in waiting:

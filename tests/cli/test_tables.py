@@ -101,10 +101,20 @@ def test_what_was_cut_anywhere_is_as_if_it_had_not_been_written(kind: str, tmp_p
         assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("kind", [".jsonl", ".csv"])
+def test_a_row_is_there_as_soon_as_it_was_added(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"table{kind}"
+    with closing(open_table(path)) as table:
+        list(table.resume())
+        for number, row in enumerate(ROWS):
+            table.add(row)
+            assert names(READERS[kind](path)) == names(ROWS[: number + 1])
+
+
 def test_a_part_that_was_being_written_is_as_if_it_had_not_been(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     go_on(path, ROWS[0])
-    (path / "part-00001.parquet.new").write_bytes(b"PAR1 and so on")
+    (path / "part-00007.parquet.new").write_bytes(b"PAR1 and so on")
     assert go_on(path, *ROWS[1:]) == names(ROWS[:1])
     assert names(read_parquet(path)) == names(ROWS)
     assert sorted(part.name for part in path.iterdir()) == ["part-00000.parquet", "part-00001.parquet"]
