@@ -15,8 +15,7 @@ from faceattr_aio.errors import StartError
 from faceattr_aio.imaging import Floats
 
 _CHANNELS = 3
-_CLASSIC: Final[dict[str, Any]] = {"engine": cv2.dnn.ENGINE_CLASSIC} if hasattr(cv2.dnn, "ENGINE_CLASSIC") else {}
-"""OpenCV 5: one engine for both versions gives the same everywhere."""
+IS_OPENCV_4: Final = int(cv2.__version__.partition(".")[0]) < 5  # noqa: PLR2004  # it draws something else
 
 
 class Cv2Network:
@@ -50,7 +49,12 @@ class OpenVinoNetwork:
 
 
 def _with_cv2(data: bytes, *, channels_last: bool) -> Network:
-    net = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8), **_CLASSIC)
+    if IS_OPENCV_4:
+        raise StartError(
+            "OpenCV 4 cannot run generators of drawings: install 'opencv-python-headless>=5', "
+            "or set backend = 'openvino', after pip install 'faceattr-aio[openvino]'."
+        )
+    net = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8), engine=cv2.dnn.ENGINE_CLASSIC)
     return Cv2Network(net, channels_last=channels_last)
 
 

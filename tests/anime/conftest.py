@@ -4,12 +4,15 @@ from pathlib import Path
 import pytest
 
 from bench.generator import write_generator
-from faceattr_aio.anime import Anime, AnimeSettings
+from faceattr_aio.anime import Anime, AnimeSettings, Backend
+from faceattr_aio.anime.networks import IS_OPENCV_4
 from faceattr_aio.anime.predict import AnimePipeline
 from faceattr_aio.pipeline import Plan
 
 NARROW = 4
 """Channels of the first layer: a generator that is fast, and otherwise like the published ones."""
+
+BACKEND: Backend = "openvino" if IS_OPENCV_4 else "cv2"
 
 LoadAnime = Callable[..., AnimePipeline]
 
@@ -31,7 +34,7 @@ def load_anime(drawer: Path, other_drawer: Path) -> LoadAnime:
     """Loads the pipeline with the styles `mine` and `other`, or with the settings that are given."""
 
     def load(working_side: int = 1024, **settings: object) -> AnimePipeline:
-        wanted = {"styles": (), "files": {"mine": drawer, "other": other_drawer}} | settings
+        wanted = {"styles": (), "backend": BACKEND, "files": {"mine": drawer, "other": other_drawer}} | settings
         return AnimePipeline(Plan(Anime.load, AnimeSettings.model_validate(wanted), {}, working_side))
 
     return load

@@ -10,6 +10,7 @@ from faceattr_aio.anime.generator import Network, convert
 from faceattr_aio.anime.loading import Generators
 from faceattr_aio.errors import TooManyPixels
 from faceattr_aio.imaging import Floats
+from tests.anime.conftest import BACKEND
 
 pytestmark = pytest.mark.pixels
 
@@ -27,7 +28,7 @@ class Mirror:
 
 @pytest.fixture(scope="module")
 def network(drawer: Path) -> Network:
-    return Generators({"mine": drawer}, "cv2")["mine"]
+    return Generators({"mine": drawer}, BACKEND)["mine"]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (31, 33), (32, 64), (100, 75)])

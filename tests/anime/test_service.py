@@ -15,6 +15,7 @@ from PIL import Image
 from faceattr_aio.config import Config
 from faceattr_aio.reloading import reload, take_over
 from faceattr_aio.web import make_app
+from tests.anime.conftest import BACKEND
 from tests.conftest import Serve
 from tests.process import PATIENCE_S, Server, environment, start_server
 
@@ -23,7 +24,8 @@ pytestmark = pytest.mark.pixels
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, drawer: Path, other_drawer: Path) -> Iterator[Server]:
-    config = f'[pipelines.anime]\nstyles = []\nfiles = {{ mine = "{drawer}", other = "{other_drawer}" }}\n'
+    files = f'files = {{ mine = "{drawer}", other = "{other_drawer}" }}'
+    config = f"[pipelines.anime]\nbackend = '{BACKEND}'\nstyles = []\n{files}\n"
     server = start_server(tmp_path_factory.mktemp("server"), f"[inference]\nworkers = 1\n{config}", {})
     yield server
     server.kill()
@@ -78,7 +80,7 @@ async def test_a_reload_changes_what_may_be_asked(
     serve: Serve, client: ClientSession, drawer: Path, other_drawer: Path, png: bytes
 ) -> None:
     def config(**files: Path) -> Config:
-        anime = {"styles": (), "files": files}
+        anime = {"styles": (), "files": files, "backend": BACKEND}
         return Config.model_validate({"inference": {"workers": 1}, "pipelines": {"anime": anime}})
 
     app = make_app(before := config(mine=drawer))

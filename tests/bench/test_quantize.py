@@ -11,8 +11,6 @@ from faceattr_aio.anime.generator import convert
 from faceattr_aio.anime.loading import Generators
 from faceattr_aio.imaging import Pixels
 
-pytestmark = pytest.mark.pixels
-
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 def test_a_generator_of_8_bits_draws_nearly_the_same_on_both_backends(
