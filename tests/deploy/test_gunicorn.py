@@ -24,7 +24,7 @@ WORKERS = 2
 async def served(launch: Launch, gate: Gate, tmp_path: Path, client: ClientSession, png: bytes) -> tuple[str, Daemon]:
     """The address, and gunicorn with the application and the command of our page."""
     text = (ROOT / "docs" / "scale.md").read_text()
-    (application,) = re.findall(r"```python\n(.+?)```", text[text.index("## gunicorn") :], re.DOTALL)
+    (application,) = re.findall(r"```python[^\n]*\n(.+?)```", text[text.index("## gunicorn") :], re.DOTALL)
     (command,) = re.findall(r"^    gunicorn (.+)$", text, re.MULTILINE)
     port = free_port()
     (tmp_path / "application.py").write_text(application)
