@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from faceattr_aio.answers import Job
 from faceattr_aio.errors import UnknownJob
-from faceattr_aio.schemas import REQUEST_ID, Node, failure, failure_responses, model_schema
+from faceattr_aio.schemas import REQUEST_ID, Node, failure, model_schema
 
 _EXAMPLE_ID = "p4mXv0nTq8Wb2sLrYc6ZeA"
 _HEADERS = REQUEST_ID | {"ETag": {"$ref": "#/components/headers/ETag"}}
@@ -52,8 +52,10 @@ def accepted(schemas: Node) -> Node:
     }
 
 
-def job_paths(names: Iterable[str], body: Node, parameters: list[Node], schemas: Node, *, locked: bool) -> Node:
-    """All below /jobs, for the pipelines of these names."""
+def job_paths(
+    names: Iterable[str], body: Node, parameters: list[Node], schemas: Node, failures: Node, *, locked: bool
+) -> Node:
+    """All below /jobs, for the pipelines of these names; `failures` are those of a pipeline, by status."""
     names = list(names)
     pipeline = {
         "name": "pipeline",
@@ -66,14 +68,14 @@ def job_paths(names: Iterable[str], body: Node, parameters: list[Node], schemas:
         "summary": "Pictures to be worked on when there is room, after all requests.",
         "parameters": [pipeline, *parameters],
         "requestBody": body,
-        "responses": {"202": accepted(schemas), **failure_responses(locked=locked)},
+        "responses": {"202": accepted(schemas), **failures},
     }
-    read, alias = (_read(name, locked=locked) for name in ("job", "result"))
+    read, alias = (_read(name, failures) for name in ("job", "result"))
     remove = {
         "operationId": "cancel",
         "summary": "Forgets a job; what of it was not begun never is.",
         "parameters": [_ID],
-        "responses": {"204": {"description": "It is gone.", "headers": REQUEST_ID}, **_failures(locked=locked)},
+        "responses": {"204": {"description": "It is gone.", "headers": REQUEST_ID}, **_failures(failures)},
     }
     common = {"tags": ["jobs"], **({"security": [{"bearer": []}, {"header": []}]} if locked else {})}
     return {
@@ -83,7 +85,7 @@ def job_paths(names: Iterable[str], body: Node, parameters: list[Node], schemas:
     }
 
 
-def _read(name: str, *, locked: bool) -> Node:
+def _read(name: str, failures: Node) -> Node:
     return {
         "operationId": name,
         "summary": "What is known of a job.",
@@ -95,7 +97,7 @@ def _read(name: str, *, locked: bool) -> Node:
                 "content": _document(None),
             },
             "304": {"$ref": "#/components/responses/NotModified"},
-            **_failures(locked=locked),
+            **_failures(failures),
         },
     }
 
@@ -105,7 +107,6 @@ def _document(example: Node | None) -> Node:
     return {"application/json": schema | ({"example": example} if example else {})}
 
 
-def _failures(*, locked: bool) -> Node:
-    every = failure_responses(locked=locked)
-    known: Node = {status: every[status] for status in ("401", "503") if status in every}
+def _failures(failures: Node) -> Node:
+    known: Node = {status: failures[status] for status in ("401", "503") if status in failures}
     return {"404": failure(404, [UnknownJob]), **known}

@@ -41,7 +41,7 @@ def describe(config: Config) -> Node:
     if able := _able(config):
         body, parameters = _body(config, config.jobs.max_batch), _references("parameters", "RequestId", "CacheControl")
         parameters += [CALLBACK] if config.jobs.callbacks else []
-        paths |= job_paths(able, body, parameters, schemas, locked=config.auth.required)
+        paths |= job_paths(able, body, parameters, schemas, _failures(failures), locked=config.auth.required)
     for path in _absent(config):
         del paths[path]["get"]
     if not config.auth.required:

@@ -44,6 +44,20 @@ async def test_who_has_it_already_gets_it_no_second_time(serve: Serve, client: C
         assert response.status == 200
 
 
+async def test_who_can_unpack_it_gets_less(serve: Serve, client: ClientSession) -> None:
+    url, told = await serve(app()), []
+    for encoding in ("gzip, deflate", "identity"):
+        async with client.get(f"{url}/openapi.json", headers={"Accept-Encoding": encoding}) as response:
+            length = int(response.headers["Content-Length"])
+            told.append((length, response.headers["ETag"], await response.json()))
+            assert response.headers.get("Content-Encoding", "identity") in encoding
+            assert response.headers["Vary"] == "Accept-Encoding"
+    (packed, one, first), (whole, other, second) = told
+    assert first == second
+    assert one != other
+    assert packed < whole / 3
+
+
 async def test_every_file_of_the_page_is_served_as_what_it_is(serve: Serve, client: ClientSession) -> None:
     url = await serve(app())
     types = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}

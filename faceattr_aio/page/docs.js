@@ -95,7 +95,8 @@ function schemas(api) {
 
 function tryIt(api, path, method, one, parameters) {
   const fields = new Fields(parameters);
-  const types = Object.keys(follow(api, one.responses[200]).content);
+  const [, answered] = Object.entries(one.responses).find(([status]) => status.startsWith("2"));
+  const types = Object.keys(follow(api, answered).content ?? {});
   const accept = types.length > 1 ? new Fields([{ name: "Accept", in: "header", schema: { enum: types, default: types[0] } }]) : null;
   const picture = one.requestBody ? make("input", { type: "file", accept: "image/*", required: true }) : null;
   const key = one.security ? make("input", { type: "password", autocomplete: "off" }) : null;
