@@ -151,6 +151,13 @@ async def test_who_is_listed_is_told_the_job_as_it_is_asked_for(
     assert receiver.asked == [JOB.model_dump(mode="json", exclude_none=True)]
 
 
+async def test_who_is_to_be_told_at_the_end_is_told(serve: Serve) -> None:
+    receiver, told = Receiver(204), Callbacks(["127.0.0.1"])
+    told.tell(JOB, f"{await serve(receiver.app())}/hook")
+    await told.close()
+    assert len(receiver.asked) == 1
+
+
 @pytest.mark.parametrize(
     ("statuses", "times"), [((500, 503, 200), 3), ((429, 200), 2), ((404,), 1), ((307,), 1), ((500,), 4)]
 )
