@@ -3,7 +3,7 @@ from collections.abc import Iterable
 from unittest.mock import Mock
 
 import pytest
-from aiohttp import StreamReader, web
+from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 from aiohttp.test_utils import make_mocked_request
 
 from faceattr_aio.body import Lingering, read
@@ -33,6 +33,10 @@ async def read_all(content: StreamReader) -> bytes:
 
 async def test_a_body_is_read_whole() -> None:
     assert await read_all(stream([b"abc", b"d" * 1000, b""])) == b"abc" + b"d" * 1000
+
+
+async def test_an_empty_body_comes_to_an_end_each_time() -> None:
+    assert [await read_all(EMPTY_PAYLOAD) for _ in range(3)] == [b""] * 3
 
 
 @pytest.mark.parametrize(("size", "number"), [(1, 999), (16, 3000), (17, 1000)])

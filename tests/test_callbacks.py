@@ -152,10 +152,10 @@ async def test_who_is_listed_is_told_the_job_as_it_is_asked_for(
 
 
 async def test_who_is_to_be_told_at_the_end_is_told(serve: Serve) -> None:
-    receiver, told = Receiver(204), Callbacks(["127.0.0.1"])
+    receiver, told = Receiver(503, 204), Callbacks(["127.0.0.1"])
     told.tell(JOB, f"{await serve(receiver.app())}/hook")
     await told.close()
-    assert len(receiver.asked) == 1
+    assert len(receiver.asked) == 2
 
 
 @pytest.mark.parametrize(
