@@ -1,10 +1,15 @@
-"""What measures a stream: that it runs, and that what it is to show is so."""
+"""Streams to the real server: what measures one, and what is seen of one as the server goes down."""
+
+import asyncio
 
 import pytest
+from aiohttp import ClientSession
 
 from bench import stream
 from bench.served import UNCACHED
 from tests.conftest import StartServer
+from tests.process import TRICK
+from tests.streams import part, talk
 
 pytestmark = pytest.mark.pixels
 
@@ -18,3 +23,23 @@ async def test_a_stream_holds_no_memory_and_no_slot(start: StartServer) -> None:
     assert streamed.slots == 0
     assert rate > 0
     assert len(list(stream.report(streamed, rate))) == 2
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_at_sigterm_open_streams_end_cleanly_and_the_server_at_once(
+    processes: int, start: StartServer, png: bytes, client: ClientSession
+) -> None:
+    settings = f"[server]\nprocesses = {processes}\n[inference]\nworkers = 2\n{TRICK}sleep_s = 0.2\n"
+    server = start(settings)
+    async with talk(client, f"{server.url}/trick") as working, talk(client, f"{server.url}/trick") as idle:
+        idle.show(png)
+        assert (await idle.line())["number"] == 0
+        working.show(png, png)
+        working.send(part(png)[:-100])
+        assert (await working.line())["number"] == 0
+        stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+        assert [line.get("number") for line in await idle.lines()] == [None]
+        *answered, last = await working.lines()
+        assert [line["number"] for line in answered] == [1]
+        assert last["error"]["type"] == "urn:faceattr:draining"
+    assert await stopping == 0
