@@ -3,7 +3,6 @@ still arrive. No slot is held while the client is waited for, in either directio
 """
 
 import asyncio
-import json
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from faceattr_aio.arrivals import Arrival, Arrivals
 from faceattr_aio.batch import Outcome
@@ -20,9 +19,10 @@ from faceattr_aio.body import has_left
 from faceattr_aio.documents import entry, problem
 from faceattr_aio.errors import ClientGone, FaceattrError, InternalError, RateLimited
 from faceattr_aio.handlers import Endpoint
-from faceattr_aio.journal import REQUEST_ID, story
-from faceattr_aio.pipeline import NDJSON, Reply, Task
-from faceattr_aio.problems import GONE, LINGERING, log_failure
+from faceattr_aio.journal import story
+from faceattr_aio.lines import Lines
+from faceattr_aio.pipeline import Reply, Task
+from faceattr_aio.problems import GONE, log_failure
 from faceattr_aio.spool import SpoolFile
 from faceattr_aio.story import Story
 from faceattr_aio.turns import Turns
@@ -32,38 +32,6 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
 """How often somebody who waits for a worker sees whether the client is still there."""
-
-
-class Lines(web.StreamResponse):
-    """What is sent line by line; stays with the connection as long as every answer."""
-
-    def __init__(self, request: web.Request, cache_control: str) -> None:
-        super().__init__()
-        self.content_type = NDJSON
-        self.headers[REQUEST_ID] = story(request).id
-        self.headers[hdrs.CACHE_CONTROL] = cache_control
-        self.headers["X-Accel-Buffering"] = "no"  # nginx would keep lines back
-        self._request = request
-
-    async def add(self, document: dict[str, object], within_s: float) -> None:
-        """Sends a line. Raises ClientGone, and ends the connection, when the client has not taken it in time."""
-        line = json.dumps(document).encode() + b"\n"
-        try:
-            async with asyncio.timeout(within_s):
-                await self.prepare(self._request)
-                await self.write(line)
-                await self._request.writer.drain()
-        except TimeoutError as error:
-            if self._request.transport:
-                self._request.transport.abort()
-            raise ClientGone from error
-        story(self._request).sent += len(line)
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Closes the connection when the rest of the body is not to be waited for."""
-        await super().write_eof(data)
-        if not await self._request.app[LINGERING].run_out(self._request):
-            self._request.protocol.force_close()
 
 
 @dataclass(frozen=True)
