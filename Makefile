@@ -30,7 +30,7 @@ test: $(VENV)/developing  ## What decides over a change, on OpenCV 5; ARGS="-k u
 	$(BIN)/python $(PYTEST) $(ASIDE:%=--ignore=tests/%) $(ARGS)
 
 $(ASIDE:%=test-%): test-%: $(VENV)/developing  ## What measures; the page in a real browser; the daemons that we run beside
-	$(BIN)/faceattr-aio models pull
+	$(HOLISTIC) $(BIN)/faceattr-aio models pull
 	$(BIN)/python $(PYTEST) tests/$* $(ARGS)
 
 fuzz: $(VENV)/developing  ## Damaged pictures and odd requests for the real server; FACEATTR_FUZZ_INPUTS says how many
@@ -75,7 +75,7 @@ bench-scaling: $(VENV)/developing  ## Goodput against picture size, faces, worke
 	$(BIN)/python -m bench.plot bench/plots/scaling.json
 
 bench-%: $(VENV)/developing  ## One of the other measurements of bench/RESULTS.md: bench-upload, bench-processes, bench-decode ...
-	$(BIN)/faceattr-aio models pull
+	$(HOLISTIC) $(BIN)/faceattr-aio models pull
 	$(BIN)/python -m bench.$* $(ARGS)
 
 test-opencv5: $(VENV)/developing  ## The tests that depend on pixels, on OpenCV 5

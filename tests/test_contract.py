@@ -32,7 +32,7 @@ def answers_json(name: str) -> bool:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    drawer = write_generator(folder / "drawer.onnx", 4)
+    drawer = write_generator(folder / "drawer.onnx", 2)
     config = f"""
 [inference]
 workers = 1

@@ -9,7 +9,7 @@ from faceattr_aio.anime.networks import IS_OPENCV_4
 from faceattr_aio.anime.predict import AnimePipeline
 from faceattr_aio.pipeline import Plan
 
-NARROW = 4
+NARROW = 2
 """Channels of the first layer: a generator that is fast, and otherwise like the published ones."""
 
 BACKEND: Backend = "openvino" if IS_OPENCV_4 else "cv2"

@@ -122,16 +122,18 @@ def test_the_working_side_bounds_what_is_decoded(
 
 
 def test_a_blurred_picture_is_refused_where_that_is_asked_for(
-    plan: Plan, pipeline: HolisticPipeline, astronaut: Pixels, tmp_path: Path
+    plan: Plan, pipeline: HolisticPipeline, astronaut: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cv2.imwrite(str(tmp_path / "blurred.png"), cv2.GaussianBlur(astronaut, (0, 0), 4))
+    blurred = tmp_path / "blurred.png"
+    cv2.imwrite(str(blurred), cv2.GaussianBlur(astronaut, (0, 0), 4))
+    assert predict(pipeline, blurred)["reason"] is None
+    with pytest.raises(TooBlurred):
+        predict(pipeline, blurred, min_sharpness=500)
+    monkeypatch.setattr("faceattr_aio.holistic.predict.load", lambda _: pipeline._person)  # once is enough
     strict = HolisticPipeline(replace(plan, settings=HolisticSettings(min_sharpness=500)))
     with pytest.raises(TooBlurred):
-        predict(strict, tmp_path / "blurred.png")
-    assert predict(strict, tmp_path / "blurred.png", min_sharpness=0)["reason"] is None
-    assert predict(pipeline, tmp_path / "blurred.png")["reason"] is None
-    with pytest.raises(TooBlurred):
-        predict(pipeline, tmp_path / "blurred.png", min_sharpness=500)
+        predict(strict, blurred)
+    assert predict(strict, blurred, min_sharpness=0)["reason"] is None
 
 
 def test_a_damaged_picture_is_refused(pipeline: HolisticPipeline, tmp_path: Path, jpeg: bytes) -> None:
@@ -151,7 +153,10 @@ def test_the_skeleton_is_drawn_where_the_astronaut_is(
     assert np.array_equal(drawn[:50, :100], astronaut[:50, :100])
 
 
-def test_nets_that_find_nobody_stop_the_start(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nets_that_find_nobody_stop_the_start(
+    plan: Plan, pipeline: HolisticPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faceattr_aio.holistic.predict.load", lambda _: pipeline._person)
     monkeypatch.setattr(person.PersonFinder, "find", lambda *_: None)
     with pytest.raises(StartError, match="The models do not work here"):
         HolisticPipeline(plan)

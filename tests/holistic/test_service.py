@@ -15,7 +15,7 @@ from tests.process import PATIENCE_S, Server, start_server
 
 pytestmark = pytest.mark.pixels
 
-CONFIG = "[pipelines.faces]\n[pipelines.holistic]\n"
+CONFIG = "[inference]\nworkers = 1\n[pipelines.faces]\n[pipelines.holistic]\n"
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from bench.holistic import Points, Row, compare, judge, mean_distance, race, report
-from faceattr_aio.holistic import PARTS, HolisticOptions
+from faceattr_aio.holistic import PARTS, Holistic, HolisticOptions, HolisticSettings
 from faceattr_aio.holistic.predict import HolisticPipeline
 from faceattr_aio.imaging import Floats
+from faceattr_aio.model_store import ModelStore
+from faceattr_aio.pipeline import Plan
 
 pytestmark = pytest.mark.pixels
 
@@ -31,6 +33,13 @@ def test_a_part_that_only_one_found_is_no_agreement(missing: str) -> None:
     found: Points = dict.fromkeys(PARTS, None) | {"pose": square(), "face": square()}
     found |= {missing: None if found[missing] is not None else square()}  # type: ignore[index,dict-item]  # it is a part
     assert not judge("", found, expected).agrees
+
+
+@pytest.fixture(scope="module")
+def pipeline(store: ModelStore) -> HolisticPipeline:
+    settings = HolisticSettings()
+    files = {name: store.verify(name) for name in Holistic.models(settings)}
+    return HolisticPipeline(Plan(Holistic.load, settings, files, 1024))
 
 
 @pytest.fixture(scope="module")
