@@ -145,10 +145,11 @@ class Limiter:
 
     def _overloaded(self) -> Unavailable:
         said = f"{self.in_flight} {self._what} are in flight and {self.limit} is the limit; try again later."
-        return self._refusal(Overloaded, said)
+        soonest_s = self.service_s / self.workers  # also where portions have all slots, and nothing is in this line
+        return self._refusal(Overloaded, said, soonest_s)
 
-    def _refusal(self, kind: type[Unavailable], said: str) -> Unavailable:
-        wait_s = self.wait_s
+    def _refusal(self, kind: type[Unavailable], said: str, least_s: float = 0.0) -> Unavailable:
+        wait_s = max(self.wait_s, least_s)
         jitter = random.uniform(0.8, 1.2)  # noqa: S311  # so that not all come back at once; no secret
         return kind(
             said,

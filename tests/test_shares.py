@@ -63,6 +63,17 @@ def test_each_waits_for_its_own_kind_of_work_only() -> None:
         part.check(within_s=30)
 
 
+def test_where_portions_have_all_slots_nobody_is_invited_at_once() -> None:
+    whole, part = portion()
+    other = Portion(whole, 0.5, "requests for another")
+    for one in (part, other):
+        for _ in range(4):
+            one.acquire()
+    with pytest.raises(Overloaded, match="8 is the limit") as refused:
+        whole.check()
+    assert refused.value.retry_after_s > 0
+
+
 def test_busy_and_waiting_are_those_of_both() -> None:
     whole, part = portion()
     assert (whole.busy, whole.waiting) == (0, 0)
