@@ -81,6 +81,7 @@ def _add_analyze(commands: Any) -> None:
     )
     analyze.add_argument("--annotate", type=Path, metavar="OUT", help="the picture with boxes; a folder for several")
     analyze.add_argument("--server", metavar="URL", help="let it do the work; it is shown the first of auth.keys")
+    analyze.add_argument("--jobs", type=int, metavar="N", help="so many of the server's jobs at a time")
     analyze.add_argument("--workers", dest="inference.workers", metavar="N")
 
 

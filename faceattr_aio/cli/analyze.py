@@ -42,7 +42,9 @@ def run(parsed: argparse.Namespace) -> int:
     if {file.resolve() for file in parsed.files} & {output.file.resolve() for output in outputs if output}:
         raise StartError("A picture would be drawn over itself; name another file for it.")
     bound_pixels(config)
-    ready = asking(parsed.server, config) if parsed.server else working(config)
+    if parsed.jobs and not parsed.server:
+        raise StartError("Jobs are a server's: name it with --server.")
+    ready = asking(parsed.server, config, parsed.jobs) if parsed.server else working(config)
     if parsed.out:
         return bulk.run(parsed, ready)
     outcomes = asyncio.run(_analyze_all(ready, parsed.files, outputs))
