@@ -7,8 +7,8 @@ BIN    := $(VENV)/bin
 PIP    := -m pip install --quiet --disable-pip-version-check
 PARTS  := setup.cfg pyproject.toml
 PYTEST := -m pytest -p no:cacheprovider
-# Folders of tests that take longer, or need programs of the system: make test-bench test-browser test-deploy test-docs
-ASIDE  := bench browser deploy docs
+# Folders of tests that take longer, or need programs of the system: make test-bench test-browser test-deploy ...
+ASIDE  := bench browser deploy docs faults release
 # What `make stress` is told: make stress USERS=1,10,100 SECONDS=20 URL=http://127.0.0.1:8000 PRESET=spec002 ...
 STRESS  = $(if $(URL),--url $(URL)) $(if $(PID),--pid $(PID)) $(if $(PRESET),--preset $(PRESET)) \
           $(if $(USERS),--users $(USERS)) $(if $(SPAWN),--spawn $(SPAWN)) $(if $(SECONDS),--seconds $(SECONDS)) \
@@ -29,7 +29,7 @@ test: $(VENV)/developing  ## What decides over a change, on OpenCV 5; ARGS="-k u
 	$(HOLISTIC) $(BIN)/faceattr-aio models pull
 	$(BIN)/python $(PYTEST) $(ASIDE:%=--ignore=tests/%) $(ARGS)
 
-$(ASIDE:%=test-%): test-%: $(VENV)/developing  ## What measures; the page in a real browser; the daemons that we run beside
+$(ASIDE:%=test-%): test-%: $(VENV)/developing  ## A server in trouble; what measures; the page in a real browser; the daemons beside us; what pages say
 	$(HOLISTIC) $(BIN)/faceattr-aio models pull
 	$(BIN)/python $(PYTEST) tests/$* $(ARGS)
 

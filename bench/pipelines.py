@@ -61,7 +61,10 @@ PRESETS = {"holistic": "holistic", "anime": "spec003"}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.pipelines")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.pipelines",
+        epilog="And what bench.stress takes, as --seconds, --settle, --think, --reports.",
+    )
     parser.add_argument("pipeline", choices=PICTURES)
     parser.add_argument("--file", type=Path, help="a generator in ONNX; else one with random weights is written")
     parser.add_argument("--backend", default="cv2", choices=["cv2", "openvino"], help="that draws")

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import faceattr_aio
-from tests import consumer
 from tests.process import PATIENCE_S, ROOT
+from tests.release import consumer
 
 EMBEDDED = """
 import asyncio, sys

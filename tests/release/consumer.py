@@ -1,5 +1,5 @@
-"""A program of somebody else, with every public name in it. tests/test_install.py has its types checked against a wheel
-of ours in an environment of its own; it is never run.
+"""A program of somebody else, with every public name in it. Its types are checked against a wheel of ours in an
+environment of its own; it is never run.
 """
 
 from pathlib import Path
