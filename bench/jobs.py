@@ -23,6 +23,7 @@ from bench.served import PATIENCE_S, ROOT
 from faceattr_aio.job_store import DUE, ENDED, LIVE
 
 FAILED = 1
+_LOOK_S = 0.02
 OK, ACCEPTED, BUSY, BROKEN = 200, 202, 503, 0
 PICTURE = ROOT / "docs" / "astronaut.jpg"
 TYPE = {"Content-Type": "image/jpeg"}
@@ -84,14 +85,17 @@ async def work_off(url: str, client: ClientSession, numbers: Iterator[int], seen
 async def disturb(site: Site, period_s: float, seen: Seen) -> None:
     """A worker every so often; Redis once, and the server once."""
     restarts = [(2 / 3, site.server, signal.SIGTERM), (1 / 3, site.redis, signal.SIGKILL)]
+    due = time.monotonic() + period_s
     while True:
-        await asyncio.sleep(period_s)
-        await asyncio.to_thread(site.kill_one, seen.killed)
-        seen.killed += 1
+        await asyncio.sleep(_LOOK_S)
+        if time.monotonic() >= due:
+            await asyncio.to_thread(site.kill_one, seen.killed)
+            seen.killed += 1
+            due += period_s
         if restarts and len(seen.told) >= restarts[-1][0] * seen.jobs:
             _, program, number = restarts.pop()
-            await asyncio.to_thread(program.again, number)
             seen.restarted += 1
+            await asyncio.to_thread(program.again, number)
 
 
 async def ready(url: str, client: ClientSession) -> None:

@@ -66,7 +66,7 @@ class CeleryJobs:
         for work in (self._count, self._listen, self._call_back):
             self._tasks.append(asyncio.create_task(_again_and_again(work)))
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         self._closed = True
         self.room.limiter.drain()
         for task in self._tasks:
@@ -74,6 +74,9 @@ class CeleryJobs:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for waiter in self._waiters.values():
             waiter.set()
+
+    async def close(self) -> None:
+        await self.stop()
         await self._redis.aclose()
         self._threads.shutdown(wait=False)
 

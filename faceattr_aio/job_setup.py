@@ -82,4 +82,4 @@ async def _running(routes: JobRoutes, _: web.Application) -> AsyncIterator[None]
 
 async def _end(app: web.Application) -> None:
     """While there are connections still: who waits for a job is told."""
-    await app[JOBS].jobs.close()
+    await app[JOBS].jobs.stop()

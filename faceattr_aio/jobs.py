@@ -66,8 +66,11 @@ class Jobs(Protocol):
 
     async def start(self) -> None: ...
 
+    async def stop(self) -> None:
+        """Takes no more. What is not done by now and would be lost is told failed, and nobody waits any longer."""
+
     async def close(self) -> None:
-        """What is not done by now and would be lost is told failed."""
+        """Stops, and gives back what it holds; nobody asks any more."""
 
     def check(self, client: str) -> None:
         """Whether there is room for one more. Raises Overloaded, Draining, RateLimited or StorageUnavailable."""

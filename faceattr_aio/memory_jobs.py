@@ -65,6 +65,9 @@ class MemoryJobs:
         self._spawn(self._begin_all())
 
     async def close(self) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
         self.room.limiter.drain()
         for live in tuple(self._live.values()):
             self._conclude(live, [entry(Draining(), live.order.request)])

@@ -11,7 +11,7 @@ from bench.jobs import Seen, measure, report
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="there is no redis-server")
 async def test_every_job_that_was_accepted_comes_to_one_result() -> None:
-    lines = dict(report(await measure(300, 1.5, seconds=0.02)))
+    lines = dict(report(await measure(300, 0.5, seconds=0.02)))
     assert all(lines.values()), lines
 
 

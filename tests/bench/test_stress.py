@@ -48,7 +48,8 @@ def test_a_service_is_stressed_and_the_report_is_there(
     assert together.usage is not None
     assert together.usage.cpu_server > 0
     assert together.usage.cpu_load > 0
-    assert together.usage.connections >= 8
+    assert alone.usage is not None
+    assert together.usage.connections > alone.usage.connections + 3  # of seven more, of whom some cut theirs
     assert together.usage.memory_bytes > 20e6
     assert gives_up.start is not None
     assert gives_up.start.first_ms > 0
