@@ -82,20 +82,21 @@ async def work_off(url: str, client: ClientSession, numbers: Iterator[int], seen
         await ask(url, client, number, seen)
 
 
-async def disturb(site: Site, period_s: float, seen: Seen) -> None:
-    """A worker every so often; Redis once, and the server once."""
-    restarts = [(2 / 3, site.server, signal.SIGTERM), (1 / 3, site.redis, signal.SIGKILL)]
-    due = time.monotonic() + period_s
+async def kill(site: Site, period_s: float, seen: Seen) -> None:
+    """A worker every so often."""
     while True:
-        await asyncio.sleep(_LOOK_S)
-        if time.monotonic() >= due:
-            await asyncio.to_thread(site.kill_one, seen.killed)
-            seen.killed += 1
-            due += period_s
-        if restarts and len(seen.told) >= restarts[-1][0] * seen.jobs:
-            _, program, number = restarts.pop()
-            seen.restarted += 1
-            await asyncio.to_thread(program.again, number)
+        await asyncio.sleep(period_s)
+        await asyncio.to_thread(site.kill_one, seen.killed)
+        seen.killed += 1
+
+
+async def restart(site: Site, seen: Seen) -> None:
+    """Redis, and later the server."""
+    for share, program, number in ((1 / 3, site.redis, signal.SIGKILL), (2 / 3, site.server, signal.SIGTERM)):
+        while len(seen.told) < share * seen.jobs:  # noqa: ASYNC110  # others get on with it
+            await asyncio.sleep(_LOOK_S)
+        seen.restarted += 1
+        await asyncio.to_thread(program.again, number)
 
 
 async def ready(url: str, client: ClientSession) -> None:
@@ -115,11 +116,12 @@ async def measure(jobs: int, period_s: float, clients: int = 64, workers: int = 
         async with session as client:
             await ready(running.url, client)
             began, numbers = time.monotonic(), iter(range(jobs))
-            disturbing = asyncio.create_task(disturb(running, period_s, seen))
+            disturbing = [asyncio.create_task(one) for one in (kill(running, period_s, seen), restart(running, seen))]
             await asyncio.gather(*(work_off(running.url, client, numbers, seen) for _ in range(clients)))
             seen.seconds = time.monotonic() - began
-            disturbing.cancel()
-            await asyncio.gather(disturbing, return_exceptions=True)
+            for one in disturbing:
+                one.cancel()
+            await asyncio.gather(*disturbing, return_exceptions=True)
             await ready(running.url, client)
             for number in range(jobs):
                 await ask(running.url, client, number, seen)
