@@ -6,6 +6,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
+from faceattr_aio.errors import StartError
+
 _REPORTER = "openvino_telemetry"
 _CONFIG = {
     "PERFORMANCE_HINT": "LATENCY",
@@ -16,17 +18,20 @@ _CONFIG = {
 }
 
 
-def load() -> Any:
+def load(extra: str = "openvino", otherwise: str = ", or set backend = 'cv2'") -> Any:
     """The library. It reports each import to its maker's statistics, from a thread and a process of its own. It has a
     stand-in for where the reporter is not installed, and takes it when that cannot be imported.
 
-    Raises ImportError where it is not installed.
+    Raises StartError where it cannot be imported, with the extra that has it and what there is to do `otherwise`.
     """
     absent = _REPORTER not in sys.modules
     if absent:
         sys.modules[_REPORTER] = None  # type: ignore[assignment]  # documented: stops the import
     try:
         return import_module("openvino")
+    except ImportError as error:
+        said = f"OpenVINO cannot be loaded ({error}): run pip install 'faceattr-aio[{extra}]'{otherwise}."
+        raise StartError(said) from error
     finally:
         if absent:
             del sys.modules[_REPORTER]

@@ -59,13 +59,7 @@ def _with_cv2(data: bytes, *, channels_last: bool) -> Network:
 
 
 def _with_openvino(data: bytes, *, channels_last: bool) -> Network:
-    try:
-        openvino = openvino_runtime.load()
-    except ImportError as error:
-        raise StartError(
-            f"backend 'openvino' cannot be loaded ({error}): "
-            "run pip install 'faceattr-aio[openvino]', or set backend = 'cv2'."
-        ) from error
+    openvino = openvino_runtime.load()
     model = openvino.Core().read_model(data, b"")
     model.reshape([1, -1, -1, _CHANNELS] if channels_last else [1, _CHANNELS, -1, -1])
     return OpenVinoNetwork(openvino_runtime.compile_net(openvino, model), channels_last=channels_last)

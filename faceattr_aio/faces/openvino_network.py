@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from faceattr_aio import openvino_runtime
-from faceattr_aio.errors import StartError
 from faceattr_aio.imaging import Floats
 
 
@@ -24,13 +23,7 @@ class OpenVinoNetwork:
 
 def read(path: Path) -> OpenVinoNetwork:
     """The net in a file of the type .tflite or .onnx. Raises StartError where OpenVINO cannot be imported."""
-    try:
-        openvino = openvino_runtime.load()
-    except ImportError as error:
-        raise StartError(
-            f"backend 'openvino' cannot be loaded ({error}): "
-            "run pip install 'faceattr-aio[openvino]', or set backend = 'cv2'."
-        ) from error
+    openvino = openvino_runtime.load()
     model = openvino.Core().read_model(path)
     shape = model.input().partial_shape
     shape[0] = 1

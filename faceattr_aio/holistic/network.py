@@ -9,7 +9,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from faceattr_aio import openvino_runtime
-from faceattr_aio.errors import StartError
 from faceattr_aio.imaging import Floats, Pixels
 
 Range = Literal["0..1", "-1..1"]
@@ -44,10 +43,7 @@ def read(path: Path, outputs: Sequence[str], values: Range) -> Network:
 
     Raises StartError where OpenVINO cannot be imported.
     """
-    try:
-        openvino = openvino_runtime.load()
-    except ImportError as error:
-        raise StartError(f"OpenVINO cannot be loaded ({error}): run pip install 'faceattr-aio[holistic]'.") from error
+    openvino = openvino_runtime.load("holistic", otherwise="")
     whole = openvino.Core().read_model(path)
     wanted = openvino.Model([whole.output(name) for name in outputs], whole.get_parameters())
     model = _for_pixels(openvino, wanted, *_RANGES[values])
