@@ -168,8 +168,9 @@ async def test_what_is_too_large_is_told_in_one_form_by_whomever(
 ) -> None:
     behind = await put(f"[upload]\nmax_bytes = {limit}\n{TRICK}")
     size = min(limit, Config().upload.max_bytes) + 1_000_000
+    headers = RAW | {"X-Request-ID": by, "Connection": "close"}  # nginx promises to keep it, and closes it all the same
     for body in (BytesIO(bytes(size)), chunked(size)):  # announced, and counted
-        async with client.post(f"{behind.url}/trick", data=body, headers=RAW | {"X-Request-ID": by}) as response:
+        async with client.post(f"{behind.url}/trick", data=body, headers=headers) as response:
             document = await response.json(content_type=PROBLEM)
         told = response.status, document["status"], document["type"]
         assert told == (413, 413, "urn:faceattr:upload-too-large")
