@@ -191,7 +191,7 @@ async def test_a_task_that_takes_too_long_is_given_up(make: Make, gate: Gate, pn
     executor = await make({"gate": str(gate.folder)}, workers=1, timeout_s=0.3)
     with pytest.raises(DeadlineExceeded):
         await executor.run("trick", Task(png_file))
-    if executor._config.inference.pool == "thread":  # a process is ended
+    if executor.staff.config.inference.pool == "thread":  # a process is ended
         assert executor.limiter.in_flight == 1
     gate.open()
     await idle(executor)
@@ -414,7 +414,7 @@ async def test_a_reload_under_load_fails_nobody_and_all_workers_are_new(
     await asyncio.gather(*asking)
     assert set(seen) == {"Reply"}
     assert len(digests) == 3
-    assert executor.reloads == {"ok": 3}
+    assert executor.staff.reloads == {"ok": 3}
     assert executor.pool.restarts == {"reloaded": 6}
     await idle(executor)
 
@@ -426,7 +426,7 @@ async def test_a_reload_that_fails_changes_nothing_and_is_told_once(
     (tmp_path / "broken").touch()
     with pytest.raises(ReloadFailed, match="mend it"):
         await executor.reload()
-    fault = executor.reload_fault
+    fault = executor.staff.reload_fault
     assert fault == "The trick is broken: mend it."
     assert [record.message for record in caplog.records] == [
         "nothing was reloaded, and all is as before: The trick is broken: mend it."
@@ -434,15 +434,15 @@ async def test_a_reload_that_fails_changes_nothing_and_is_told_once(
     assert (await executor.run("trick", Task(png_file))).result["bytes"]
     (tmp_path / "broken").unlink()
     await executor.reload()
-    assert executor.reload_fault is None
-    assert executor.reloads == {"ok": 1, "failed": 1}
+    assert executor.staff.reload_fault is None
+    assert executor.staff.reloads == {"ok": 1, "failed": 1}
 
 
 async def test_settings_are_taken_over_with_the_workers_and_only_then(
     make: Make, png_file: Path, tmp_path: Path
 ) -> None:
     executor = await make({"broken_while": str(tmp_path / "broken")})
-    pool = executor._config.inference.pool
+    pool = executor.staff.config.inference.pool
     wanted = config({"sleep_s": 0.2}, pool=pool, limit=7, timeout_s=33, recycle_after=5)
     broken = config({"broken_while": str(tmp_path)}, pool=pool, limit=9)
     with pytest.raises(ReloadFailed):
@@ -450,7 +450,7 @@ async def test_settings_are_taken_over_with_the_workers_and_only_then(
     assert executor.limiter.limit == 4
     await executor.reload(wanted)
     assert executor.limiter.limit == 7
-    assert executor._upkeep.recycling.after == 5
+    assert executor.staff._upkeep.recycling.after == 5
     began = time.monotonic()
     await executor.run("trick", Task(png_file))
     assert time.monotonic() - began >= 0.2
@@ -459,7 +459,7 @@ async def test_settings_are_taken_over_with_the_workers_and_only_then(
 async def test_of_two_reloads_at_once_the_second_waits(make: Make) -> None:
     executor = await make()
     await asyncio.gather(executor.reload(), executor.reload())
-    assert executor.reloads == {"ok": 2}
+    assert executor.staff.reloads == {"ok": 2}
     assert executor.pool.restarts == {"reloaded": 4}
 
 
@@ -474,9 +474,9 @@ async def test_the_limit_follows_the_number_of_workers_where_it_is_not_set(make:
     executor = await make(workers=None, workers_min=1, workers_max=3, limit=None)
     assert (executor.pool.size, executor.limiter.workers, executor.limiter.limit) == (1, 1, 4)
     for size in (2, 3):
-        await asyncio.to_thread(executor._upkeep._resize, 1)
+        await asyncio.to_thread(executor.staff._upkeep._resize, 1)
         assert (executor.limiter.workers, executor.limiter.limit) == (size, 4 * size)
-    await asyncio.to_thread(executor._upkeep._resize, -1)
+    await asyncio.to_thread(executor.staff._upkeep._resize, -1)
     assert (executor.limiter.workers, executor.limiter.limit) == (2, 8)
 
 

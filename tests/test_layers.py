@@ -87,6 +87,7 @@ LAYERS = (
         "shares",
         "sources",
         "spool",
+        "staff",
         "traces",
         "turns",
         "upkeep",
