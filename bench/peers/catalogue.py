@@ -5,6 +5,7 @@ their names: they may not be installed.
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -59,9 +60,9 @@ def installed(package: str) -> str | None:
         return None
 
 
-def _ours(port: int, folder: Path) -> list[str]:
+def _ours(port: int, folder: Path, settings: str = SETTINGS) -> list[str]:
     file = folder / "faceattr.toml"
-    file.write_text(SETTINGS)
+    file.write_text(settings)
     return [sys.executable, "-m", "faceattr_aio", "serve", "--port", str(port), "--config", str(file)]
 
 
@@ -76,6 +77,7 @@ def _bentoml(port: int, _: Path) -> list[str]:
 
 PEERS = (
     Peer("faceattr-aio", ("faceattr-aio",), FORM, _ours),
+    Peer("faceattr-aio-thread", ("faceattr-aio",), FORM, partial(_ours, settings=f"{SETTINGS}pool = 'thread'\n")),
     Peer("flask", ("flask", "waitress"), FORM, _module("with_flask")),
     Peer("fastapi", ("fastapi", "uvicorn"), FORM, _module("with_fastapi")),
     Peer("litserve", ("litserve",), FORM, _module("with_litserve")),
