@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,8 +12,11 @@ import skimage.data
 from aiohttp import ClientSession, web
 
 from faceattr_aio.config import Config
+from faceattr_aio.executor import Executor
 from faceattr_aio.imaging import Pixels
 from faceattr_aio.model_store import ModelStore
+from tests.executors import MakeExecutor
+from tests.executors import config as executor_config
 from tests.gate import Gate
 from tests.process import Server, start_server
 
@@ -114,3 +118,19 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     gate = Gate(tmp_path / "gate")
     yield gate
     gate.close()
+
+
+@pytest.fixture(params=["process", "thread"])
+async def make_executor(request: pytest.FixtureRequest) -> AsyncIterator[MakeExecutor]:
+    """Starts executors of both kinds."""
+    executors: list[Executor] = []
+
+    async def start(trick: dict[str, Any] | None = None, **inference: object) -> Executor:
+        executor = Executor(executor_config(trick, **{"pool": request.param, **inference}))
+        executors.append(executor)
+        await executor.start()
+        return executor
+
+    yield start
+    for executor in executors:
+        await executor.close()

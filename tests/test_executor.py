@@ -3,14 +3,11 @@ import gc
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from faceattr_aio.config import Config
 from faceattr_aio.errors import (
     ClientGone,
     DeadlineExceeded,
@@ -19,65 +16,19 @@ from faceattr_aio.errors import (
     InternalError,
     NoImage,
     Overloaded,
-    ReloadFailed,
     Unavailable,
     UnreadableImage,
     UnsupportedMedia,
 )
 from faceattr_aio.executor import Executor
 from faceattr_aio.pipeline import Reply, Task
+from tests.executors import MakeExecutor, ask, config, hold, idle
 from tests.gate import Gate
 from tests.pipelines import TrickOptions
 
-Make = Callable[..., Awaitable[Executor]]
 
-
-def config(trick: dict[str, Any] | None = None, **inference: object) -> Config:
-    entry = {"factory": "tests.pipelines:Trick", "path": "/trick", **(trick or {})}
-    return Config.model_validate(
-        {"inference": {"workers": 2, "limit": 4, "timeout_s": 60, **inference}, "pipelines": {"trick": entry}}
-    )
-
-
-@pytest.fixture(params=["process", "thread"])
-async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
-    """Starts executors of both kinds."""
-    executors: list[Executor] = []
-
-    async def start(trick: dict[str, Any] | None = None, **inference: object) -> Executor:
-        executor = Executor(config(trick, **{"pool": request.param, **inference}))
-        executors.append(executor)
-        await executor.start()
-        return executor
-
-    yield start
-    for executor in executors:
-        await executor.close()
-
-
-async def idle(executor: Executor) -> None:
-    """Returns once every slot is back, which is when the workers are done and not before."""
-    async with asyncio.timeout(30):
-        while executor.limiter.in_flight:  # counted in threads
-            await asyncio.sleep(0.005)
-
-
-def ask(executor: Executor, file: Path, tasks: int) -> list[asyncio.Task[Reply]]:
-    return [asyncio.create_task(executor.run("trick", Task(file))) for _ in range(tasks)]
-
-
-async def hold(executor: Executor, file: Path, tasks: int) -> list[asyncio.Task[Reply]]:
-    """So many tasks, each of which has its slot."""
-    before = executor.limiter.in_flight
-    asked = ask(executor, file, tasks)
-    async with asyncio.timeout(30):
-        while executor.limiter.in_flight < before + tasks:
-            await asyncio.sleep(0.005)
-    return asked
-
-
-async def test_a_task_comes_back_as_a_reply(make: Make, png_file: Path) -> None:
-    executor = await make()
+async def test_a_task_comes_back_as_a_reply(make_executor: MakeExecutor, png_file: Path) -> None:
+    executor = await make_executor()
     reply = await executor.run("trick", Task(png_file))
     assert reply.result["bytes"] == png_file.stat().st_size
     assert list(reply.laps) == ["queue", "decode", "trick"]
@@ -85,22 +36,22 @@ async def test_a_task_comes_back_as_a_reply(make: Make, png_file: Path) -> None:
     await idle(executor)
 
 
-async def test_a_body_comes_back_when_a_media_type_is_wanted(make: Make, png_file: Path) -> None:
-    reply = await (await make()).run("trick", Task(png_file, media_type="image/png"))
+async def test_a_body_comes_back_when_a_media_type_is_wanted(make_executor: MakeExecutor, png_file: Path) -> None:
+    reply = await (await make_executor()).run("trick", Task(png_file, media_type="image/png"))
     assert reply.body is not None
     assert reply.body.startswith(b"image/png")
 
 
-async def test_a_failure_is_raised_and_gives_its_slot_back(make: Make, png_file: Path) -> None:
-    executor = await make()
+async def test_a_failure_is_raised_and_gives_its_slot_back(make_executor: MakeExecutor, png_file: Path) -> None:
+    executor = await make_executor()
     for do, failure in {"refuse": UnreadableImage, "raise": InternalError}.items():
         with pytest.raises(failure):
             await executor.run("trick", Task(png_file, TrickOptions.model_validate({"do": do})))
     await idle(executor)
 
 
-async def test_what_is_no_picture_never_takes_a_slot(make: Make, tmp_path: Path) -> None:
-    executor = await make()
+async def test_what_is_no_picture_never_takes_a_slot(make_executor: MakeExecutor, tmp_path: Path) -> None:
+    executor = await make_executor()
     (tmp_path / "text").write_text("hello")
     with pytest.raises(UnsupportedMedia):
         await executor.run("trick", Task(tmp_path / "text"))
@@ -109,8 +60,10 @@ async def test_what_is_no_picture_never_takes_a_slot(make: Make, tmp_path: Path)
     assert executor.limiter.wait_s == 0
 
 
-async def test_pictures_of_one_request_share_a_slot_and_fail_alone(make: Make, png_file: Path, tmp_path: Path) -> None:
-    executor = await make(limit=1)
+async def test_pictures_of_one_request_share_a_slot_and_fail_alone(
+    make_executor: MakeExecutor, png_file: Path, tmp_path: Path
+) -> None:
+    executor = await make_executor(limit=1)
     (tmp_path / "text").write_text("hello")
     tasks = [Task(png_file), Task(tmp_path / "text"), Task(png_file, TrickOptions(do="refuse")), Task(png_file)]
     outcomes = await executor.run_all("trick", tasks)
@@ -118,8 +71,8 @@ async def test_pictures_of_one_request_share_a_slot_and_fail_alone(make: Make, p
     await idle(executor)
 
 
-async def test_past_the_limit_all_are_refused_at_once(make: Make, gate: Gate, png_file: Path) -> None:
-    executor = await make({"gate": str(gate.folder)})
+async def test_past_the_limit_all_are_refused_at_once(make_executor: MakeExecutor, gate: Gate, png_file: Path) -> None:
+    executor = await make_executor({"gate": str(gate.folder)})
     held = await hold(executor, png_file, 4)
     await asyncio.to_thread(gate.wait_for, 2)
     refused = await asyncio.gather(*ask(executor, png_file, 20), return_exceptions=True)
@@ -130,9 +83,9 @@ async def test_past_the_limit_all_are_refused_at_once(make: Make, gate: Gate, pn
 
 
 async def test_a_slot_stays_taken_while_the_worker_works_for_a_caller_who_left(
-    make: Make, gate: Gate, png_file: Path
+    make_executor: MakeExecutor, gate: Gate, png_file: Path
 ) -> None:
-    executor = await make({"gate": str(gate.folder)})
+    executor = await make_executor({"gate": str(gate.folder)})
     running = await hold(executor, png_file, 2)
     await asyncio.to_thread(gate.wait_for, 2)
     waiting = await hold(executor, png_file, 2)
@@ -145,9 +98,9 @@ async def test_a_slot_stays_taken_while_the_worker_works_for_a_caller_who_left(
 
 
 async def test_files_are_closed_when_the_worker_is_done_and_not_when_the_caller_leaves(
-    make: Make, gate: Gate, png_file: Path
+    make_executor: MakeExecutor, gate: Gate, png_file: Path
 ) -> None:
-    executor, closed = await make({"gate": str(gate.folder)}, workers=1), list[str]()
+    executor, closed = await make_executor({"gate": str(gate.folder)}, workers=1), list[str]()
     with ExitStack() as files:
         files.callback(closed.append, "closed")
         task = asyncio.create_task(executor.run_all("trick", [Task(png_file)], files))
@@ -161,8 +114,8 @@ async def test_files_are_closed_when_the_worker_is_done_and_not_when_the_caller_
     assert closed == ["closed"]
 
 
-async def test_files_stay_the_callers_when_the_work_is_refused(make: Make, png_file: Path) -> None:
-    executor, closed = await make(limit=1), list[str]()
+async def test_files_stay_the_callers_when_the_work_is_refused(make_executor: MakeExecutor, png_file: Path) -> None:
+    executor, closed = await make_executor(limit=1), list[str]()
     release = executor.limiter.acquire()
     with ExitStack() as files:
         files.callback(closed.append, "closed")
@@ -173,8 +126,10 @@ async def test_files_stay_the_callers_when_the_work_is_refused(make: Make, png_f
     release()
 
 
-async def test_queued_work_that_nobody_wants_is_dropped(make: Make, gate: Gate, png_file: Path) -> None:
-    executor = await make({"gate": str(gate.folder)}, workers=1)
+async def test_queued_work_that_nobody_wants_is_dropped(
+    make_executor: MakeExecutor, gate: Gate, png_file: Path
+) -> None:
+    executor = await make_executor({"gate": str(gate.folder)}, workers=1)
     (held,) = await hold(executor, png_file, 1)
     await asyncio.to_thread(gate.wait_for, 1)
     unwanted = asyncio.create_task(executor.run_all("trick", [Task(png_file)], wanted=lambda: False))
@@ -187,8 +142,8 @@ async def test_queued_work_that_nobody_wants_is_dropped(make: Make, gate: Gate, 
     await idle(executor)
 
 
-async def test_a_task_that_takes_too_long_is_given_up(make: Make, gate: Gate, png_file: Path) -> None:
-    executor = await make({"gate": str(gate.folder)}, workers=1, timeout_s=0.3)
+async def test_a_task_that_takes_too_long_is_given_up(make_executor: MakeExecutor, gate: Gate, png_file: Path) -> None:
+    executor = await make_executor({"gate": str(gate.folder)}, workers=1, timeout_s=0.3)
     with pytest.raises(DeadlineExceeded):
         await executor.run("trick", Task(png_file))
     if executor.staff.config.inference.pool == "thread":  # a process is ended
@@ -197,8 +152,8 @@ async def test_a_task_that_takes_too_long_is_given_up(make: Make, gate: Gate, pn
     await idle(executor)
 
 
-async def test_a_newcomer_is_refused_while_no_worker_can_work(make: Make) -> None:
-    executor = await make()
+async def test_a_newcomer_is_refused_while_no_worker_can_work(make_executor: MakeExecutor) -> None:
+    executor = await make_executor()
     executor.check()
     for seat in executor.pool._seats:
         seat.fault = "The model is gone."
@@ -206,8 +161,10 @@ async def test_a_newcomer_is_refused_while_no_worker_can_work(make: Make) -> Non
         executor.check()
 
 
-async def test_work_that_waits_when_the_executor_closes_is_dropped(make: Make, gate: Gate, png_file: Path) -> None:
-    executor = await make({"gate": str(gate.folder)}, workers=1, timeout_s=3)
+async def test_work_that_waits_when_the_executor_closes_is_dropped(
+    make_executor: MakeExecutor, gate: Gate, png_file: Path
+) -> None:
+    executor = await make_executor({"gate": str(gate.folder)}, workers=1, timeout_s=3)
     held = await hold(executor, png_file, 3)
     await asyncio.to_thread(gate.wait_for, 1)
     await executor.close()
@@ -279,9 +236,9 @@ async def test_an_executor_that_was_not_started_says_so(png_file: Path) -> None:
 
 
 async def test_a_file_is_not_closed_while_it_is_probed(
-    make: Make, png_file: Path, monkeypatch: pytest.MonkeyPatch
+    make_executor: MakeExecutor, png_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    executor, order = await make(), list[str]()
+    executor, order = await make_executor(), list[str]()
     began, go_on = threading.Event(), threading.Event()
 
     def slow_probe(*_: object) -> None:
@@ -306,8 +263,10 @@ async def test_a_file_is_not_closed_while_it_is_probed(
     assert order == ["probed", "closed"]
 
 
-async def test_past_the_deadline_no_worker_is_asked_any_more(make: Make, gate: Gate, png_file: Path) -> None:
-    executor = await make({"gate": str(gate.folder)}, workers=1, timeout_s=0.5)
+async def test_past_the_deadline_no_worker_is_asked_any_more(
+    make_executor: MakeExecutor, gate: Gate, png_file: Path
+) -> None:
+    executor = await make_executor({"gate": str(gate.folder)}, workers=1, timeout_s=0.5)
     held = await hold(executor, png_file, 3)
     ended = await asyncio.gather(*held, return_exceptions=True)
     assert [type(one) for one in ended] == [DeadlineExceeded] * 3
@@ -317,9 +276,9 @@ async def test_past_the_deadline_no_worker_is_asked_any_more(make: Make, gate: G
     assert not gate.somebody_came()
 
 
-async def test_waiting_is_told_once(make: Make, png_file: Path) -> None:
+async def test_waiting_is_told_once(make_executor: MakeExecutor, png_file: Path) -> None:
     """The stages of a request together take no longer than the request."""
-    executor = await make({"sleep_s": 0.1}, workers=1)
+    executor = await make_executor({"sleep_s": 0.1}, workers=1)
 
     async def took_more_than_its_stages() -> float:
         began = time.perf_counter()
@@ -331,10 +290,10 @@ async def test_waiting_is_told_once(make: Make, png_file: Path) -> None:
 
 
 async def test_the_service_time_is_that_of_the_worker_alone(
-    make: Make, png_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_executor: MakeExecutor, png_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither waiting nor what is refused without a worker counts: Retry-After would lie."""
-    executor, observed = await make({"sleep_s": 0.1}, workers=1), list[float]()
+    executor, observed = await make_executor({"sleep_s": 0.1}, workers=1), list[float]()
     monkeypatch.setattr(executor.limiter, "observe", observed.append)
     (tmp_path / "text").write_text("hello")
     batch = [Task(tmp_path / "text"), Task(png_file)]
@@ -345,8 +304,10 @@ async def test_the_service_time_is_that_of_the_worker_alone(
     assert sum(observed) <= time.monotonic() - began
 
 
-async def test_who_is_in_is_served_while_draining_and_newcomers_are_not(make: Make, png_file: Path) -> None:
-    executor = await make()
+async def test_who_is_in_is_served_while_draining_and_newcomers_are_not(
+    make_executor: MakeExecutor, png_file: Path
+) -> None:
+    executor = await make_executor()
     executor.limiter.drain()
     assert isinstance((await executor.run_all("trick", [Task(png_file)]))[0], Reply)
     with pytest.raises(Draining):
@@ -371,8 +332,8 @@ async def test_a_hung_process_is_replaced(png_file: Path) -> None:
     await executor.close()
 
 
-async def test_two_executors_do_not_know_of_each_other(make: Make, png_file: Path) -> None:
-    one, other = await make(limit=1), await make(limit=1)
+async def test_two_executors_do_not_know_of_each_other(make_executor: MakeExecutor, png_file: Path) -> None:
+    one, other = await make_executor(limit=1), await make_executor(limit=1)
     release = one.limiter.acquire()
     assert (await other.run("trick", Task(png_file))).result["bytes"]
     release()
@@ -392,113 +353,3 @@ async def test_closing_leaves_no_descriptor_and_no_process(png_file: Path) -> No
             await asyncio.sleep(0.01)
     assert len(os.listdir("/proc/self/fd")) <= before
     assert len(os.listdir("/proc/self/fd")) <= before
-
-
-async def test_a_reload_under_load_fails_nobody_and_all_workers_are_new(
-    make: Make, png_file: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "model").write_text("old")
-    executor = await make({"model": str(tmp_path / "model"), "sleep_s": 0.01})
-    end, seen = asyncio.Event(), list[str]()
-
-    async def ask_again_and_again() -> None:
-        while not end.is_set():
-            seen.append(type((await executor.run_all("trick", [Task(png_file)]))[0]).__name__)
-
-    asking = [asyncio.create_task(ask_again_and_again()) for _ in range(4)]
-    digests = set[str]()
-    for content in ("one", "two", "three"):
-        (tmp_path / "model").write_text(content)
-        digests |= set((await executor.reload()).values())
-    end.set()
-    await asyncio.gather(*asking)
-    assert set(seen) == {"Reply"}
-    assert len(digests) == 3
-    assert executor.staff.reloads == {"ok": 3}
-    assert executor.pool.restarts == {"reloaded": 6}
-    await idle(executor)
-
-
-async def test_a_reload_that_fails_changes_nothing_and_is_told_once(
-    make: Make, png_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    executor = await make({"broken_while": str(tmp_path / "broken")})
-    (tmp_path / "broken").touch()
-    with pytest.raises(ReloadFailed, match="mend it"):
-        await executor.reload()
-    fault = executor.staff.reload_fault
-    assert fault == "The trick is broken: mend it."
-    assert [record.message for record in caplog.records] == [
-        "nothing was reloaded, and all is as before: The trick is broken: mend it."
-    ]
-    assert (await executor.run("trick", Task(png_file))).result["bytes"]
-    (tmp_path / "broken").unlink()
-    await executor.reload()
-    assert executor.staff.reload_fault is None
-    assert executor.staff.reloads == {"ok": 1, "failed": 1}
-
-
-async def test_settings_are_taken_over_with_the_workers_and_only_then(
-    make: Make, png_file: Path, tmp_path: Path
-) -> None:
-    executor = await make({"broken_while": str(tmp_path / "broken")})
-    pool = executor.staff.config.inference.pool
-    wanted = config({"sleep_s": 0.2}, pool=pool, limit=7, timeout_s=33, recycle_after=5)
-    broken = config({"broken_while": str(tmp_path)}, pool=pool, limit=9)
-    with pytest.raises(ReloadFailed):
-        await executor.reload(broken)
-    assert executor.limiter.limit == 4
-    await executor.reload(wanted)
-    assert executor.limiter.limit == 7
-    assert executor.staff._upkeep.recycling.after == 5
-    began = time.monotonic()
-    await executor.run("trick", Task(png_file))
-    assert time.monotonic() - began >= 0.2
-
-
-async def test_of_two_reloads_at_once_the_second_waits(make: Make) -> None:
-    executor = await make()
-    await asyncio.gather(executor.reload(), executor.reload())
-    assert executor.staff.reloads == {"ok": 2}
-    assert executor.pool.restarts == {"reloaded": 4}
-
-
-async def test_a_closed_executor_reloads_nothing(make: Make) -> None:
-    executor = await make()
-    await executor.close()
-    with pytest.raises(Draining):
-        await executor.reload()
-
-
-async def test_the_limit_follows_the_number_of_workers_where_it_is_not_set(make: Make) -> None:
-    executor = await make(workers=None, workers_min=1, workers_max=3, limit=None)
-    assert (executor.pool.size, executor.limiter.workers, executor.limiter.limit) == (1, 1, 4)
-    for size in (2, 3):
-        await asyncio.to_thread(executor.staff._upkeep._resize, 1)
-        assert (executor.limiter.workers, executor.limiter.limit) == (size, 4 * size)
-    await asyncio.to_thread(executor.staff._upkeep._resize, -1)
-    assert (executor.limiter.workers, executor.limiter.limit) == (2, 8)
-
-
-async def test_a_worker_is_added_while_others_wait_and_all_of_them_work(make: Make, gate: Gate, png_file: Path) -> None:
-    """By itself, and a thread waits for each."""
-    executor = await make({"gate": str(gate.folder)}, workers=None, workers_min=1, workers_max=2, limit=None)
-    held = await hold(executor, png_file, 4)
-    await asyncio.to_thread(gate.wait_for, 2)
-    assert executor.pool.size == 2
-    async with asyncio.timeout(30):
-        while executor.limiter.limit != 8:  # soon after, in a thread
-            await asyncio.sleep(0.005)
-    gate.open()
-    assert len(await asyncio.gather(*held)) == 4
-    assert executor.pool.restarts == {"scaled": 1}
-
-
-async def test_old_workers_are_replaced_under_load_and_nobody_notices(make: Make, png_file: Path) -> None:
-    executor = await make(recycle_after=10, limit=8)
-    async with asyncio.timeout(60):
-        while executor.pool.restarts["recycled"] < 3:
-            outcomes = await executor.run_all("trick", [Task(png_file)] * 8)
-            assert {type(one) for one in outcomes} == {Reply}
-    assert executor.pool.size == 2
-    assert executor.pool.restarts.keys() == {"recycled"}
