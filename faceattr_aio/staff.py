@@ -29,11 +29,11 @@ class Staff:
     def __init__(self, config: Config) -> None:
         """Raises StartError when settings do not go together."""
         workers, most = config.inference.worker_count, config.inference.most_workers
-        self.config = config
+        self.config: Config = config
         """What is in use: at a reload, what is asked for only once all workers are new."""
         self.declarations: Mapping[str, Declaration] = _declarations(config)
         self.limiter: Limiter = Limiter(config.inference.limit_count, workers)
-        self.lanes = Lanes(self.limiter, {name: entry.share for name, entry in config.pipelines.items()}, most)
+        self.lanes: Lanes = Lanes(self.limiter, {name: entry.share for name, entry in config.pipelines.items()}, most)
         self.pool: Pool = Pool(starter(config), workers)
         self.reloads: Counter[str] = Counter()
         """How many there were: `ok` and `failed`."""
