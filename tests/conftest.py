@@ -1,6 +1,7 @@
 """What tests share: pictures, real servers, and the rule that in CI a test may be skipped only for a listed reason."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,17 @@ def png_file(tmp_path: Path, png: bytes) -> Path:
 @pytest.fixture(scope="session")
 def store() -> ModelStore:
     return ModelStore(Config().models.dir)
+
+
+@pytest.fixture
+def models_folder(tmp_path: Path, store: ModelStore) -> Path:
+    """A folder of the test's own with the models that the settings use by default."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    entry = Config().pipelines["faces"]
+    for name in entry.declaration.models(entry.settings):
+        shutil.copy(store.verify(name).path, folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -32,8 +32,8 @@ class Usage(BaseModel):
     cpu_others: float = 0.0
     memory_bytes: float = 0.0
     most_memory_bytes: float = 0.0
-    open_files: float = 0.0
-    connections: float = 0.0
+    most_open_files: int = 0
+    most_connections: int = 0
     loop_lag_ms: float = 0.0
     received_bytes_per_s: float = 0.0
     sent_bytes_per_s: float = 0.0

@@ -84,8 +84,8 @@ def _wait(step: Step, value: float) -> str:
 def resources(run: Run) -> list[str]:
     """Network, disk, connections and the rest."""
     head = (
-        "users", "server CPU", "workers CPU", "load CPU", "others CPU", "loop lag ms", "connections", "descriptors",
-        "in MB/s", "out MB/s", "to disk MB/s", "most memory MB",
+        "users", "server CPU", "workers CPU", "load CPU", "others CPU", "loop lag ms", "most connections",
+        "most descriptors", "in MB/s", "out MB/s", "to disk MB/s", "most memory MB",
     )  # fmt: skip
     return rows(head, (_resources(step) for step in run.steps))
 
@@ -94,7 +94,7 @@ def _resources(step: Step) -> Cells:
     yield str(step.users)
     for name in ("cpu_server", "cpu_workers", "cpu_load", "cpu_others", "loop_lag_ms"):
         yield _seen(step, name, ".2f")
-    for name in ("connections", "open_files"):
+    for name in ("most_connections", "most_open_files"):
         yield _seen(step, name, ".0f")
     for name in ("received_bytes_per_s", "sent_bytes_per_s", "written_bytes_per_s", "most_memory_bytes"):
         yield _seen(step, name, ".1f", 1e6)

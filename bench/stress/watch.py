@@ -137,19 +137,16 @@ def usage(samples: Sequence[Sample], began_s: float, seconds: float) -> Usage | 
     grown = {field.name: getattr(last, field.name) - getattr(first, field.name) for field in fields(Sample)}
     rates = {name: max(0.0, total) / lasted for name, total in grown.items()}
 
-    def mean(name: str) -> float:
-        return fmean(getattr(sample, name) for sample in within)
-
     return Usage(
         cores=last.cores,
         cpu_server=rates["cpu_server"],
         cpu_workers=rates["cpu_workers"],
         cpu_load=rates["cpu_load"],
         cpu_others=rates["cpu_others"],
-        memory_bytes=mean("memory"),
+        memory_bytes=fmean(sample.memory for sample in within),
         most_memory_bytes=max(sample.memory for sample in within),
-        open_files=mean("open_files"),
-        connections=mean("connections"),
+        most_open_files=max(sample.open_files for sample in within),
+        most_connections=max(sample.connections for sample in within),
         loop_lag_ms=grown["lag_s"] / grown["lag_count"] * 1e3 if grown["lag_count"] else 0.0,
         received_bytes_per_s=rates["received"],
         sent_bytes_per_s=rates["sent"],

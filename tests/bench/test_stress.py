@@ -48,8 +48,7 @@ def test_a_service_is_stressed_and_the_report_is_there(
     assert together.usage is not None
     assert together.usage.cpu_server > 0
     assert together.usage.cpu_load > 0
-    assert alone.usage is not None
-    assert together.usage.connections > alone.usage.connections + 3  # of seven more, of whom some cut theirs
+    assert together.usage.most_connections >= 8
     assert together.usage.memory_bytes > 20e6
     assert gives_up.start is not None
     assert gives_up.start.first_ms > 0
@@ -122,7 +121,7 @@ def test_cpu_connections_files_and_loop_lag_are_seen_from_outside(start: StartSe
     assert used is not None
     assert 0.02 < used.cpu_server < 1.2
     assert 0 <= used.cpu_others < machine_cpu_s()
-    assert used.open_files > 5
+    assert used.most_open_files > 5
     assert used.memory_bytes > 20e6
     assert seen[-1].lag_count > seen[0].lag_count
     assert 0 <= used.loop_lag_ms < 1000

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,8 +11,6 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from faceattr_aio.config import Config
-from faceattr_aio.model_store import ModelStore
 from tests.cli.test_fleet import serving
 from tests.gate import PATIENCE_S, Gate
 from tests.process import TRICK, Server, start_server
@@ -108,23 +105,18 @@ async def test_a_reload_under_load_takes_settings_over_and_fails_nobody(
 
 
 async def test_a_damaged_model_is_refused_and_one_that_is_mended_is_taken(
-    logged: Callable[[str], Logged], png: bytes, client: ClientSession, tmp_path: Path, store: ModelStore
+    logged: Callable[[str], Logged], png: bytes, client: ClientSession, models_folder: Path
 ) -> None:
-    folder = tmp_path / "models"
-    folder.mkdir()
-    entry = Config().pipelines["faces"]
-    for name in entry.declaration.models(entry.settings):
-        shutil.copy(store.verify(name).path, folder)
-    settings = f"[inference]\nworkers = 1\n[models]\ndir = '{folder}'\n"
+    settings = f"[inference]\nworkers = 1\n[models]\ndir = '{models_folder}'\n"
     one = logged(settings)
-    whole = (folder / "age-v1.onnx").read_bytes()
-    (folder / "age-v1.onnx").write_bytes(whole[:-1])
+    whole = (models_folder / "age-v1.onnx").read_bytes()
+    (models_folder / "age-v1.onnx").write_bytes(whole[:-1])
     told = await one.reload(settings, "nothing was reloaded")
     assert "age-v1.onnx is damaged" in told
     async with client.post(f"{one.server.url}/analyze", data=png, headers=RAW) as response:
         assert response.status == 200
         assert len((await response.json())["faces"]) == 1
-    (folder / "age-v1.onnx").write_bytes(whole)
+    (models_folder / "age-v1.onnx").write_bytes(whole)
     await one.reload(settings, TOLD)
     async with client.post(f"{one.server.url}/analyze", data=png, headers=RAW) as response:
         assert response.status == 200

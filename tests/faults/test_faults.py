@@ -3,7 +3,6 @@
 import asyncio
 import os
 import random
-import shutil
 import signal
 import time
 from collections import Counter
@@ -11,8 +10,6 @@ from pathlib import Path
 
 from aiohttp import ClientSession
 
-from faceattr_aio.config import Config
-from faceattr_aio.model_store import ModelStore
 from tests.cli.test_serve import until_ended, until_not_ready
 from tests.conftest import StartServer
 from tests.gate import PATIENCE_S, Gate
@@ -55,16 +52,11 @@ async def test_a_killed_worker_costs_one_request_and_the_others_never_notice(
 
 
 async def test_without_its_model_a_lost_worker_makes_it_not_ready_and_says_which_file(
-    start: StartServer, png: bytes, client: ClientSession, tmp_path: Path, store: ModelStore
+    start: StartServer, png: bytes, client: ClientSession, models_folder: Path
 ) -> None:
-    folder = tmp_path / "models"
-    folder.mkdir()
-    entry = Config().pipelines["faces"]
-    for name in entry.declaration.models(entry.settings):
-        shutil.copy(store.verify(name).path, folder)
-    server = start(f"[inference]\nworkers = 1\n[models]\ndir = '{folder}'\n")
-    model = folder / "age-v1.onnx"
-    model.rename(folder / "away")
+    server = start(f"[inference]\nworkers = 1\n[models]\ndir = '{models_folder}'\n")
+    model = models_folder / "age-v1.onnx"
+    model.rename(models_folder / "away")
     assert (await ask(client, server, png, "/analyze"))[0] == 200  # what is loaded is not missed
     os.kill(max(server.descendants()), signal.SIGKILL)
     await until_not_ready(client, server)
@@ -75,7 +67,7 @@ async def test_without_its_model_a_lost_worker_makes_it_not_ready_and_says_which
                 said = (await response.json())["checks"]["workers"]
     assert "models pull" in said
     assert await ask(client, server, png, "/analyze") == (503, "urn:faceattr:unavailable")
-    (folder / "away").rename(model)
+    (models_folder / "away").rename(model)
     async with asyncio.timeout(PATIENCE_S):
         while (await client.get(f"{server.url}/readyz")).status != 200:
             await asyncio.sleep(0.05)
