@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from bench.calibrate import bracket_of, fit
 from bench.labelled import Estimates, Truth, estimate, read_labels
-from faceattr_aio.faces.age import bracket_masses
-from faceattr_aio.faces.calibration import load_calibration
+from faceattr_aio.pipelines.faces.age import bracket_masses
+from faceattr_aio.pipelines.faces.calibration import load_calibration
 
 Numbers = npt.NDArray[np.integer[Any]]
 

@@ -1,6 +1,6 @@
 """Fits the constants that make age intervals and bracket probabilities true, and writes them beside the age model.
 
-    python -m bench.calibrate FOLDER [--write faceattr_aio/faces/age-v1.toml]
+    python -m bench.calibrate FOLDER [--write faceattr_aio/pipelines/faces/age-v1.toml]
 
 The temperature is the one that makes the true bracket likeliest. The interval is a conformal one by estimated age: at
 each of a few ages, the tenth and the ninetieth percentile of the error among faces that were estimated nearby.
@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.labelled import Estimates, estimate, read_labels
-from faceattr_aio.faces.age import BRACKETS, bracket_masses
-from faceattr_aio.faces.calibration import Calibration
-from faceattr_aio.imaging import Floats
+from faceattr_aio.pipelines.faces.age import BRACKETS, bracket_masses
+from faceattr_aio.pipelines.faces.calibration import Calibration
+from faceattr_aio.pipelines.imaging import Floats
 
 KNOTS = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 75.0)
 TEMPERATURES = np.arange(1.0, 4.01, 0.25)
@@ -77,7 +77,7 @@ def as_toml(calibration: Calibration, faces: int, data: str) -> str:
     return "\n".join(
         [
             f"# Fitted on {faces} labelled faces of {data} by",
-            "#   python -m bench.calibrate FOLDER --write faceattr_aio/faces/age-v1.toml",
+            "#   python -m bench.calibrate FOLDER --write faceattr_aio/pipelines/faces/age-v1.toml",
             "# At an estimate of ages[i] years, 80 % of the true ages lie between low[i] and high[i] years from it.",
             "",
             f"temperature = {calibration.temperature}",

@@ -13,11 +13,11 @@ from pathlib import Path
 from statistics import median
 
 from bench.served import ROOT, environment
-from faceattr_aio.config import Config
-from faceattr_aio.faces import Backend, FaceAttributes, FaceOptions
-from faceattr_aio.faces.predict import FacePipeline
-from faceattr_aio.model_store import ModelStore
-from faceattr_aio.pipeline import Clock, Plan
+from faceattr_aio.config.schema import Config
+from faceattr_aio.inference.models import ModelStore
+from faceattr_aio.pipeline import Clock, LoadSpec
+from faceattr_aio.pipelines.faces import Backend, FaceAttributes, FaceOptions
+from faceattr_aio.pipelines.faces.predict import FacePipeline
 
 PICTURE = ROOT / "docs" / "astronaut.jpg"
 _WARM_UP = 10
@@ -28,7 +28,7 @@ def load(backend: Backend = "cv2") -> FacePipeline:
     config = Config(pipelines={"faces": {"backend": backend}})
     settings, store = config.pipelines["faces"].settings, ModelStore(config.models.dir)
     files = {name: store.verify(name) for name in FaceAttributes.models(settings)}
-    return FacePipeline(Plan(FaceAttributes.load, settings, files, config.image.working_side, own_process=True))
+    return FacePipeline(LoadSpec(FaceAttributes.load, settings, files, config.image.working_side, own_process=True))
 
 
 def rate(work: Callable[[], object], seconds: float) -> float:

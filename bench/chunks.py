@@ -17,10 +17,10 @@ from unittest.mock import patch
 import uvloop
 
 from bench.upload import FOLDERS
-from faceattr_aio import writer
-from faceattr_aio.io_threads import IoThreads
-from faceattr_aio.spool import Spool
-from faceattr_aio.writer import Writer, take_anything
+from faceattr_aio.uploads import receive
+from faceattr_aio.uploads.receive import PictureWriter, take_anything
+from faceattr_aio.uploads.spool import Spool
+from faceattr_aio.uploads.threads import IoThreads
 
 CHUNKS_KIB = (8, 64, 256, 1024)
 SIZES_MB = (0.07, 1.0, 10.0)
@@ -33,7 +33,7 @@ Point = tuple[int, float, str]
 async def store(spool: Spool, pieces: Sequence[bytes]) -> None:
     """One upload, stored as the server does it, and given up again."""
     with ExitStack() as files:
-        one = Writer(spool, files, take_anything)
+        one = PictureWriter(spool, files, take_anything)
         for piece in pieces:
             await one.add(piece, _ROOM)
         await one.finish()
@@ -62,7 +62,7 @@ async def measure_all(rounds: int, seconds: float, chunks: Sequence[int] = CHUNK
             for megabytes in SIZES_MB:
                 for folder, spool in spools.items():
                     for chunk in chunks:
-                        with patch.object(writer, "CHUNK", chunk << 10):
+                        with patch.object(receive, "CHUNK", chunk << 10):
                             ms = await measure(spool, megabytes, seconds)
                         measured.setdefault((chunk, megabytes, folder), []).append(ms)
     return measured

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from bench.ceiling import PICTURE
-from faceattr_aio.imaging import Pixels
+from faceattr_aio.pipelines.imaging import Pixels
 
 TILES, TILE, BLOCK = 4, 256, 16
 """Tiles in a row and in a column; pixels of a tile's side, and of a block's."""

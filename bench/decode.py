@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 
 from bench.ceiling import PICTURE, load
-from faceattr_aio import imaging
-from faceattr_aio.faces import FaceOptions
-from faceattr_aio.faces.predict import FacePipeline
-from faceattr_aio.imaging import Pixels
 from faceattr_aio.pipeline import Clock
+from faceattr_aio.pipelines import imaging
+from faceattr_aio.pipelines.faces import FaceOptions
+from faceattr_aio.pipelines.faces.predict import FacePipeline
+from faceattr_aio.pipelines.imaging import Pixels
 
 MEGAPIXELS = (0.3, 2.0, 12.0, 48.0)
 QUALITIES = (75, 95)

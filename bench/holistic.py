@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from faceattr_aio.config import Config
-from faceattr_aio.holistic import PARTS, Holistic, HolisticOptions, Part
-from faceattr_aio.holistic.predict import HolisticPipeline
-from faceattr_aio.imaging import Floats
-from faceattr_aio.model_store import ModelStore
-from faceattr_aio.pipeline import Clock, Plan
+from faceattr_aio.config.schema import Config
+from faceattr_aio.inference.models import ModelStore
+from faceattr_aio.pipeline import Clock, LoadSpec
+from faceattr_aio.pipelines.holistic import PARTS, Holistic, HolisticOptions, Part
+from faceattr_aio.pipelines.holistic.predict import HolisticPipeline
+from faceattr_aio.pipelines.imaging import Floats
 
 Points = dict[Part, Floats | None]
 
@@ -69,7 +69,7 @@ def load() -> HolisticPipeline:
     config = Config(pipelines={"holistic": {}})
     settings, store = config.pipelines["holistic"].settings, ModelStore(config.models.dir)
     files = {name: store.verify(name) for name in Holistic.models(settings)}
-    return HolisticPipeline(Plan(Holistic.load, settings, files, config.image.working_side, own_process=True))
+    return HolisticPipeline(LoadSpec(Holistic.load, settings, files, config.image.working_side, own_process=True))
 
 
 def compare(pipeline: HolisticPipeline, folder: Path, options: HolisticOptions) -> list[Row]:

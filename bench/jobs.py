@@ -20,7 +20,7 @@ from redis import Redis
 
 from bench.jobs_site import Site, site
 from bench.served import PATIENCE_S, ROOT
-from faceattr_aio.job_store import DUE, ENDED, LIVE
+from faceattr_aio.jobs.redis_store import DUE, ENDED, LIVE
 
 FAILED = 1
 _LOOK_S = 0.02

@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from faceattr_aio.config import Config
-from faceattr_aio.faces import Backend, FaceAttributes, FaceSettings
-from faceattr_aio.faces.attributes import cut_chip
-from faceattr_aio.faces.calibration import AGES, OLDEST
-from faceattr_aio.faces.loading import DLIB_CHIP, READ, dlib_age_net, dlib_gender_net, load_detector
-from faceattr_aio.imaging import Floats, Pixels, decode, limit_threads
-from faceattr_aio.model_store import ModelStore
+from faceattr_aio.config.schema import Config
+from faceattr_aio.inference.models import ModelStore
+from faceattr_aio.pipelines.faces import Backend, FaceAttributes, FaceSettings
+from faceattr_aio.pipelines.faces.attributes import cut_chip
+from faceattr_aio.pipelines.faces.calibration import AGES, OLDEST
+from faceattr_aio.pipelines.faces.loading import DLIB_CHIP, READ, dlib_age_net, dlib_gender_net, load_detector
+from faceattr_aio.pipelines.imaging import Floats, Pixels, decode, limit_threads
 
 PADDING = 60
 """Pixels added on each side by repeating the border: the faces are cropped more tightly than a photo ever is."""

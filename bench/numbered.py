@@ -4,7 +4,7 @@ import secrets
 import time
 from pathlib import Path
 
-from faceattr_aio.pipeline import Clock, Declaration, Options, PipelineSettings, Plan
+from faceattr_aio.pipeline import Clock, Declaration, LoadSpec, Options, PipelineSettings
 
 
 class NumberOptions(Options):
@@ -18,7 +18,7 @@ class NumberSettings(PipelineSettings):
 class NumberPipeline:
     """Sleeps `seconds` first."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: LoadSpec) -> None:
         assert isinstance(plan.settings, NumberSettings)
         self.models: dict[str, str] = {}
         self._seconds = plan.settings.seconds

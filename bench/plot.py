@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from bench.served import ROOT
-from faceattr_aio.config import Config
+from faceattr_aio.config.schema import Config
 
 PLOT = ROOT / "bench" / "plots" / "scaling.png"
 GOODPUT, CEILING, GREY = "#0b62a4", "#c8590b", "#666666"

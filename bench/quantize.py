@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from bench.stress.pictures import read_folder
-from faceattr_aio import imaging, openvino_runtime
-from faceattr_aio.anime.generator import convert
-from faceattr_aio.anime.loading import Generators
-from faceattr_aio.imaging import Floats, Pixels
+from faceattr_aio.pipelines import imaging
+from faceattr_aio.pipelines import openvino as openvino_runtime
+from faceattr_aio.pipelines.anime.generator import convert
+from faceattr_aio.pipelines.anime.loading import Generators
+from faceattr_aio.pipelines.imaging import Floats, Pixels
 
 SIDE = 256
 """Longest side of the pictures that are looked at."""

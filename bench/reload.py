@@ -23,8 +23,8 @@ import uvloop
 from bench.openloop import Record, offer, post, session
 from bench.overload import FAILED, INCONCLUSIVE, PICTURE, SETTINGS, STEADY, TYPE, served
 from bench.served import Server
-from faceattr_aio.config import Config
-from faceattr_aio.model_store import ModelStore
+from faceattr_aio.config.schema import Config
+from faceattr_aio.inference.models import ModelStore
 
 RATE = 200.0
 RELOADS, BROKEN = 5, 2

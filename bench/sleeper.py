@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from faceattr_aio.pipeline import Clock, Declaration, Options, PipelineSettings, Plan
+from faceattr_aio.pipeline import Clock, Declaration, LoadSpec, Options, PipelineSettings
 
 
 class SleepSettings(PipelineSettings):
@@ -13,7 +13,7 @@ class SleepSettings(PipelineSettings):
 class SleepPipeline:
     """Answers with the seconds it slept."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: LoadSpec) -> None:
         assert isinstance(plan.settings, SleepSettings)
         self.models: dict[str, str] = {}
         self._seconds = plan.settings.seconds

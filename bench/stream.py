@@ -22,8 +22,8 @@ import uvloop
 from bench.openloop import post, saturate, session
 from bench.overload import PICTURE, TYPE
 from bench.served import QUIET, UNCACHED, Server, start_server
-from faceattr_aio.answers import Answer
 from faceattr_aio.client import Client
+from faceattr_aio.schemas import Answer
 
 MOST_GROWTH_MB = 10.0
 WARM_UP = 50

@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from faceattr_aio.config import Config
+    from faceattr_aio.config.load import load_config
+    from faceattr_aio.config.schema import Config
     from faceattr_aio.errors import FaceattrError, StartError
-    from faceattr_aio.executor import Executor
+    from faceattr_aio.inference.executor import Executor
     from faceattr_aio.pipeline import Reply, Task
-    from faceattr_aio.reloading import reload
-    from faceattr_aio.sources import load_config
-    from faceattr_aio.web import drain, get_executor, make_app, retire, setup
+    from faceattr_aio.web.app import drain, get_executor, make_app, retire, setup
+    from faceattr_aio.web.reload import reload
 
 __all__ = [
     "Config",
@@ -32,22 +32,22 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Config": "config",
-    "Executor": "executor",
+    "Config": "config.schema",
+    "Executor": "inference.executor",
     "FaceattrError": "errors",
     "Reply": "pipeline",
     "StartError": "errors",
     "Task": "pipeline",
-    "load_config": "sources",
-    "reload": "reloading",
+    "load_config": "config.load",
+    "reload": "web.reload",
 }
-"""The modules that names are from, where that is not `web`."""
+"""The modules that names are from, where that is not `web.app`."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'web')}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'web.app')}"), name)
 
 
 def __dir__() -> list[str]:

@@ -4,24 +4,37 @@ types. Knows nothing of how the work is done.
 
 import asyncio
 import io
+import json
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+import uuid
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, aclosing
 from itertools import count
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, FormData, hdrs
 
-from faceattr_aio.answers import Answer, Job
-from faceattr_aio.errors import DeadlineExceeded, FaceattrError, NotNow
-from faceattr_aio.failures import UnexpectedAnswer, Unreachable, document_of, failure_of
-from faceattr_aio.sending import Picture, Pictures, stream
+from faceattr_aio import errors
+from faceattr_aio.errors import DeadlineExceeded, FaceattrError, RetryableError
+from faceattr_aio.schemas import Answer, Job
 
 __all__ = ["Client", "Option", "Picture", "UnexpectedAnswer", "Unreachable"]
 
+Picture = Path | bytes
+Pictures = Iterable[Picture] | AsyncIterable[Picture]
 Option = str | float
 Once = Callable[[float, int], Awaitable[bytes]]
 """One try of several, with the seconds that are left and the number of those before."""
@@ -140,7 +153,7 @@ class Client:
                     return await once(left_s, tries)
             except TimeoutError as error:
                 raise DeadlineExceeded from error
-            except NotNow as error:
+            except RetryableError as error:
                 wait_s = max(error.retry_after_s, _backoff_s(tries))
                 lost = isinstance(error, Unreachable) and tries >= _MOST_BREAKS
                 if lost or wait_s >= ends - time.monotonic():
@@ -187,3 +200,134 @@ def _entry(document: dict[str, Any], identity: str) -> Answer | FaceattrError:
     if "error" in document:
         return failure_of(document["error"], "")
     return Answer.model_validate({"id": identity} | document)
+
+
+_NDJSON = "application/x-ndjson"
+_CHUNK = 1 << 16
+_LONGEST_LINE = 1 << 21
+"""Bytes: an answer of a thousand faces has a seventh of it."""
+_PART = b'Content-Disposition: form-data; name="image"\r\n\r\n'
+
+
+async def stream(
+    session: ClientSession, url: str, pictures: Pictures, options: Mapping[str, str | float]
+) -> AsyncGenerator[Answer | FaceattrError]:
+    """For each picture in order its answer, or why there is none.
+
+    Raises what the server says of the whole, Unreachable, UnexpectedAnswer, and whatever `pictures` do.
+    """
+    sending = _Sending(pictures)
+    kind = f"multipart/form-data; boundary={sending.boundary}"
+    asking = session.post(
+        url,
+        data=sending.body(),
+        params=dict(options),
+        headers={hdrs.ACCEPT: _NDJSON, hdrs.CONTENT_TYPE: kind},
+        read_bufsize=_LONGEST_LINE,
+    )
+    try:
+        async with asking as response:
+            if response.status != 200:  # noqa: PLR2004  # all others are failures
+                retry_after = response.headers.get(hdrs.RETRY_AFTER, "")
+                raise failure_of(document_of(await response.read(), response.status), retry_after)
+            async for line in response.content:
+                yield _read(line)
+    except ClientError as error:
+        raise sending.fault or Unreachable(f"The stream to {url} broke: {error}.", retry_after_s=0) from error
+    except FaceattrError as error:
+        raise sending.fault or error from None
+    if sending.fault:
+        raise sending.fault
+
+
+def _read(line: bytes) -> Answer | FaceattrError:
+    """Raises the failure of a last line, which is that of no picture."""
+    document = document_of(line, 200)
+    if "error" not in document:
+        return Answer.model_validate(document)
+    failure = failure_of(document["error"], "")
+    if "number" not in document:
+        raise failure
+    return failure
+
+
+class _Sending:
+    """A body whose every picture ends with the boundary behind it, so that none waits for the next."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self.boundary = uuid.uuid4().hex
+        self.fault: Exception | None = None
+        """Why there was no next picture."""
+        self._pictures = pictures
+
+    async def body(self) -> AsyncIterator[bytes]:
+        boundary = f"--{self.boundary}".encode()
+        yield boundary + b"\r\n"
+        try:
+            async for picture in _each(self._pictures):
+                yield _PART
+                async with aclosing(_chunks(picture)) as content:
+                    async for chunk in content:
+                        yield chunk
+                yield b"\r\n" + boundary + b"\r\n"
+        except Exception as error:  # noqa: BLE001  # it is raised where answers are read
+            self.fault = error
+            return  # the body is cut short: what came before is still answered
+        yield b"\r\n\r\n" + boundary + b"--\r\n"
+
+
+async def _each(pictures: Pictures) -> AsyncIterator[Picture]:
+    if isinstance(pictures, AsyncIterable):
+        async for picture in pictures:
+            yield picture
+        return
+    for picture in pictures:
+        yield picture
+
+
+async def _chunks(picture: Picture) -> AsyncGenerator[bytes]:
+    if isinstance(picture, bytes):
+        yield picture
+        return
+    with await asyncio.to_thread(picture.open, "rb") as file:
+        while chunk := await asyncio.to_thread(file.read, _CHUNK):
+            yield chunk
+
+
+_KINDS = {one.kind: one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, FaceattrError)}
+_STANDARD = {"type", "title", "status", "detail", "instance", "retry_after_ms"}
+
+
+class Unreachable(RetryableError):
+    """Nobody answers at the address, or the connection broke."""
+
+    status, kind, title = 503, "unreachable", "The server cannot be reached"
+
+
+class UnexpectedAnswer(FaceattrError):
+    """Not what a server of ours would say: a wrong address, or a proxy in between. `members` has the `status`."""
+
+    status, kind, title = 502, "unexpected-answer", "The answer is not that of such a server"
+
+
+def document_of(content: bytes, status: int) -> dict[str, Any]:
+    try:
+        document = json.loads(content)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise UnexpectedAnswer(f"The answer {status} is no document of such a server.", status=status)
+    return document
+
+
+def failure_of(problem: dict[str, Any], retry_after: str) -> FaceattrError:
+    """The failure that a problem document tells of; `retry_after_ms` goes over the header's whole seconds."""
+    kind = _KINDS.get(str(problem.get("type", "")).removeprefix("urn:faceattr:"))
+    detail = str(problem.get("detail", ""))
+    if kind is None:
+        return UnexpectedAnswer(detail, status=problem.get("status"))
+    members = {name: value for name, value in problem.items() if name not in _STANDARD}
+    if not issubclass(kind, RetryableError):
+        return kind(detail, **members)
+    whole_s = float(retry_after) if retry_after.isdecimal() else 1.0
+    return kind(detail, retry_after_s=problem.get("retry_after_ms", whole_s * 1e3) / 1e3, **members)

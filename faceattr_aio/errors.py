@@ -45,12 +45,16 @@ class FaceattrError(Exception):
         return cls(detail, log=f"{type(cause).__name__}: {cause}")
 
 
-class NotNow(FaceattrError):
+class RetryableError(FaceattrError):
     """The same request may succeed in `retry_after_s` (seconds)."""
 
     def __init__(self, detail: str = "", *, log: str = "", retry_after_s: float = 1.0, **members: object) -> None:
         super().__init__(detail, log=log, **members)
         self.retry_after_s = retry_after_s
+
+
+NotNow = RetryableError
+"""The name in programs written for version 0.1."""
 
 
 class InternalError(FaceattrError):
@@ -131,13 +135,13 @@ class TooBlurred(FaceattrError):
     status, kind, title = 422, "too-blurred", "The picture is too blurred"
 
 
-class RateLimited(NotNow):
+class RateLimited(RetryableError):
     """One client has had its share; the others are served."""
 
     status, kind, title = 429, "rate-limited", "More than one client's share"
 
 
-class Unavailable(NotNow):
+class Unavailable(RetryableError):
     status, kind, title = 503, "unavailable", "Not available at the moment"
     sentence = "No picture can be worked on at the moment; /readyz tells when that is over."
 

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from faceattr_aio.errors import FaceattrError
+
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 """A line of JSON for each picture, as soon as it is known: any pipeline with results as JSON can be asked for it."""
@@ -59,7 +61,7 @@ class ModelFile:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadSpec:
     """All that a worker needs to load a pipeline; plain data, because it may cross to another process.
 
     `load` is the dotted name `module:Class`, called with the plan; `working_side` is the longest side, in pixels, of
@@ -71,6 +73,10 @@ class Plan:
     files: Mapping[str, ModelFile]
     working_side: int
     own_process: bool = False
+
+
+Plan = LoadSpec
+"""The name in pipelines written for version 0.1."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,10 @@ class Reply:
     body: bytes | None = None
     laps: Mapping[str, float] = field(default_factory=dict)
     source: Source = "bypass"
+
+
+Outcome = Reply | FaceattrError
+"""The reply for one picture, or why there is none."""
 
 
 class Pipeline(Protocol[R]):

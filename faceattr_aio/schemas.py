@@ -1,95 +1,161 @@
-"""What is answered, as OpenAPI has it: the schema of a pipeline's answers from the model of its result, and every
-failure of `errors` by its status. Knows no settings and no paths.
+"""What an answer about faces, or about a job, looks like: for those who describe it and for those who read it. Knows
+not how it comes about. Lengths are pixels of the picture as shown, from its top left corner; probabilities are 0 to 1.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
-from faceattr_aio import errors
-from faceattr_aio.errors import FaceattrError, NotNow, ReloadFailed, Unauthorized, UnknownJob
+from faceattr_aio.errors import FaceattrError
+from faceattr_aio.pipeline import Outcome
 
-Node = dict[str, Any]
-REQUEST_ID: Node = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
-BINARY: Node = {"schema": {"type": "string", "format": "binary"}}
-_SCHEMAS = "#/components/schemas/"
-_PROBLEM = "application/problem+json"
-_ID, _CACHED = "d77e264f87ca45f3aab6c8a5a6905749", {"cached": False}
+Probability = Annotated[float, Field(ge=0, le=1)]
+Point = tuple[int, int]
+Document = dict[str, object]
 
 
-def answer_schema(name: str, result: type[BaseModel] | None, schemas: Node) -> Node:
-    """The schema of what is answered to one picture or several, with an example of the former."""
-    document, example = _result(result, schemas)
-    picture, title = {"allOf": [document, _members("cached", cached={"type": "boolean"})]}, name.capitalize()
-    schemas[f"{title}Picture"] = picture
-    schemas[f"{title}Answer"] = {"allOf": [_ref(f"{title}Picture"), _members("id", id={"type": "string"})]}
-    fault = _members("error", error=_ref("Problem"))
-    each = {"type": "array", "items": {"oneOf": [_ref(f"{title}Picture"), fault]}}
-    schemas[f"{title}Answers"] = _members("id", "results", id={"type": "string"}, results=each)
-    schema = {"oneOf": [_ref(f"{title}Answer"), _ref(f"{title}Answers")]}
-    return {"schema": schema, **({"example": {"id": _ID} | example | _CACHED} if example else {})}
+class Section(BaseModel):
+    """A newer server may say more than is known here."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
 
-def _result(result: type[BaseModel] | None, schemas: Node) -> tuple[Node, Node]:
-    if result is None:
-        return {"type": "object"}, {}
-    schema = model_schema(result, schemas)
-    example = schema.pop("example", {})
-    schemas[result.__name__] = schema
-    return _ref(result.__name__), example
+class Box(Section):
+    x: int
+    y: int
+    width: Annotated[int, Field(ge=0)]
+    height: Annotated[int, Field(ge=0)]
 
 
-def model_schema(model: type[BaseModel], schemas: Node) -> Node:
-    """The model as it is written out; what it is made of joins `schemas`."""
-    schema = model.model_json_schema(ref_template=_SCHEMAS + "{model}", mode="serialization")
-    schemas |= schema.pop("$defs", {})
-    return schema
+class Landmarks(Section):
+    """May lie outside a picture that cuts the face; `left_eye` is the one on the left of the picture."""
+
+    left_eye: Point
+    right_eye: Point
+    nose: Point
+    mouth: Point
 
 
-def _ref(name: str) -> Node:
-    return {"$ref": _SCHEMAS + name}
+class Gender(Section):
+    """`probability` is that of the likelier one, also when it is too low to name it."""
+
+    label: Literal["female", "male", "unknown"]
+    probability: Probability
 
 
-def _members(*required: str, **properties: Node) -> Node:
-    return {"type": "object", "required": list(required), "properties": properties}
+class Age(Section):
+    """`interval` holds the true age four times in five; `probability` is that of the likeliest bracket, also when it is
+    too low to name it.
+    """
+
+    years: Annotated[float, Field(ge=0)]
+    interval: tuple[int, int]
+    bracket: str
+    probability: Probability
 
 
-def failure_responses(*, locked: bool) -> Node:
-    """By status, all that can go wrong; 401 only where keys are asked for."""
-    kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, FaceattrError)]
-    named = [one for one in kinds if one not in (FaceattrError, NotNow, ReloadFailed, UnknownJob)]
-    possible = [one for one in named if locked or one is not Unauthorized]
-    by_status: dict[int, list[type[FaceattrError]]] = {}
-    for one in possible:
-        by_status.setdefault(one.status, []).append(one)
-    return {str(status): failure(status, by_status[status]) for status in sorted(by_status)}
+class Face(Section):
+    """`gender` and `age` are there when they were asked for; not every detector has landmarks."""
+
+    box: Box
+    confidence: Probability
+    landmarks: Landmarks | None = None
+    gender: Gender | None = None
+    age: Age | None = None
 
 
-def failure(status: int, kinds: list[type[FaceattrError]]) -> Node:
-    """The response that tells one of these."""
-    named = {"properties": {"type": {"enum": [_type(kind) for kind in kinds]}, "status": {"const": status}}}
-    return {
-        "description": "; ".join(kind.title for kind in kinds) + ".",
-        "headers": REQUEST_ID | _headers(kinds[0]),
-        "content": {
-            _PROBLEM: {
-                "schema": {"allOf": [_ref("Problem"), named]},
-                "examples": {kind.kind: {"value": _example(kind)} for kind in kinds},
+class ImageSize(Section):
+    """The picture as shown, after its EXIF orientation."""
+
+    width: Annotated[int, Field(ge=1)]
+    height: Annotated[int, Field(ge=1)]
+    format: str
+
+
+class Faces(Section):
+    """The faces of one picture, the surest first; none is no failure. `models` says which model told what."""
+
+    image: ImageSize
+    faces: tuple[Face, ...]
+    models: dict[str, str]
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "example": {
+                "image": {"width": 512, "height": 512, "format": "jpeg"},
+                "faces": [
+                    {
+                        "box": {"x": 173, "y": 68, "width": 107, "height": 107},
+                        "confidence": 0.936,
+                        "landmarks": {
+                            "left_eye": [205, 102],
+                            "right_eye": [247, 105],
+                            "nose": [225, 130],
+                            "mouth": [223, 148],
+                        },
+                        "gender": {"label": "female", "probability": 1.0},
+                        "age": {"years": 30.7, "interval": [21, 41], "bracket": "25-32", "probability": 0.527},
+                    }
+                ],
+                "models": {"detector": "blazeface-full-range", "age": "dlib-age-v1", "gender": "dlib-gender-v1"},
             }
         },
+    )
+
+
+class Answer(Faces):
+    """The same as a server tells it. `id` is the request's, `cached` whether the answer was known before."""
+
+    id: str
+    cached: bool
+
+
+class Progress(Section):
+    """Pictures that are done, of how many."""
+
+    done: Annotated[int, Field(ge=0)]
+    of: Annotated[int, Field(ge=1)]
+
+
+class Job(Section):
+    """What is known of a job. `processing_s` counts from when the first of its pictures was begun; `result` is what the
+    pipeline's own path would have answered, `error` the problem document of why there is none.
+    """
+
+    id: str
+    status: Literal["queued", "running", "done", "failed"]
+    pipeline: str
+    progress: Progress
+    processing_s: Annotated[float, Field(ge=0)] = 0.0
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in {"done", "failed"}
+
+
+def problem(error: FaceattrError, identity: str) -> Document:
+    """The problem document of a failure."""
+    return {
+        "type": f"urn:faceattr:{error.kind}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": identity,
+        **error.members,
     }
 
 
-def _headers(kind: type[FaceattrError]) -> Node:
-    if issubclass(kind, NotNow):
-        return {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
-    return {"WWW-Authenticate": {"$ref": "#/components/headers/Authenticate"}} if kind is Unauthorized else {}
+def entry(outcome: Outcome, identity: str) -> Document:
+    """What is told of one picture among several."""
+    if isinstance(outcome, FaceattrError):
+        return {"error": problem(outcome, identity)}
+    return {**outcome.result, "cached": outcome.source == "hit"}
 
 
-def _type(kind: type[FaceattrError]) -> str:
-    return f"urn:faceattr:{kind.kind}"
-
-
-def _example(kind: type[FaceattrError]) -> Node:
-    detail = kind.title if kind.sentence == FaceattrError.sentence else kind.sentence
-    return {"type": _type(kind), "title": kind.title, "status": kind.status, "detail": detail, "instance": _ID}
+def answer(entries: Sequence[Document], identity: str) -> Document:
+    """One picture's answer as it is, several as a list."""
+    return {"id": identity, **(entries[0] if len(entries) == 1 else {"results": list(entries)})}

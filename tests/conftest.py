@@ -12,14 +12,14 @@ import pytest
 import skimage.data
 from aiohttp import ClientSession, web
 
-from faceattr_aio.config import Config
-from faceattr_aio.executor import Executor
-from faceattr_aio.imaging import Pixels
-from faceattr_aio.model_store import ModelStore
-from tests.executors import MakeExecutor
-from tests.executors import config as executor_config
-from tests.gate import Gate
-from tests.process import Server, start_server
+from faceattr_aio.config.schema import Config
+from faceattr_aio.inference.executor import Executor
+from faceattr_aio.inference.models import ModelStore
+from faceattr_aio.pipelines.imaging import Pixels
+from tests.support.executors import MakeExecutor
+from tests.support.executors import config as executor_config
+from tests.support.gate import Gate
+from tests.support.process import Server, start_server
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 Serve = Callable[[web.Application], Awaitable[str]]
@@ -126,7 +126,7 @@ def start(tmp_path: Path) -> Iterator[StartServer]:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Gate]:
-    """Holds workers that run the pipeline `tests.pipelines:Trick`."""
+    """Holds workers that run the pipeline `tests.support.pipelines:Trick`."""
     gate = Gate(tmp_path / "gate")
     yield gate
     gate.close()

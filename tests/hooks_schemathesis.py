@@ -5,7 +5,7 @@ import numpy as np
 import schemathesis
 from hypothesis import strategies as st
 
-from faceattr_aio.config import Config
+from faceattr_aio.config.schema import Config
 
 MOST_PARTS = Config().upload.max_parts
 _PIXELS = [np.full((height, width, 3), shade, np.uint8) for height, width, shade in ((8, 8, 0), (30, 20, 128))]

@@ -12,7 +12,6 @@ import pytest
 from aiohttp import web
 
 from faceattr_aio import Config, make_app
-from faceattr_aio.answers import Answer
 from faceattr_aio.client import Client, UnexpectedAnswer, Unreachable
 from faceattr_aio.errors import (
     BadOption,
@@ -24,10 +23,11 @@ from faceattr_aio.errors import (
     UnreadableImage,
     UnsupportedMedia,
 )
-from faceattr_aio.vitals import resident
+from faceattr_aio.schemas import Answer
+from faceattr_aio.telemetry.lag import resident
 from tests.conftest import Serve
-from tests.gate import Gate
-from tests.process import ROOT
+from tests.support.gate import Gate
+from tests.support.process import ROOT
 
 KEY = "0123456789abcdef"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -38,7 +38,7 @@ def app(**sections: Any) -> web.Application:
 
 
 def trick(gate: Gate) -> dict[str, Any]:
-    return {"trick": {"factory": "tests.pipelines:Trick", "path": "/trick", "gate": str(gate.folder)}}
+    return {"trick": {"factory": "tests.support.pipelines:Trick", "path": "/trick", "gate": str(gate.folder)}}
 
 
 def stub(handler: Handler) -> web.Application:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import faceattr_aio
-from faceattr_aio.config import Config
-from faceattr_aio.sources import leaves
+from faceattr_aio.config.load import leaves
+from faceattr_aio.config.schema import Config
 from tests.docs.pages import PAGES, anchors, blocks, code_spans, headings, links, prose
-from tests.process import ROOT
+from tests.support.process import ROOT
 
 README, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
 OF_EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -3,7 +3,7 @@ import pickle
 import pytest
 
 from faceattr_aio import errors
-from faceattr_aio.errors import DeadlineExceeded, FaceattrError, NotNow, Overloaded, RateLimited
+from faceattr_aio.errors import DeadlineExceeded, FaceattrError, Overloaded, RateLimited, RetryableError
 
 
 def all_failures() -> list[type[FaceattrError]]:
@@ -11,7 +11,7 @@ def all_failures() -> list[type[FaceattrError]]:
 
 
 def test_every_failure_has_a_kind_of_its_own() -> None:
-    kinds = [failure.kind for failure in all_failures() if failure not in {FaceattrError, NotNow}]
+    kinds = [failure.kind for failure in all_failures() if failure not in {FaceattrError, RetryableError}]
     assert len(kinds) == len(set(kinds))
 
 
@@ -24,7 +24,7 @@ def test_a_failure_survives_the_way_from_a_worker(failure: type[FaceattrError]) 
 
 
 @pytest.mark.parametrize("failure", [Overloaded, RateLimited])
-def test_the_time_to_come_back_survives_too(failure: type[NotNow]) -> None:
+def test_the_time_to_come_back_survives_too(failure: type[RetryableError]) -> None:
     assert pickle.loads(pickle.dumps(failure("full", retry_after_s=3.5))).retry_after_s == 3.5
 
 

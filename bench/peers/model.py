@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.ceiling import load
-from faceattr_aio.faces import FaceOptions
 from faceattr_aio.pipeline import Clock
+from faceattr_aio.pipelines.faces import FaceOptions
 
 
 class Model:

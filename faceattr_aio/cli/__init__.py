@@ -93,7 +93,7 @@ def _add_models(commands: Any) -> None:
 
 
 def _add_config(commands: Any) -> None:
-    config = _command(commands, "config", "Show or check the effective settings.", "settings")
+    config = _command(commands, "config", "Show or check the effective settings.")
     config.add_argument("action", choices=["show", "check"])
 
 

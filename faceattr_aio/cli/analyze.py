@@ -12,15 +12,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from faceattr_aio.batch import Outcome
 from faceattr_aio.cli import FAILED, bulk, flags
 from faceattr_aio.cli.bulk import row_of
-from faceattr_aio.cli.decoder import bound_pixels
 from faceattr_aio.cli.local import PIPELINE, working
+from faceattr_aio.cli.opencv_env import bound_pixels
 from faceattr_aio.cli.remote import Ask, asking
+from faceattr_aio.config.load import load_config
 from faceattr_aio.errors import FaceattrError, StartError, StorageUnavailable
-from faceattr_aio.pipeline import Reply
-from faceattr_aio.sources import load_config
+from faceattr_aio.pipeline import Outcome, Reply
 
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 

@@ -16,14 +16,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from faceattr_aio.batch import Outcome
 from faceattr_aio.cli import FAILED
 from faceattr_aio.cli.remote import Ask
 from faceattr_aio.cli.seen import Seen, name_of
 from faceattr_aio.cli.tables import Row, Table, open_table
 from faceattr_aio.cli.walk import pictures
-from faceattr_aio.errors import FaceattrError, NotNow, StartError
-from faceattr_aio.pipeline import Reply
+from faceattr_aio.errors import FaceattrError, RetryableError, StartError
+from faceattr_aio.pipeline import Outcome, Reply
 
 _LOOKED_FOR = 256
 """Files at a time, by a thread."""
@@ -48,7 +47,7 @@ def run(parsed: argparse.Namespace, working: Working) -> int:
         tally = _take_up(table, seen)
         try:
             asyncio.run(_Bulk(parsed.files, table, seen, tally).run(working))
-        except NotNow as error:
+        except RetryableError as error:
             raise StartError(f"{error.detail} The same command goes on from here.") from error
         except OSError as error:
             raise StartError(f"{parsed.out} cannot be written to: {error.strerror}.") from error
@@ -100,7 +99,7 @@ class _Bulk:
     async def _work(self, ask: Ask, bar: "tqdm[Any]") -> None:
         while file := await self._next():
             outcome = await ask(file, None)
-            if isinstance(outcome, NotNow):
+            if isinstance(outcome, RetryableError):
                 raise outcome
             self._table.add(row_of(file, outcome))
             self._tally.rows += 1

@@ -13,9 +13,9 @@ from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTime
 from yarl import URL
 
 from faceattr_aio.cli import FAILED, flags
-from faceattr_aio.config import Server
+from faceattr_aio.config.load import load_config
+from faceattr_aio.config.schema import Server
 from faceattr_aio.errors import StartError
-from faceattr_aio.sources import load_config
 
 
 def run(parsed: argparse.Namespace) -> int:

@@ -5,12 +5,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from faceattr_aio.batch import Outcome
 from faceattr_aio.cli.remote import Ask
-from faceattr_aio.config import Config
+from faceattr_aio.config.schema import Config
 from faceattr_aio.errors import FaceattrError
-from faceattr_aio.executor import Executor
-from faceattr_aio.pipeline import Task
+from faceattr_aio.inference.executor import Executor
+from faceattr_aio.pipeline import Outcome, Task
 
 PIPELINE = "faces"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from aiohttp.http_exceptions import HttpProcessingError
 from pythonjsonlogger.json import JsonFormatter
 
-from faceattr_aio.config import Logging
+from faceattr_aio.config.schema import Logging
 from faceattr_aio.errors import StartError
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"

@@ -6,10 +6,10 @@ import sys
 from tqdm import tqdm
 
 from faceattr_aio.cli import FAILED, flags
-from faceattr_aio.config import Config
+from faceattr_aio.config.load import load_config
+from faceattr_aio.config.schema import Config
 from faceattr_aio.errors import StartError
-from faceattr_aio.model_store import ModelStore
-from faceattr_aio.sources import load_config
+from faceattr_aio.inference.models import ModelStore
 
 
 def run(parsed: argparse.Namespace) -> int:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from faceattr_aio.cli.fleet import share_out
-from faceattr_aio.config import Config
+from faceattr_aio.cli.supervisor import divide_config
+from faceattr_aio.config.schema import Config
 from faceattr_aio.errors import ReloadFailed, StartError
-from faceattr_aio.reloading import reload, take_over
-from faceattr_aio.web import EXECUTOR
+from faceattr_aio.web.app import EXECUTOR
+from faceattr_aio.web.reload import reload, take_over
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Settings:
     def own(self, config: Config | None = None) -> Config:
         """The settings of this process: its share of the whole. Raises StartError when there is too little to share."""
         config = config or self.config
-        return config if self._number is None else share_out(config, self._number)
+        return config if self._number is None else divide_config(config, self._number)
 
     def read_again(self) -> tuple[Config, list[str]]:
         """What they will be, and the changed keys that need a restart. Raises StartError."""
@@ -47,7 +47,7 @@ async def reload_when_asked(app: web.Application, settings: Settings, asked: asy
             config, later = settings.read_again()
             await reload(app, settings.own(config))
         except StartError as error:
-            app[EXECUTOR].staff.tell_failed_reload(error)
+            app[EXECUTOR].staff.record_failed_reload(error)
         except ReloadFailed:  # told already
             continue
         else:

@@ -9,12 +9,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from faceattr_aio.batch import Outcome
-from faceattr_aio.client import Client
-from faceattr_aio.config import Config
+from faceattr_aio.client import Client, failure_of
+from faceattr_aio.config.schema import Config
 from faceattr_aio.errors import FaceattrError, NoImage
-from faceattr_aio.failures import failure_of
-from faceattr_aio.pipeline import Reply
+from faceattr_aio.pipeline import Outcome, Reply
 
 Ask = Callable[[Path, str | None], Awaitable[Outcome]]
 """What is in a file; with a media type, drawn on it too."""

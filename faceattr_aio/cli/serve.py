@@ -16,19 +16,19 @@ from typing import NamedTuple
 import uvloop
 from aiohttp import web
 
-from faceattr_aio import extras
 from faceattr_aio.cli import flags
-from faceattr_aio.cli.decoder import bound_pixels
-from faceattr_aio.cli.fleet import Fleet
 from faceattr_aio.cli.logs import set_up_log
+from faceattr_aio.cli.opencv_env import bound_pixels
 from faceattr_aio.cli.reload import Settings, reload_when_asked
 from faceattr_aio.cli.sharing import forget_process, sharing_metrics
 from faceattr_aio.cli.signals import Asked, by_pipe, by_signal
-from faceattr_aio.config import Config, Server
+from faceattr_aio.cli.supervisor import Supervisor
+from faceattr_aio.config import extras
+from faceattr_aio.config.load import load_config
+from faceattr_aio.config.schema import Config, Server
 from faceattr_aio.errors import StartError
-from faceattr_aio.sources import load_config
-from faceattr_aio.telemetry import make_metrics_app
-from faceattr_aio.web import ADMIN, EXECUTOR, drain, is_idle, make_app, retire
+from faceattr_aio.telemetry.setup import make_metrics_app
+from faceattr_aio.web.app import ADMIN, EXECUTOR, drain, is_idle, make_app, retire
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def run(parsed: argparse.Namespace) -> int:
             settings.own()  # refuses what cannot be shared, before anything is started
             opened.enter_context(sharing_metrics())
             member = partial(_run_member, parsed, listeners)
-            fleet = Fleet(member, config.server.processes, settings.read_again, forget_process)
+            fleet = Supervisor(member, config.server.processes, settings.read_again, forget_process)
             asyncio.run(fleet.run(announce))
     return 0
 

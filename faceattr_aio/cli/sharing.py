@@ -10,8 +10,8 @@ from pathlib import Path
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from faceattr_aio.metrics import SHARED
-from faceattr_aio.scratch import Scratch
+from faceattr_aio.telemetry.metrics import SHARED
+from faceattr_aio.uploads.temp_dir import TempDir
 
 _PREFIX = "faceattr-metrics-"
 
@@ -19,7 +19,7 @@ _PREFIX = "faceattr-metrics-"
 @contextmanager
 def sharing_metrics() -> Iterator[None]:
     """For processes that are started meanwhile."""
-    folder = Scratch(Path(tempfile.gettempdir()), _PREFIX)
+    folder = TempDir(Path(tempfile.gettempdir()), _PREFIX)
     os.environ[SHARED] = str(folder.path)
     try:
         yield

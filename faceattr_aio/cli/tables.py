@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from faceattr_aio import extras
+from faceattr_aio.config import extras
 from faceattr_aio.errors import StartError
 
 Row = dict[str, Any]

@@ -17,12 +17,12 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from faceattr_aio.cli import flags
-from faceattr_aio.cli.decoder import bound_pixels
-from faceattr_aio.config import Config
+from faceattr_aio.cli.opencv_env import bound_pixels
+from faceattr_aio.config.load import load_config
+from faceattr_aio.config.schema import Config
 from faceattr_aio.errors import FaceattrError, StartError
-from faceattr_aio.executor import Executor
+from faceattr_aio.inference.executor import Executor
 from faceattr_aio.pipeline import Task
-from faceattr_aio.sources import load_config
 
 _WAITING = 2
 """Requests for each worker: one is worked on, the next is there when it is done."""

@@ -4,14 +4,14 @@ import argparse
 import logging
 from functools import partial
 
-from faceattr_aio import extras
 from faceattr_aio.cli import flags
-from faceattr_aio.cli.decoder import bound_pixels
 from faceattr_aio.cli.logs import set_up_log
+from faceattr_aio.cli.opencv_env import bound_pixels
+from faceattr_aio.config import extras
+from faceattr_aio.config.load import load_config
 from faceattr_aio.errors import StartError
-from faceattr_aio.plans import starter
-from faceattr_aio.pool import Pool
-from faceattr_aio.sources import load_config
+from faceattr_aio.inference.loader import starter
+from faceattr_aio.inference.pool import Pool
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def run(parsed: argparse.Namespace) -> int:
     set_up_log(config.logging)
     bound_pixels(config)
     pool = Pool(starter(config), config.inference.worker_count)
-    make_worker = extras.load("faceattr_aio.celery_worker", "celery").make_worker
+    make_worker = extras.load("faceattr_aio.jobs.celery_worker", "celery").make_worker
     pool.start()
     try:
         make_worker(config, pool, partial(print, "faceattr-aio: working on jobs", flush=True))()

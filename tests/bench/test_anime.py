@@ -12,7 +12,7 @@ import pytest
 
 from bench.generator import write_generator
 from bench.pipelines import selfie
-from tests.process import PATIENCE_S, Server, start_server
+from tests.support.process import PATIENCE_S, Server, start_server
 
 MIB = 1 << 20
 MOST_BYTES = 700 * MIB

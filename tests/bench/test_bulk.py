@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from bench import bulk
 from tests.cli.test_analyze import analyze
-from tests.process import ROOT, environment
+from tests.support.process import ROOT, environment
 
 pytestmark = pytest.mark.pixels
 FILES, GOOD, KILLS = 8_000, 40, 4

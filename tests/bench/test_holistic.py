@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from bench.holistic import Points, Row, compare, judge, mean_distance, race, report
-from faceattr_aio.holistic import PARTS, Holistic, HolisticOptions, HolisticSettings
-from faceattr_aio.holistic.predict import HolisticPipeline
-from faceattr_aio.imaging import Floats
-from faceattr_aio.model_store import ModelStore
-from faceattr_aio.pipeline import Plan
+from faceattr_aio.inference.models import ModelStore
+from faceattr_aio.pipeline import LoadSpec
+from faceattr_aio.pipelines.holistic import PARTS, Holistic, HolisticOptions, HolisticSettings
+from faceattr_aio.pipelines.holistic.predict import HolisticPipeline
+from faceattr_aio.pipelines.imaging import Floats
 
 pytestmark = pytest.mark.pixels
 
@@ -39,7 +39,7 @@ def test_a_part_that_only_one_found_is_no_agreement(missing: str) -> None:
 def pipeline(store: ModelStore) -> HolisticPipeline:
     settings = HolisticSettings()
     files = {name: store.verify(name) for name in Holistic.models(settings)}
-    return HolisticPipeline(Plan(Holistic.load, settings, files, 1024))
+    return HolisticPipeline(LoadSpec(Holistic.load, settings, files, 1024))
 
 
 @pytest.fixture(scope="module")

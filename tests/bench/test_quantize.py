@@ -7,9 +7,9 @@ import pytest
 
 from bench.generator import Layout, write_generator
 from bench.quantize import closeness, find_convolutions, find_ranges, quantize
-from faceattr_aio.anime.generator import convert
-from faceattr_aio.anime.loading import Generators
-from faceattr_aio.imaging import Pixels
+from faceattr_aio.pipelines.anime.generator import convert
+from faceattr_aio.pipelines.anime.loading import Generators
+from faceattr_aio.pipelines.imaging import Pixels
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])

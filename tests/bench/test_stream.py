@@ -8,8 +8,8 @@ from aiohttp import ClientSession
 from bench import stream
 from bench.served import UNCACHED
 from tests.conftest import StartServer
-from tests.process import TRICK
-from tests.streams import part, talk
+from tests.support.process import TRICK
+from tests.support.streams import part, talk
 
 pytestmark = pytest.mark.pixels
 

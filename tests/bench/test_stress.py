@@ -18,7 +18,7 @@ from bench.stress.templates import load_preset
 from bench.stress.watch import Sample, Watch, machine_cpu_s, usage
 from tests.bench.stressed import GROWING, SERVED, measured, run, sleep_preset
 from tests.conftest import StartServer
-from tests.process import PATIENCE_S
+from tests.support.process import PATIENCE_S
 
 NOTHING = Targets(most_mean_ms=None, most_p99_ms=None, most_failed=None)
 SLEEPING = f"{SERVED}seconds = 0.02\n"

@@ -12,7 +12,7 @@ from bench.stress import chaos, soak, wire
 from bench.stress.pulse import Beat, settled
 from bench.stress.troubles import SLEEPY, TROUBLES, Outcome
 from tests.conftest import StartServer
-from tests.process import TRICK
+from tests.support.process import TRICK
 
 
 def broken(name: str) -> Outcome:

@@ -21,7 +21,7 @@ from bench.stress.shapes import SHAPES, Course, Level
 from bench.stress.stop import Collapse
 from tests.bench.stressed import SERVED, SLEEP_S, sleep_preset, unbounded
 from tests.conftest import StartServer
-from tests.process import PATIENCE_S, ROOT
+from tests.support.process import PATIENCE_S, ROOT
 
 GOOD, BAD, REFUSED = Answer("accepted", "200"), Answer("failed", "timed out"), Answer("refused", "503", 1.0)
 

@@ -17,9 +17,9 @@ import pytest_asyncio
 from PIL import Image
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, Response, async_playwright, expect
 
-from faceattr_aio.imaging import Pixels
-from tests.gate import Gate
-from tests.process import TRICK, Server, start_server
+from faceattr_aio.pipelines.imaging import Pixels
+from tests.support.gate import Gate
+from tests.support.process import TRICK, Server, start_server
 
 FLAGS = [
     "--no-sandbox",

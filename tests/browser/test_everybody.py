@@ -9,7 +9,7 @@ from playwright.async_api import Error, FileChooser, Page, expect
 
 from faceattr_aio import Config, make_app
 from tests.browser.conftest import Visit, axe, picture, shoot
-from tests.process import Server
+from tests.support.process import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -10,8 +10,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Visit, picture, shoot
-from tests.gate import Gate
-from tests.process import Server
+from tests.support.gate import Gate
+from tests.support.process import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Request, expect
 
 from tests.browser.conftest import Visit, picture, rects, shoot
-from tests.process import Server
+from tests.support.process import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

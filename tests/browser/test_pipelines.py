@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 from bench.generator import write_generator
 from tests.browser.conftest import Visit, axe, picture, rects, shoot
-from tests.process import Server, start_server
+from tests.support.process import Server, start_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

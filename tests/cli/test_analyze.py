@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from faceattr_aio import cli
-from faceattr_aio.imaging import Pixels
+from faceattr_aio.pipelines.imaging import Pixels
 
 pytestmark = pytest.mark.pixels
 

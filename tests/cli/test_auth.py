@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.test_serve import run
 from tests.conftest import StartServer
-from tests.process import TRICK, Server, start_server
+from tests.support.process import TRICK, Server, start_server
 
 KEY, OTHER = "one-key-of-sixteen", "another-of-sixteen"
 WARNING = "may use this server: set auth.keys or auth.keys_file"

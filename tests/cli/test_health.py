@@ -14,8 +14,8 @@ from yarl import URL
 from faceattr_aio.cli.health import find_fault
 from tests.cli.test_serve import hold, run
 from tests.conftest import Serve, StartServer
-from tests.gate import PATIENCE_S, Gate
-from tests.process import TRICK
+from tests.support.gate import PATIENCE_S, Gate
+from tests.support.process import TRICK
 
 TIMEOUT_S = 0.5
 Ended = tuple[int, str]

@@ -7,8 +7,8 @@ import pytest
 from aiohttp import ClientSession, web
 
 from tests.conftest import Serve, StartServer
-from tests.gate import Gate
-from tests.process import TRICK
+from tests.support.gate import Gate
+from tests.support.process import TRICK
 
 RAW = {"Content-Type": "image/png"}
 

@@ -12,11 +12,11 @@ import pytest
 from aiohttp import ClientSession
 
 from faceattr_aio.cli.logs import BoundedHandler, set_up_log
-from faceattr_aio.config import Logging
+from faceattr_aio.config.schema import Logging
 from faceattr_aio.errors import StartError
 from tests.cli.test_serve import RAW
 from tests.conftest import StartServer
-from tests.process import PATIENCE_S, ROOT, TRICK, environment
+from tests.support.process import PATIENCE_S, ROOT, TRICK, environment
 
 ACCESS = "faceattr_aio.access"
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from faceattr_aio import cli
-from faceattr_aio.model_store import ModelStore
+from faceattr_aio.inference.models import ModelStore
 
 USED = ("blazeface-full-range", "dlib-age-v1", "dlib-gender-v1")
 

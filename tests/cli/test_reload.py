@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from tests.cli.test_fleet import serving
-from tests.gate import PATIENCE_S, Gate
-from tests.process import TRICK, Server, start_server
+from tests.cli.test_supervisor import serving
+from tests.support.gate import PATIENCE_S, Gate
+from tests.support.process import TRICK, Server, start_server
 
 RAW = {"Content-Type": "image/png"}
 TOLD = "the settings were reloaded; a restart is needed for "

@@ -8,9 +8,9 @@ import pytest
 import requests
 
 from faceattr_aio import cli
-from faceattr_aio.answers import Job, Progress
 from faceattr_aio.cli.remote import _ask, _order
 from faceattr_aio.errors import UnreadableImage
+from faceattr_aio.schemas import Job, Progress
 from tests.conftest import StartServer
 
 KEY = "0123456789abcdef"

@@ -14,8 +14,8 @@ import pytest
 from aiohttp import ClientSession, FormData
 
 from tests.conftest import StartServer
-from tests.gate import PATIENCE_S, Gate
-from tests.process import TRICK, Server, descendants, environment, start_server
+from tests.support.gate import PATIENCE_S, Gate
+from tests.support.process import TRICK, Server, descendants, environment, start_server
 
 RAW = {"Content-Type": "image/png"}
 Answer = tuple[int, dict[str, str]]

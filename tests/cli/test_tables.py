@@ -12,7 +12,7 @@ from pyarrow import parquet
 from faceattr_aio.cli import parquet as parts
 from faceattr_aio.cli.tables import Row, open_table
 from faceattr_aio.errors import StartError
-from faceattr_aio.faces import FaceAttributes
+from faceattr_aio.pipelines.faces import FaceAttributes
 
 assert FaceAttributes.result
 FOUND: dict[str, Any] = FaceAttributes.result.model_config["json_schema_extra"]["example"]  # type: ignore[index, assignment]

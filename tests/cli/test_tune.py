@@ -9,9 +9,9 @@ import pytest
 from faceattr_aio.cli import main
 from faceattr_aio.cli import tune as tune_module
 from faceattr_aio.cli.tune import Measured, _measure_all, backends, candidates, find_knee, recommend, table
-from faceattr_aio.config import Config
+from faceattr_aio.config.schema import Config
 from faceattr_aio.pipeline import Task
-from tests.process import TRICK
+from tests.support.process import TRICK
 
 
 @pytest.mark.parametrize(("cores", "numbers"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from tests.process import PATIENCE_S, ROOT, environment
+from tests.support.process import PATIENCE_S, ROOT, environment
 
 CONF = ROOT / "conf"
 _SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -8,8 +8,8 @@ from aiohttp import ClientSession, FormData
 
 from bench.sleeper import SLEEP
 from tests.cli.test_serve import RAW
-from tests.gate import Gate
-from tests.process import TRICK, Server
+from tests.support.gate import Gate
+from tests.support.process import TRICK, Server
 
 WORKERS, LIMIT, UPLOADS = 2, 4, 7
 LOAD = {

@@ -11,7 +11,7 @@ import yaml
 from aiohttp import ClientSession
 
 from tests.deploy.daemon import CONF, Daemon, free_port, installed
-from tests.process import PATIENCE_S
+from tests.support.process import PATIENCE_S
 
 FILE = CONF / "prometheus" / "prometheus.yml"
 RULES = CONF / "prometheus" / "alerts.yml"

@@ -11,8 +11,8 @@ from bench.served import resident
 from tests.deploy.dashboard import PANELS, VARIABLES, fill_in, legend
 from tests.deploy.load import LIMIT, LOAD, WORKERS, Sender
 from tests.deploy.prometheus import PERIOD_S, Prometheus, Series
-from tests.gate import Gate
-from tests.process import PATIENCE_S
+from tests.support.gate import Gate
+from tests.support.process import PATIENCE_S
 
 _CRASHED = "faceattr_worker_restarts_total{reason='crashed'}"
 _POSTS = "sum(http_server_request_duration_seconds_count{http_request_method='POST'})"

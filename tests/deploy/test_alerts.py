@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from faceattr_aio.config import Config
+from faceattr_aio.config.schema import Config
 from tests.deploy.daemon import CONF, installed
 from tests.deploy.prometheus import FILE, RULES
-from tests.process import ROOT
+from tests.support.process import ROOT
 
 TESTS = ROOT / "tests" / "deploy" / "alerts_test.yml"
 PAGE = ROOT / "docs" / "alerts.md"

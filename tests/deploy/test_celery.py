@@ -15,22 +15,23 @@ from aiohttp import ClientSession, FormData, TCPConnector, web
 from redis import Redis
 from redis.exceptions import RedisError
 
-from faceattr_aio import job_steps, job_store
-from faceattr_aio.answers import Job
-from faceattr_aio.config import Config
-from faceattr_aio.job_steps import NO_BYTES, Most
-from faceattr_aio.job_store import Meta, Place
-from faceattr_aio.web import make_app
+from faceattr_aio.config.schema import Config
+from faceattr_aio.jobs import redis_scripts as job_steps
+from faceattr_aio.jobs import redis_store as job_store
+from faceattr_aio.jobs.redis_scripts import NO_BYTES, JobLimits
+from faceattr_aio.jobs.redis_store import ItemKey, Meta
+from faceattr_aio.schemas import Job
+from faceattr_aio.web.app import make_app
 from tests.conftest import Serve, StartServer
 from tests.deploy.daemon import Daemon, free_port, installed
-from tests.gate import Gate
-from tests.process import TRICK, descendants, environment
+from tests.support.gate import Gate
+from tests.support.process import TRICK, descendants, environment
 
 RAW = {"Content-Type": "image/png"}
 KEY = "one-key-of-sixteen"
 META = Meta(request="mine", pipeline="trick", owner="", callback="", of=1, options="{}", keep_s=60)
 
-MOST = Most(5, 100)
+MOST = JobLimits(5, 100)
 
 
 class Site:
@@ -69,7 +70,7 @@ class Site:
 
     def app(self, jobs: dict[str, Any] | None = None, **sections: dict[str, Any]) -> web.Application:
         kept = {"backend": "celery", "url": self.url, "visibility_s": 1} | (jobs or {})
-        entry = {"factory": "tests.pipelines:Trick", "path": "/trick"}
+        entry = {"factory": "tests.support.pipelines:Trick", "path": "/trick"}
         config = {"pipelines": {"trick": entry}, "inference": {"workers": 1}, "jobs": kept, **sections}
         return make_app(Config.model_validate(config))
 
@@ -305,7 +306,7 @@ async def test_who_waits_is_woken_and_a_callback_is_told_once_by_one_of_the_serv
 def test_of_several_outcomes_the_first_stays(site: Site) -> None:
     run = site.client.eval
     assert run(*job_steps.accept("a", META, [b"bytes"], MOST, 100.0, 101.0).words) == -1
-    place = Place("a", 0)
+    place = ItemKey("a", 0)
     claimed: Any = run(*job_steps.claim(place, "me", 60_000, 100.0).words)
     assert claimed == [META.model_dump_json().encode(), b"bytes", 1]
     assert run(*job_steps.claim(place, "another", 60_000, 100.0).words) == []
@@ -318,7 +319,7 @@ def test_of_several_outcomes_the_first_stays(site: Site) -> None:
 
 
 def test_a_lease_is_kept_by_its_holder_alone_and_nothing_comes_of_a_job_that_was_removed(site: Site) -> None:
-    run, place = site.client.eval, Place("a", 0)
+    run, place = site.client.eval, ItemKey("a", 0)
     run(*job_steps.accept("a", META, [b"bytes"], MOST, 100.0, 101.0).words)
     run(*job_steps.claim(place, "me", 1_000, 100.0).words)
     run(*job_steps.renew(place, "another", 60_000).words)
@@ -337,7 +338,7 @@ def test_pictures_take_no_more_bytes_than_they_may_but_for_those_of_the_first_jo
         return run(*job_steps.accept(identity, META, [bytes(size), b""], MOST, 100.0, 101.0).words)
 
     assert [accept("a", 60), accept("b", 60), accept("b", 40)] == [-1, NO_BYTES, -1]
-    run(*job_steps.finish(Place("a", 0), META, "done", "done", 102.0).words)
+    run(*job_steps.finish(ItemKey("a", 0), META, "done", "done", 102.0).words)
     assert [accept("c", 60), accept("d", 1)] == [-1, NO_BYTES]
     run(*job_steps.remove("b", 2, "cancelled").words)
     assert [accept("d", 1), accept("e", 40)] == [-1, NO_BYTES]

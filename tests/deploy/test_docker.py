@@ -14,9 +14,9 @@ import pytest
 import yaml
 from aiohttp import ClientSession
 
-from faceattr_aio.sources import load_config
+from faceattr_aio.config.load import load_config
 from tests.deploy.daemon import CONF, Launch, free_port
-from tests.process import PATIENCE_S, ROOT, environment
+from tests.support.process import PATIENCE_S, ROOT, environment
 
 FOLDER = CONF / "docker"
 DOCKERFILE, COMPOSE = FOLDER / "Dockerfile", FOLDER / "compose.yaml"
@@ -73,7 +73,7 @@ def test_what_is_copied_is_there_and_let_through_and_enough_to_build_the_package
     build = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "wheel", "--no-deps", "."]
     subprocess.run(build, check=True, cwd=tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
-    assert {"faceattr_aio/manifest.toml", "faceattr_aio/cli/health.py"} <= set(ZipFile(wheel).namelist())
+    assert {"faceattr_aio/inference/manifest.toml", "faceattr_aio/cli/health.py"} <= set(ZipFile(wheel).namelist())
 
 
 def test_the_models_that_are_baked_in_are_held_against_their_hashes_where_the_server_looks_for_them() -> None:

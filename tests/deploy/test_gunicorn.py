@@ -13,8 +13,8 @@ from aiohttp import ClientConnectionError, ClientSession, ClientTimeout
 
 from bench.served import children
 from tests.deploy.daemon import Daemon, Launch, free_port
-from tests.gate import Gate
-from tests.process import PATIENCE_S, ROOT, TRICK
+from tests.support.gate import Gate
+from tests.support.process import PATIENCE_S, ROOT, TRICK
 
 RAW = {"Content-Type": "image/png"}
 WORKERS = 2
@@ -30,7 +30,7 @@ async def served(launch: Launch, gate: Gate, tmp_path: Path, client: ClientSessi
     (tmp_path / "application.py").write_text(application)
     (tmp_path / "conf").mkdir()
     limits = "[inference]\nworkers = 1\nlimit = 4\ntimeout_s = 60\n"
-    steady = "[pipelines.steady]\nfactory = 'tests.pipelines:Trick'\npath = '/steady'\n"
+    steady = "[pipelines.steady]\nfactory = 'tests.support.pipelines:Trick'\npath = '/steady'\n"
     settings = f"{limits}{steady}{TRICK}gate = '{gate.folder}'\n"
     (tmp_path / "conf" / "faceattr.toml").write_text(settings)
     words = (

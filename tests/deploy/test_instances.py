@@ -12,17 +12,17 @@ import pytest
 import yaml
 from aiohttp import ClientSession
 
-from faceattr_aio.config import Config
+from faceattr_aio.config.schema import Config
 from tests.conftest import StartServer
 from tests.deploy.daemon import CONF, Launch, free_port, installed
-from tests.gate import Gate
-from tests.process import TRICK, Server
+from tests.support.gate import Gate
+from tests.support.process import TRICK, Server
 
 NGINX, HAPROXY = CONF / "nginx" / "faceattr-instances.conf", CONF / "haproxy" / "haproxy.cfg"
 RAW = {"Content-Type": "image/png"}
 PROBLEM = "application/problem+json"
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-STEADY = "[pipelines.steady]\nfactory = 'tests.pipelines:Trick'\npath = '/steady'\n"
+STEADY = "[pipelines.steady]\nfactory = 'tests.support.pipelines:Trick'\npath = '/steady'\n"
 UNITS = {"s": 1, "m": 1 << 20}
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from faceattr_aio.config import PREFIX
-from faceattr_aio.sources import load_config
-from faceattr_aio.web import make_app
+from faceattr_aio.config.load import load_config
+from faceattr_aio.config.schema import PREFIX
+from faceattr_aio.web.app import make_app
 from tests.deploy.daemon import CONF
 
 FOLDER = CONF / "kubernetes"

@@ -2,9 +2,9 @@
 
 import re
 
-from faceattr_aio.config import Config
-from faceattr_aio.sources import leaves
-from tests.process import ROOT
+from faceattr_aio.config.load import leaves
+from faceattr_aio.config.schema import Config
+from tests.support.process import ROOT
 
 TEXT = (ROOT / "docs" / "operate.md").read_text()
 

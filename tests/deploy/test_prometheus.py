@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from faceattr_aio.config import Config
+from faceattr_aio.config.schema import Config
 from tests.deploy.daemon import installed
 from tests.deploy.dashboard import BOARD, PANELS
 from tests.deploy.load import LIMIT, UPLOADS, WORKERS, Sender, configure
 from tests.deploy.prometheus import RULES, Prometheus
 from tests.deploy.scenario import Scenario, Seen, Shown
-from tests.gate import Gate
-from tests.process import Server, start_server
+from tests.support.gate import Gate
+from tests.support.process import Server, start_server
 
 Range = tuple[float, float]
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from faceattr_aio.config import Cache as Settings
-from faceattr_aio.config import Config
-from faceattr_aio.guard import Breaker
-from faceattr_aio.redis_cache import RedisCache
-from faceattr_aio.web import make_app
+from faceattr_aio.admission.circuit_breaker import Breaker
+from faceattr_aio.cache.redis_cache import RedisCache
+from faceattr_aio.config.schema import Cache as Settings
+from faceattr_aio.config.schema import Config
+from faceattr_aio.web.app import make_app
 from tests.conftest import Serve
 from tests.deploy.store import Store
 
@@ -21,7 +21,7 @@ RAW = {"Content-Type": "image/png"}
 
 
 def app(url: str, **cache: object) -> web.Application:
-    entry = {"factory": "tests.pipelines:Steady", "path": "/trick"}
+    entry = {"factory": "tests.support.pipelines:Steady", "path": "/trick"}
     settings = {"backend": "redis", "url": url, "timeout_s": 0.2, **cache}
     return make_app(Config.model_validate({"pipelines": {"trick": entry}, "cache": settings}))
 
@@ -66,7 +66,7 @@ async def test_what_somebody_else_has_put_there_is_not_known(
 async def test_a_redis_that_is_gone_costs_no_request_its_answer_and_is_used_again_when_it_is_back(
     store: Store, serve: Serve, client: ClientSession, png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("faceattr_aio.guard._REST_S", 0.1)
+    monkeypatch.setattr("faceattr_aio.admission.circuit_breaker._REST_S", 0.1)
     url = await serve(app(store.url))
     store.daemon.end()
     assert [await ask(client, url, png) for _ in range(6)] == ["fwd=uri-miss; stored"] * 6

@@ -8,11 +8,11 @@ import signal
 import pytest
 from aiohttp import ClientSession, web
 
-from faceattr_aio.config import Config
+from faceattr_aio.admission.circuit_breaker import CircuitBreaker
+from faceattr_aio.admission.redis_state import Shared
+from faceattr_aio.config.schema import Config
 from faceattr_aio.errors import RateLimited
-from faceattr_aio.guard import Guard
-from faceattr_aio.shared import Shared
-from faceattr_aio.web import make_app
+from faceattr_aio.web.app import make_app
 from tests.conftest import Serve
 from tests.deploy.store import Store
 
@@ -21,7 +21,7 @@ KEYS = "faceattr:keys"
 
 
 def app(url: str, keys: list[str] | None = None, **sections: object) -> web.Application:
-    entry = {"factory": "tests.pipelines:Trick", "path": "/trick"}
+    entry = {"factory": "tests.support.pipelines:Trick", "path": "/trick"}
     settings = {"shared": {"url": url, "timeout_s": 0.5, "keys_period_s": 0.05}, "pipelines": {"trick": entry}}
     if keys is not None:
         settings["auth"] = {"keys": keys, "shared_keys": True}
@@ -126,7 +126,7 @@ async def test_rubbish_under_a_clients_name_counts_as_a_failure_and_lets_it_in(s
 
 
 async def test_a_guard_gives_what_it_was_told_and_nothing_for_what_was_too_late() -> None:
-    guard = Guard(0.05, "nothing is known")
+    guard = CircuitBreaker(0.05, "nothing is known")
 
     async def late() -> int:
         await asyncio.Event().wait()

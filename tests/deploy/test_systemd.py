@@ -14,10 +14,10 @@ from aiohttp import ClientSession
 
 from bench.served import children
 from bench.sleeper import SLEEP
-from faceattr_aio.config import Config
+from faceattr_aio.config.schema import Config
 from tests.cli.test_serve import RAW, until_ended
 from tests.deploy.daemon import CONF, Daemon, Launch, free_port, installed
-from tests.process import PATIENCE_S, ROOT, descendants
+from tests.support.process import PATIENCE_S, ROOT, descendants
 
 FILE = CONF / "systemd" / "faceattr-aio.service"
 BOOT = Path(__file__).with_name("boot.sh")

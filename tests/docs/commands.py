@@ -11,7 +11,7 @@ from pathlib import Path
 
 from faceattr_aio.cli import _parser
 from tests.docs.session import MAIN_PORT, Session
-from tests.process import ROOT, environment
+from tests.support.process import ROOT, environment
 
 NOT_RUN: dict[str, str] = tomllib.loads(Path(__file__).with_name("not_run.toml").read_text())
 _SERVES = re.compile(r"^((faceattr-aio|python -m faceattr_aio) serve|gunicorn)\b")

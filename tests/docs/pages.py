@@ -10,7 +10,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tests.process import ROOT
+from tests.support.process import ROOT
 
 PAGES = sorted(
     path

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.process import PATIENCE_S, ROOT, environment
+from tests.support.process import PATIENCE_S, ROOT, environment
 
 MAIN_PORT = "5000"
 _PORT = re.compile(r"(?<=127\.0\.0\.1:)\d{4,5}|(?<=port=)\d{4,5}|(?<=listen )\d{4,5}")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartServer
-from tests.process import ROOT
-from tests.test_openapi import KEY
+from tests.support.process import ROOT
+from tests.web.test_openapi import KEY
 
 
 @pytest.mark.parametrize("keys", [[], [KEY]])

@@ -10,7 +10,7 @@ from tests.docs.commands import NOT_RUN, commands, listed, look
 from tests.docs.languages import attempt
 from tests.docs.pages import PAGES, blocks, code_spans
 from tests.docs.session import Session
-from tests.process import ROOT
+from tests.support.process import ROOT
 
 TRANSLATED = {ROOT / "README.zh.md"}
 """Their blocks are those of another page: tests/test_docs.py."""

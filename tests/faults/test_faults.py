@@ -12,8 +12,8 @@ from aiohttp import ClientSession
 
 from tests.cli.test_serve import until_ended, until_not_ready
 from tests.conftest import StartServer
-from tests.gate import PATIENCE_S, Gate
-from tests.process import TRICK, Server, descendants
+from tests.support.gate import PATIENCE_S, Gate
+from tests.support.process import TRICK, Server, descendants
 
 RAW = {"Content-Type": "image/png"}
 

@@ -13,9 +13,9 @@ from aiohttp import ClientOSError, ClientSession
 
 from bench.hostile import HOSTILE, Hostile, dribble, send, slow_heads, watch
 from tests.conftest import StartServer
-from tests.gate import PATIENCE_S
-from tests.process import TRICK, Server, start_server
-from tests.test_handlers import connect, head
+from tests.support.gate import PATIENCE_S
+from tests.support.process import TRICK, Server, start_server
+from tests.web.test_handlers import connect, head
 
 RAW = {"Content-Type": "image/png"}
 STALL_MS = 500.0

@@ -18,8 +18,8 @@ import requests
 from aiohttp import ClientSession
 
 from tests.conftest import StartServer
-from tests.gate import PATIENCE_S, Gate
-from tests.process import TRICK, Server
+from tests.support.gate import PATIENCE_S, Gate
+from tests.support.process import TRICK, Server
 
 RAW = {"Content-Type": "image/png"}
 SIZES = {"10 KB": 10_000, "1 MB": 1_000_000, "20 MB": 20_000_000}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.fuzz.seeds import chunk, seeds
-from tests.process import ROOT
+from tests.support.process import ROOT
 
 KEPT = ROOT / ".fuzz"
 """Where inputs are kept that showed a fault."""

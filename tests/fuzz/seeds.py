@@ -12,7 +12,7 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from faceattr_aio.imaging import Pixels
+from faceattr_aio.pipelines.imaging import Pixels
 
 _FACE = (slice(40, 200), slice(146, 306))
 _SIDES = (64, 96, 128, 256)

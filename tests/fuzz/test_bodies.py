@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceattr_aio.errors import BatchTooLarge, FaceattrError, MalformedUpload, TooManyParts
-from faceattr_aio.multipart import Multipart
+from faceattr_aio.uploads.multipart import Multipart
 from tests.fuzz.bodies import Body, cuts, in_chunks, malformed, well_formed
 from tests.fuzz.tally import Tally
 

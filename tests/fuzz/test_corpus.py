@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from faceattr_aio.headers import sniff
+from faceattr_aio.uploads.formats import sniff
 from tests.fuzz.corpus import keep, mended, picture
 from tests.fuzz.seeds import seeds
 

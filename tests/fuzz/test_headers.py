@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, MultiDict
 
-from faceattr_aio.documents import problem
 from faceattr_aio.errors import BadOption, NotAcceptable
-from faceattr_aio.faces import FaceOptions
-from faceattr_aio.journal import story
-from faceattr_aio.negotiation import choose_media_type, read_options
-from faceattr_aio.upload import is_accepted
+from faceattr_aio.pipelines.faces import FaceOptions
+from faceattr_aio.schemas import problem
+from faceattr_aio.telemetry.record import story
+from faceattr_aio.uploads.receive import is_accepted
+from faceattr_aio.web.params import choose_media_type, read_options
 from tests.fuzz.tally import Tally
 
 OFFERED = ("application/json", "image/jpeg", "image/png")

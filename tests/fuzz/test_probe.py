@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceattr_aio.errors import NoImage, TooComplex, TooManyPixels, UnreadableImage, UnsupportedMedia
-from faceattr_aio.headers import read_header
-from faceattr_aio.imaging import decode
-from faceattr_aio.probe import Bounds, probe
+from faceattr_aio.pipelines.imaging import decode
+from faceattr_aio.uploads.formats import read_header
+from faceattr_aio.uploads.probe import Bounds, probe
 from tests.fuzz.corpus import keep, picture
 from tests.fuzz.seeds import seeds
 from tests.fuzz.tally import FIRST, INPUTS, Tally

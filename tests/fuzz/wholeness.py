@@ -10,8 +10,8 @@ from pathlib import Path
 
 from aiohttp import ClientSession
 
-from faceattr_aio.writer import CHUNK
-from tests.process import PATIENCE_S, Server, start_server
+from faceattr_aio.uploads.receive import CHUNK
+from tests.support.process import PATIENCE_S, Server, start_server
 
 WORKERS, LIMIT = 2, 4
 ANSWER_S = 10.0

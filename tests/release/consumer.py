@@ -23,12 +23,12 @@ from faceattr_aio import (
     retire,
     setup,
 )
-from faceattr_aio.answers import Answer, Face
 from faceattr_aio.client import Client
-from faceattr_aio.errors import NotNow
-from faceattr_aio.faces import FaceOptions
-from faceattr_aio.imaging import Pixels, read
-from faceattr_aio.pipeline import JSON, Clock, Declaration, Options, Pipeline, PipelineSettings, Plan
+from faceattr_aio.errors import RetryableError
+from faceattr_aio.pipeline import JSON, Clock, Declaration, LoadSpec, Options, Pipeline, PipelineSettings
+from faceattr_aio.pipelines.faces import FaceOptions
+from faceattr_aio.pipelines.imaging import Pixels, read
+from faceattr_aio.schemas import Answer, Face
 
 
 class SizeOptions(Options):
@@ -36,7 +36,7 @@ class SizeOptions(Options):
 
 
 class SizePipeline:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: LoadSpec) -> None:
         self.models: dict[str, str] = {}
         self.side: int = plan.working_side
 
@@ -55,7 +55,7 @@ class SizePipeline:
 Size = Declaration("size:SizePipeline", SizeOptions, PipelineSettings, lambda _: (), (JSON,))
 
 
-def make(plan: Plan) -> Pipeline[int]:
+def make(plan: LoadSpec) -> Pipeline[int]:
     return SizePipeline(plan)
 
 
@@ -64,7 +64,7 @@ async def count(request: web.Request) -> web.Response:
     assert_type(executor, Executor)
     try:
         reply = await executor.run("faces", Task(Path("picture.jpg"), FaceOptions(max_faces=1), "image/png"))
-    except NotNow as error:
+    except RetryableError as error:
         return web.Response(status=error.status, headers={"Retry-After": str(round(error.retry_after_s))})
     except FaceattrError as error:
         return web.Response(status=error.status, text=error.detail)

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import faceattr_aio
-from tests.process import PATIENCE_S, ROOT
 from tests.release import consumer
+from tests.support.process import PATIENCE_S, ROOT
 
 EMBEDDED = """
 import asyncio, sys
@@ -144,7 +144,11 @@ def test_the_sdist_installs_what_the_wheel_does(built: Path, wheel: Path, tmp_pa
     subprocess.run([*PIP, "install", "--no-deps", "--target", tmp_path, sdist], check=True)
     for name in files(wheel):
         assert (tmp_path / name).read_bytes() == zipfile.ZipFile(wheel).read(name), name
-    assert {"faceattr_aio/py.typed", "faceattr_aio/manifest.toml", "faceattr_aio/page/index.html"} <= files(wheel)
+    assert {
+        "faceattr_aio/py.typed",
+        "faceattr_aio/inference/manifest.toml",
+        "faceattr_aio/web/page/index.html",
+    } <= files(wheel)
 
 
 def test_every_public_name_is_in_the_consumer() -> None:

@@ -1,0 +1,1 @@
+"""Admission control: the limiter, quotas, per-client limits, the wait queue."""

@@ -1,0 +1,1 @@
+"""Results: looked up, computed once for concurrent requests, stored."""

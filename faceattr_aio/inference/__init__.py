@@ -1,0 +1,1 @@
+"""Workers and the executor that runs tasks on them."""

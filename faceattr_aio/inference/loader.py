@@ -1,0 +1,49 @@
+"""What the workers are to load, made from the settings and from files that were verified, and in what they run.
+Knows no pipeline by name.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from faceattr_aio.config.schema import Config
+from faceattr_aio.errors import StartError
+from faceattr_aio.inference.models import ModelStore
+from faceattr_aio.inference.process import Starter, process_starter, thread_starter
+from faceattr_aio.inference.worker import ProcessLimits
+from faceattr_aio.pipeline import LoadSpec
+from faceattr_aio.uploads.formats import BLIND
+
+_BYTES_PER_PIXEL = 12
+"""Most that a decoder was seen to take, with room: 9 for a progressive JPEG without chroma subsampling."""
+_BASE_MEMORY = 512 << 20
+"""Bytes for nets and buffers that do not depend on the size of the picture."""
+
+
+def starter(config: Config) -> Starter:
+    """Starts workers as the settings say: threads unless `inference.pool` is `process`. Every start of one verifies the
+    files it will load. Raises StartError when settings do not go together.
+    """
+    make_plans = partial(_plans, config, ModelStore(config.models.dir))
+    if config.inference.pool != "process":
+        _refuse_blind(config.image.formats)
+        return thread_starter(make_plans)
+    modules = sorted({entry.declaration.load.partition(":")[0] for entry in config.pipelines.values()})
+    memory = _BASE_MEMORY + _BYTES_PER_PIXEL * config.image.max_pixels
+    return process_starter(make_plans, modules, ProcessLimits(config.inference.nice, memory))
+
+
+def _plans(config: Config, store: ModelStore) -> Mapping[str, LoadSpec]:
+    return {name: _plan(config, store, name) for name in config.pipelines}
+
+
+def _plan(config: Config, store: ModelStore, name: str) -> LoadSpec:
+    entry = config.pipelines[name]
+    files = {model: store.verify(model) for model in entry.declaration.models(entry.settings)}
+    own_process = config.inference.pool == "process"
+    return LoadSpec(entry.declaration.load, entry.settings, files, config.image.working_side, own_process)
+
+
+def _refuse_blind(formats: Iterable[str]) -> None:
+    """Raises StartError when a header could hide a picture that fills the memory of the whole program."""
+    for name in BLIND.intersection(formats):
+        raise StartError(f"The type {name} needs workers of bounded memory: set inference.pool to 'process'.")

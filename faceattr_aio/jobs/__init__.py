@@ -1,0 +1,1 @@
+"""Jobs: pictures that are accepted now and processed later."""

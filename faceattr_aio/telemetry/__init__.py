@@ -1,0 +1,1 @@
+"""Logs, metrics, statistics and traces."""

@@ -1,0 +1,1 @@
+"""Request bodies: parsed, written to disk, checked by their headers."""

@@ -1,0 +1,1 @@
+"""HTTP: routes, handlers, parameters, responses and pages."""

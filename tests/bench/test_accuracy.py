@@ -1,0 +1,53 @@
+"""The figures of models/README.md, on labelled faces that are not ours to ship."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import accuracy, calibrate
+from bench.labelled import Estimates, Truth, estimate, read_labels
+from faceattr_aio.pipelines.faces.calibration import load_calibration
+
+pytestmark = pytest.mark.pixels
+
+
+@pytest.fixture(scope="module")
+def truths(data_folder: Path | None) -> list[Truth]:
+    if data_folder is None:
+        pytest.skip("labelled faces: FACEATTR_TEST_DATA is not set")
+    return read_labels(data_folder / "faces")
+
+
+@pytest.fixture(scope="module")
+def estimates(truths: list[Truth]) -> Estimates:
+    return estimate(truths)
+
+
+def test_nearly_all_faces_are_found(truths: list[Truth], estimates: Estimates) -> None:
+    assert len(truths) == 240
+    assert len(estimates.truths) / len(truths) >= 0.98
+
+
+def test_age_and_gender_are_as_right_as_is_said(estimates: Estimates) -> None:
+    assert accuracy.mean_error(estimates) <= 6.5
+    assert accuracy.gender_right(estimates) >= 0.86
+    assert accuracy.gender_right(estimates, accuracy.ADULT) >= 0.94
+
+
+def test_an_interval_holds_four_in_five_and_is_narrow(estimates: Estimates) -> None:
+    held, width = accuracy.intervals(estimates)
+    assert 0.75 <= held <= 0.85
+    assert width <= 25
+
+
+def test_a_bracket_is_as_sure_as_it_is_right(estimates: Estimates) -> None:
+    right, sure = accuracy.brackets(estimates)
+    assert right == pytest.approx(sure, abs=0.08)
+
+
+def test_the_shipped_constants_are_those_that_are_fitted(estimates: Estimates) -> None:
+    fitted, shipped = calibrate.fit(estimates), load_calibration("age-v1")
+    assert fitted.temperature == shipped.temperature
+    assert fitted.ages == shipped.ages
+    assert fitted.low == pytest.approx(shipped.low, abs=1)
+    assert fitted.high == pytest.approx(shipped.high, abs=1)

@@ -1,0 +1,43 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+
+from faceattr_aio.inference.models import ModelStore
+from faceattr_aio.pipeline import LoadSpec, ModelFile
+from faceattr_aio.pipelines.faces import FaceAttributes, FaceSettings
+from faceattr_aio.pipelines.faces.cv2_network import WITHOUT_CAFFE
+from faceattr_aio.pipelines.faces.predict import FacePipeline
+
+LoadFaces = Callable[..., FacePipeline]
+
+
+@pytest.fixture
+def load_faces(store: ModelStore, data_folder: Path | None) -> LoadFaces:
+    """Loads the pipeline with any settings; skips where a detector cannot be had."""
+
+    def load(detector: str = "blazeface", working_side: int = 1024, **settings: object) -> FacePipeline:
+        chosen = FaceSettings.model_validate({"detector": detector, **settings})
+        if detector == "ssd" and WITHOUT_CAFFE:
+            pytest.skip("OpenCV 5 has no Caffe reader")
+        files = {name: store.verify(name) for name in FaceAttributes.models(chosen) if name != "yunet"}
+        if detector == "yunet":
+            files["yunet"] = yunet_file(data_folder)
+        return FacePipeline(LoadSpec("", chosen, files, working_side))
+
+    return load
+
+
+def yunet_file(data_folder: Path | None) -> ModelFile:
+    if data_folder is None:
+        pytest.skip("YuNet: FACEATTR_TEST_DATA is not set")
+    return ModelFile(data_folder / "models" / "face_detection_yunet_2026may.onnx", "")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _expected_opencv(request: pytest.FixtureRequest) -> None:  # noqa: ARG001  # runs once
+    """`make test-opencv4` and `make test-opencv5` run on what they say."""
+    expected = os.environ.get("FACEATTR_TEST_OPENCV")
+    assert expected in (None, cv2.__version__.split(".")[0])

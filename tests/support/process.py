@@ -1,0 +1,11 @@
+"""The real server for tests, with the pipeline that does tricks."""
+
+from bench.served import PATIENCE_S, ROOT, Server, descendants, environment, start_server
+
+__all__ = ["PATIENCE_S", "ROOT", "TRICK", "Server", "descendants", "environment", "start_server"]
+
+TRICK = """
+[pipelines.trick]
+factory = "tests.support.pipelines:Trick"
+path = "/trick"
+"""

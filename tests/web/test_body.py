@@ -1,0 +1,123 @@
+import asyncio
+from collections.abc import Iterable
+from unittest.mock import Mock
+
+import pytest
+from aiohttp import EMPTY_PAYLOAD, StreamReader, web
+from aiohttp.test_utils import make_mocked_request
+
+from faceattr_aio.errors import MalformedUpload
+from faceattr_aio.web.body import Lingering, read
+
+
+def stream(chunks: Iterable[bytes], *, ended: bool = True) -> StreamReader:
+    """A body of which so much has arrived."""
+    content = StreamReader(Mock(), limit=1 << 16, loop=asyncio.get_running_loop())
+    content.begin_http_chunk_receiving()
+    for chunk in chunks:
+        content.feed_data(chunk)
+        content.end_http_chunk_receiving()
+    if ended:
+        content.feed_eof()
+    return content
+
+
+def refused(chunks: Iterable[bytes], *, ended: bool = False) -> web.Request:
+    """A request that was answered while so much of its body had arrived."""
+    return make_mocked_request("POST", "/", payload=stream(chunks, ended=ended), protocol=Mock())
+
+
+async def read_all(content: StreamReader) -> bytes:
+    return b"".join([chunk async for chunk in read(content)])
+
+
+async def test_a_body_is_read_whole() -> None:
+    assert await read_all(stream([b"abc", b"d" * 1000, b""])) == b"abc" + b"d" * 1000
+
+
+async def test_an_empty_body_comes_to_an_end_each_time() -> None:
+    assert [await read_all(EMPTY_PAYLOAD) for _ in range(3)] == [b""] * 3
+
+
+@pytest.mark.parametrize(("size", "number"), [(1, 999), (16, 3000), (17, 1000)])
+async def test_small_chunks_are_taken(size: int, number: int) -> None:
+    assert await read_all(stream([b"x" * size] * number)) == b"x" * size * number
+
+
+@pytest.mark.parametrize("size", [1, 15])
+async def test_a_thousand_crumbs_are_refused(size: int) -> None:
+    body = stream([b"x" * size] * 3000)
+    with pytest.raises(MalformedUpload, match="chunks of less than 16 bytes"):
+        await read_all(body)
+    assert body.read_nowait() == b"x" * size * 2000
+
+
+async def test_others_have_their_turn_while_a_body_that_has_arrived_is_read() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    await read_all(stream([b"x" * 100] * 960))
+    task.cancel()
+    assert turns >= 960 / 16
+
+
+async def until_waiting(lingering: Lingering, bodies: int) -> None:
+    while lingering.count < bodies:
+        await asyncio.sleep(0)
+
+
+async def test_a_body_that_ends_runs_out() -> None:
+    lingering = Lingering(most=1, seconds=30, most_bytes=1000)
+    request = refused([b"x" * 100])
+    running_out = asyncio.create_task(lingering.run_out(request))
+    await until_waiting(lingering, 1)
+    request.content.feed_data(b"x" * 900)
+    request.content.feed_eof()
+    assert await running_out
+    assert lingering.count == 0
+
+
+@pytest.mark.parametrize(
+    ("chunks", "seconds"), [([b"x" * 1001], 30), ([b"x"] * 1000, 30), ([b"x"], 0)], ids=["more", "crumbs", "later"]
+)
+async def test_a_body_that_costs_too_much_is_given_up(chunks: list[bytes], seconds: float) -> None:
+    lingering = Lingering(most=1, seconds=seconds, most_bytes=1000)
+    async with asyncio.timeout(10):
+        assert not await lingering.run_out(refused(chunks))
+    assert lingering.count == 0
+
+
+async def test_no_more_bodies_are_waited_for_than_allowed_until_one_has_run_out() -> None:
+    lingering = Lingering(most=2, seconds=30, most_bytes=1000)
+    requests = [refused([]) for _ in range(2)]
+    running_out = [asyncio.create_task(lingering.run_out(request)) for request in requests]
+    await until_waiting(lingering, 2)
+    assert not await lingering.run_out(refused([]))
+    assert await lingering.run_out(refused([b"whole"], ended=True))  # there is nothing to wait for
+    requests[0].content.feed_eof()
+    assert await running_out[0]
+    again = asyncio.create_task(lingering.run_out(refused([])))
+    await until_waiting(lingering, 2)
+    lingering.stop()
+    assert not any(await asyncio.gather(running_out[1], again))
+    assert not await lingering.run_out(refused([]))
+
+
+async def test_a_client_that_left_takes_no_room() -> None:
+    lingering = Lingering(most=1, seconds=30, most_bytes=1000)
+    left = refused([])
+    running_out = asyncio.create_task(lingering.run_out(left))
+    await until_waiting(lingering, 1)
+    left.protocol.transport = None
+    next_one = asyncio.create_task(lingering.run_out(refused([])))
+    assert not await running_out
+    await until_waiting(lingering, 1)
+    lingering.stop()
+    lingering.stop()
+    assert not await next_one

@@ -1,0 +1,141 @@
+"""A slow pipeline beside a quick one, behind HTTP: however many want the slow one, the quick one has what is left."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from aiohttp import ClientSession, web
+
+from faceattr_aio.config.schema import Config
+from faceattr_aio.web.app import EXECUTOR, make_app
+from tests.conftest import Serve
+from tests.support.gate import Gate
+
+RAW = {"Content-Type": "image/png"}
+TRICK = "tests.support.pipelines:Trick"
+
+
+@pytest.fixture
+def app(gate: Gate, tmp_path: Path) -> web.Application:
+    """Two workers and eight slots, of which the slow pipeline has half; its pictures wait at the gate."""
+    return make_app(
+        Config.model_validate(
+            {
+                "inference": {"workers": 2, "limit": 8, "timeout_s": 60},
+                "upload": {"dir": str(tmp_path)},
+                "pipelines": {
+                    "slow": {"factory": TRICK, "path": "/slow", "share": 0.5, "gate": str(gate.folder)},
+                    "quick": {"factory": TRICK, "path": "/quick"},
+                },
+            }
+        )
+    )
+
+
+@pytest.fixture
+async def held(app: web.Application, serve: Serve, gate: Gate, png: bytes, client: ClientSession) -> AsyncIterator[str]:
+    """The URL, while all slots of the slow pipeline are taken; in the end all who took one are answered."""
+    url = await serve(app)
+    tasks = [asyncio.create_task(ask(client, f"{url}/slow", png)) for _ in range(4)]
+    await asyncio.to_thread(gate.wait_for, 1)
+    async with asyncio.timeout(30):
+        while app[EXECUTOR].limiter.in_flight != 4:  # counted in threads
+            await asyncio.sleep(0.005)
+    yield url
+    gate.open()
+    assert await asyncio.gather(*tasks) == [200] * 4
+
+
+async def ask(client: ClientSession, url: str, png: bytes, **headers: str) -> int:
+    async with client.post(url, data=png, headers=RAW | headers) as response:
+        await response.read()
+        return response.status
+
+
+async def test_a_slow_pipeline_has_half_of_the_workers_and_slots_and_the_others_are_free(
+    held: str, app: web.Application, gate: Gate, png: bytes, client: ClientSession
+) -> None:
+    async def come_again() -> list[int]:
+        return [await ask(client, f"{held}/quick", png) for _ in range(25)]
+
+    answers = await asyncio.gather(*(come_again() for _ in range(4)))
+    assert answers == [[200] * 25] * 4
+    assert not gate.somebody_came()  # one at a time is at it
+    assert app[EXECUTOR].limiter.in_flight == 4
+
+
+async def test_past_its_share_it_is_refused_with_the_time_of_its_own_work(
+    held: str, app: web.Application, png: bytes, client: ClientSession
+) -> None:
+    limiter = app[EXECUTOR].staff.lanes["slow"].limiter
+    limiter.observe(5.0)
+    for _ in range(8):
+        async with client.post(f"{held}/slow", data=png, headers=RAW) as response:
+            problem = await response.json()
+            assert (response.status, response.headers["Retry-After"]) == (503, "20")
+        assert (problem["type"], problem["limit"], problem["in_flight"]) == ("urn:faceattr:overloaded", 4, 4)
+    assert await ask(client, f"{held}/quick", png, Prefer="wait=4") == 200
+
+
+async def test_past_its_share_it_is_refused_before_the_body_is_read(held: str) -> None:
+    address = urlsplit(held)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 1000000\r\n\r\n")
+    assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_the_time_that_slow_work_takes_is_its_own(
+    serve: Serve, png: bytes, client: ClientSession, tmp_path: Path
+) -> None:
+    slow = {"factory": TRICK, "path": "/slow", "share": 0.5, "sleep_s": 0.5}
+    sections = {"inference": {"workers": 2}, "upload": {"dir": str(tmp_path)}, "pipelines": {"slow": slow}}
+    app = make_app(Config.model_validate(sections))
+    url = await serve(app)
+    before = app[EXECUTOR].limiter.service_s
+    assert await ask(client, f"{url}/slow", png) == 200
+    assert app[EXECUTOR].staff.lanes["slow"].limiter.service_s >= 0.5
+    assert app[EXECUTOR].limiter.service_s == before
+
+
+async def test_at_a_reload_its_share_is_of_the_new_limit(app: web.Application, serve: Serve, gate: Gate) -> None:
+    gate.open()
+    await serve(app)
+    executor = app[EXECUTOR]
+    inference = executor.staff.config.inference.model_copy(update={"limit": 20})
+    await executor.reload(executor.staff.config.model_copy(update={"inference": inference}))
+    assert (executor.limiter.limit, executor.staff.lanes["slow"].limiter.limit) == (20, 10)
+
+
+async def test_the_slow_pipeline_has_its_share_also_where_the_quick_one_is_asked_for_without_end(
+    app: web.Application, serve: Serve, gate: Gate, png: bytes, client: ClientSession
+) -> None:
+    gate.open()
+    url, over = await serve(app), asyncio.Event()
+
+    async def flood() -> None:
+        while not over.is_set():
+            await ask(client, f"{url}/quick", png)
+
+    floods = [asyncio.create_task(flood()) for _ in range(8)]
+    async with asyncio.timeout(60):
+        answered = 0
+        while answered < 20:
+            answered += await ask(client, f"{url}/slow", png) == 200
+    over.set()
+    await asyncio.gather(*floods)
+
+
+async def test_without_a_share_it_may_have_everything(
+    serve: Serve, gate: Gate, png: bytes, client: ClientSession, tmp_path: Path
+) -> None:
+    pipelines = {"slow": {"factory": TRICK, "path": "/slow", "gate": str(gate.folder)}}
+    sections = {"inference": {"workers": 2, "limit": 8, "timeout_s": 60}, "upload": {"dir": str(tmp_path)}}
+    url = await serve(make_app(Config.model_validate({"pipelines": pipelines, **sections})))
+    tasks = [asyncio.create_task(ask(client, f"{url}/slow", png)) for _ in range(8)]
+    await asyncio.to_thread(gate.wait_for, 2)
+    gate.open()
+    assert await asyncio.gather(*tasks) == [200] * 8

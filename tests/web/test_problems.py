@@ -1,0 +1,109 @@
+import json
+import logging
+
+import pytest
+from aiohttp import ClientSession, web
+
+from faceattr_aio.errors import InternalError, Overloaded, TooManyPixels
+from faceattr_aio.web.body import Lingering
+from faceattr_aio.web.responses import LINGERING, problems
+from tests.conftest import Serve
+
+
+async def overloaded(_: web.Request) -> web.Response:
+    raise Overloaded("Full.", retry_after_s=3.2, limit=4, in_flight=4, retry_after_ms=3200)
+
+
+async def too_many(_: web.Request) -> web.Response:
+    raise TooManyPixels("It has too many.", log="a detail for us")
+
+
+async def internal(_: web.Request) -> web.Response:
+    raise InternalError("It was us.", log="Traceback: /a/secret/path")
+
+
+async def unforeseen(_: web.Request) -> web.Response:
+    raise ZeroDivisionError("/a/secret/path")
+
+
+async def moved(_: web.Request) -> web.Response:
+    raise web.HTTPFound("/elsewhere")
+
+
+async def fine(_: web.Request) -> web.Response:
+    return web.Response(text="fine")
+
+
+@pytest.fixture
+async def url(serve: Serve) -> str:
+    app = web.Application(middlewares=[problems])
+    app[LINGERING] = Lingering(most=1, seconds=1, most_bytes=1024)
+    for handler in (overloaded, too_many, internal, unforeseen, moved, fine):
+        app.router.add_get(f"/{handler.__name__}", handler)
+    return await serve(app)
+
+
+async def test_a_refusal_says_when_to_come_back(url: str, client: ClientSession) -> None:
+    async with client.get(f"{url}/overloaded") as response:
+        assert (response.status, response.content_type) == (503, "application/problem+json")
+        assert response.headers["Retry-After"] == "4"
+        assert json.loads(await response.text()) == {
+            "type": "urn:faceattr:overloaded",
+            "title": "As much as can be done is being done",
+            "status": 503,
+            "detail": "Full.",
+            "instance": response.headers["X-Request-ID"],
+            "limit": 4,
+            "in_flight": 4,
+            "retry_after_ms": 3200,
+        }
+
+
+async def test_a_bad_picture_is_no_error_in_the_log(
+    url: str, client: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with client.get(f"{url}/too_many") as response:
+        assert response.status == 422
+    assert "a detail for us" not in caplog.text
+
+
+@pytest.mark.parametrize("path", ["internal", "unforeseen"])
+async def test_a_fault_is_told_to_the_log_under_the_request_id_and_not_to_the_client(
+    path: str, url: str, client: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client.get(f"{url}/{path}", headers={"X-Request-ID": "my-id"}) as response:
+        assert response.status == 500
+        assert "secret" not in await response.text()
+    assert "request my-id" in caplog.text
+    assert "/a/secret/path" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status", "kind"),
+    [("/no", "GET", 404, "not-found"), ("/fine", "POST", 405, "method-not-allowed")],
+)
+async def test_what_aiohttp_refuses_has_the_same_form(
+    path: str, method: str, status: int, kind: str, url: str, client: ClientSession
+) -> None:
+    async with client.request(method, url + path) as response:
+        assert (response.status, response.content_type) == (status, "application/problem+json")
+        assert json.loads(await response.text())["type"] == f"urn:faceattr:{kind}"
+        assert response.headers.get("Allow") == ("GET,HEAD" if status == 405 else None)
+
+
+async def test_a_redirect_is_no_failure(url: str, client: ClientSession) -> None:
+    async with client.get(f"{url}/moved", allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (302, "/elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [("abc-123", True), ("x" * 129, False), ("a b", False), ("<script>", False), ("", False)]
+)
+async def test_a_sane_request_id_is_taken_over(
+    sent: str, kept: bool, url: str, client: ClientSession
+) -> None:  # a table
+    async with client.get(f"{url}/fine", headers={"X-Request-ID": sent}) as response:
+        given = response.headers["X-Request-ID"]
+    assert (given == sent) is kept
+    assert given
