@@ -137,7 +137,7 @@ class Job(Section):
         return self.status in {"done", "failed"}
 
 
-def problem(error: FaceattrError, identity: str) -> Document:
+def problem_body(error: FaceattrError, identity: str) -> Document:
     """The problem document of a failure."""
     return {
         "type": f"urn:faceattr:{error.kind}",
@@ -149,13 +149,13 @@ def problem(error: FaceattrError, identity: str) -> Document:
     }
 
 
-def entry(outcome: Outcome, identity: str) -> Document:
+def picture_body(outcome: Outcome, identity: str) -> Document:
     """What is told of one picture among several."""
     if isinstance(outcome, FaceattrError):
-        return {"error": problem(outcome, identity)}
+        return {"error": problem_body(outcome, identity)}
     return {**outcome.result, "cached": outcome.source == "hit"}
 
 
-def answer(entries: Sequence[Document], identity: str) -> Document:
+def answer_body(entries: Sequence[Document], identity: str) -> Document:
     """One picture's answer as it is, several as a list."""
     return {"id": identity, **(entries[0] if len(entries) == 1 else {"results": list(entries)})}

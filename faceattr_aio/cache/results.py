@@ -36,13 +36,13 @@ class Results:
         if self.cache:
             await self.cache.close()
 
-    async def look_up(self, key: str) -> Reply | None:
+    async def get(self, key: str) -> Reply | None:
         """The result, if it is known."""
         text = await self.cache.get(key) if self.cache else None
         result = _read(key, text) if text else None
         return None if result is None else Reply(result, source="hit")
 
-    async def perform(
+    async def get_or_run(
         self, tasks: Sequence[Task | FaceattrError], keys: Sequence[str | None], work: Work, deadline: float
     ) -> list[Outcome]:
         """The outcomes of the pictures of one request, in their order: failures already, known, being computed for
@@ -64,7 +64,7 @@ class Results:
     async def _known(self, tasks: Sequence[Task | FaceattrError], keys: Sequence[str | None]) -> dict[int, Outcome]:
         known: dict[int, Outcome] = {}
         for number, (task, key) in enumerate(zip(tasks, keys, strict=True)):
-            outcome = task if isinstance(task, FaceattrError) else key and await self.look_up(key)
+            outcome = task if isinstance(task, FaceattrError) else key and await self.get(key)
             if outcome:
                 known[number] = outcome
         return known

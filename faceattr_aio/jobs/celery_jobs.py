@@ -25,7 +25,7 @@ from faceattr_aio.jobs.celery_app import make_app
 from faceattr_aio.jobs.model import CANCELLED, DONE, FAILED, Submission, Tell
 from faceattr_aio.jobs.redis_store import ItemKey, Meta, meta_of, read_job
 from faceattr_aio.pipeline import Task
-from faceattr_aio.schemas import Job, Progress, entry
+from faceattr_aio.schemas import Job, Progress, picture_body
 from faceattr_aio.uploads.threads import IoThreads
 
 log = logging.getLogger("faceattr_aio.celery_jobs")
@@ -136,7 +136,7 @@ class CeleryJobs:
             raise self._overloaded(live)
         for number, picture in enumerate(order.pictures):
             if isinstance(picture.task, FaceattrError):
-                told = json.dumps(entry(picture.task, order.request))
+                told = json.dumps(picture_body(picture.task, order.request))
                 how = FAILED if meta.of == 1 else DONE
                 await self._step(job_steps.finish(ItemKey(identity, number), meta, told, how, now))
 

@@ -25,7 +25,7 @@ from faceattr_aio.jobs import redis_store as job_store
 from faceattr_aio.jobs.model import DONE, FAILED
 from faceattr_aio.jobs.redis_store import ItemKey, Meta, item_key
 from faceattr_aio.pipeline import Outcome, Task
-from faceattr_aio.schemas import entry
+from faceattr_aio.schemas import picture_body
 
 log = logging.getLogger("faceattr_aio.job_worker")
 
@@ -72,7 +72,7 @@ class JobWorker:
             meta = Meta.model_validate_json(found[0])
             outcome = self._outcome(meta, found[1], tries=found[2])
             how = FAILED if meta.of == 1 and isinstance(outcome, FaceattrError) else DONE
-            told = json.dumps(entry(outcome, meta.request))
+            told = json.dumps(picture_body(outcome, meta.request))
             self._step(job_steps.finish(place, meta, told, how, job_store.now()))
             log.info("picture %s of request %s: %s", place.member, meta.request, how)
         finally:

@@ -22,7 +22,7 @@ from faceattr_aio.inference.executor import Executor
 from faceattr_aio.jobs.capacity import JobCapacity
 from faceattr_aio.jobs.model import CANCELLED, DONE, FAILED, Submission, Tell, conclude
 from faceattr_aio.pipeline import Outcome, Task
-from faceattr_aio.schemas import Document, Job, Progress, entry
+from faceattr_aio.schemas import Document, Job, Progress, picture_body
 
 log = logging.getLogger("faceattr_aio.memory_jobs")
 
@@ -92,7 +92,7 @@ class MemoryJobs:
     async def stop(self) -> None:
         self.room.limiter.drain()
         for live in tuple(self._live.values()):
-            self._conclude(live, [entry(Draining(), live.order.request)])
+            self._conclude(live, [picture_body(Draining(), live.order.request)])
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -108,7 +108,7 @@ class MemoryJobs:
             if isinstance(picture.task, Task):
                 self._queue.append((live, number))
             else:
-                live.entries[number] = entry(picture.task, order.request)
+                live.entries[number] = picture_body(picture.task, order.request)
         self._look.set()
         queued = live.tell()
         self._conclude_if_done(live)
@@ -186,15 +186,15 @@ class MemoryJobs:
             return await self._executor.run_all(order.pipeline, tasks, picture.file, lambda: not live.over.is_set())
 
         try:
-            (outcome,) = await self._results.perform([picture.task], [picture.key()], work, math.inf)
-            return entry(outcome, order.request)
+            (outcome,) = await self._results.get_or_run([picture.task], [picture.key()], work, math.inf)
+            return picture_body(outcome, order.request)
         except (Overloaded, ClientGone):
             raise
         except FaceattrError as error:
-            return entry(error, order.request)
+            return picture_body(error, order.request)
         except Exception:
             log.exception("picture %d of job %s failed", number, live.id)
-            return entry(InternalError(), order.request)
+            return picture_body(InternalError(), order.request)
 
     def _conclude_if_done(self, live: ActiveJob) -> None:
         if len(live.entries) == len(live.order.pictures) and not live.over.is_set():

@@ -11,7 +11,7 @@ from typing import Protocol
 from faceattr_aio.errors import Draining, FaceattrError
 from faceattr_aio.jobs.capacity import JobCapacity
 from faceattr_aio.pipeline import Task
-from faceattr_aio.schemas import Document, Job, Progress, answer
+from faceattr_aio.schemas import Document, Job, Progress, answer_body
 
 ENDS = DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 """What becomes of jobs."""
@@ -96,4 +96,4 @@ def conclude(job: Job, request: str, entries: Sequence[Document]) -> Job:
     if failed := lost or (errors if job.progress.of == 1 else []):
         return job.model_copy(update={"status": FAILED, "error": failed[0]})
     over = Progress(done=job.progress.of, of=job.progress.of)
-    return job.model_copy(update={"status": DONE, "progress": over, "result": answer(entries, request)})
+    return job.model_copy(update={"status": DONE, "progress": over, "result": answer_body(entries, request)})

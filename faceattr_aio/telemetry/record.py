@@ -133,7 +133,7 @@ _STORY: web.RequestKey[RequestRecord] = web.RequestKey("faceattr_aio.story", Req
 Listener = Callable[[RequestRecord], None]
 
 
-def story(request: web.Request) -> RequestRecord:
+def record_of(request: web.Request) -> RequestRecord:
     """The same for the whole request, begun when it is asked for first."""
     if _STORY not in request:
         path, traceparent = request.raw_path.partition("?")[0], request.headers.get(_TRACEPARENT, "")
@@ -152,7 +152,7 @@ class RecordBuffer:
 
     async def end(self, request: web.Request, response: web.StreamResponse) -> None:
         """For `app.on_response_prepare`, which sees every answer of an app: also those that no handler gave."""
-        told = story(request)
+        told = record_of(request)
         told.seconds = time.monotonic() - told.since
         told.status = response.status
         told.route = _route(request)

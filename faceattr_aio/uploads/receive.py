@@ -171,7 +171,7 @@ class Uploads:
             release()
             self.limiter.observe(asyncio.get_running_loop().time() - started)
 
-    def of_batches(self, most: int) -> "Uploads":
+    def for_batches(self, most: int) -> "Uploads":
         """The same room, for bodies with so many pictures."""
         more = max(0, most - self.limits.max_batch)
         limits = replace(self.limits, max_batch=most, max_parts=self.limits.max_parts + more)

@@ -13,7 +13,7 @@ from faceattr_aio.cache.results import Results, make_key
 from faceattr_aio.errors import FaceattrError, MalformedUpload, NotAcceptable, UnknownExpectation
 from faceattr_aio.inference.executor import Executor
 from faceattr_aio.pipeline import JSON, Declaration, Outcome, Reply, Task
-from faceattr_aio.telemetry.record import story
+from faceattr_aio.telemetry.record import record_of
 from faceattr_aio.uploads.receive import Uploads
 from faceattr_aio.uploads.spool import SpoolFile
 from faceattr_aio.web.auth import Authenticator
@@ -64,7 +64,7 @@ class Endpoint:
             pictures, tasks = await self._take_in(request, client, wishes, held)
             keys = [self.key(picture.digest, wishes) for picture in pictures]
             work = partial(self._work, request, client, wishes, held)
-            outcomes = await self.results.perform(tasks, keys, work, wishes.deadline)
+            outcomes = await self.results.get_or_run(tasks, keys, work, wishes.deadline)
         return self._respond(request, outcomes, wishes.media_type)
 
     async def _take_in(self, request: web.Request, client: str, wishes: RequestParams, held: ExitStack) -> Intake:
@@ -73,7 +73,7 @@ class Endpoint:
         with self.fairness.upload(client):
             body = read(request.content)
             pictures = await self.uploads.receive(body, wishes.content_type, held, wishes.deadline)
-        story(request).end_upload(len(pictures))
+        record_of(request).end_upload(len(pictures))
         return pictures, [_task(picture, wishes, len(pictures)) for picture in pictures]
 
     async def _promised(self, request: web.Request) -> Reply | None:
@@ -83,19 +83,19 @@ class Endpoint:
         self.identify(request)
         wishes = parse_params(request, self.declaration, math.inf)
         key = self.key(wishes.digest, wishes)
-        return await self.results.look_up(key) if key else None
+        return await self.results.get(key) if key else None
 
     def _let_in(self, request: web.Request) -> tuple[str, RequestParams]:
         """Who wants what, if that can be had: all that is told by the headers alone. Raises FaceattrError."""
         client = self.identify(request)
-        deadline = parse_deadline(request, story(request).since, self.deadline_s)
+        deadline = parse_deadline(request, record_of(request).since, self.deadline_s)
         self.executor.check(deadline, self.name)
         self.uploads.check(request.content_length)
         return client, parse_params(request, self.declaration, deadline)
 
     def identify(self, request: web.Request) -> str:
         """Raises Unauthorized or RateLimited."""
-        told = story(request)
+        told = record_of(request)
         told.pipeline, told.waiting = self.name, self.executor.limiter.waiting
         client = self.clients.identify(request)
         self.fairness.check(client)
@@ -122,7 +122,7 @@ class Endpoint:
         )
 
     def _respond(self, request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
-        told = story(request)
+        told = record_of(request)
         for reply in outcomes:
             if isinstance(reply, Reply):
                 told.end_work(reply, self.count(reply))

@@ -14,7 +14,7 @@ from faceattr_aio.errors import FaceattrError
 from faceattr_aio.jobs.model import JobItem, Jobs, Submission
 from faceattr_aio.jobs.webhooks import Webhooks
 from faceattr_aio.schemas import Job
-from faceattr_aio.telemetry.record import story
+from faceattr_aio.telemetry.record import record_of
 from faceattr_aio.web.handlers import Endpoint, refuse_expectation
 from faceattr_aio.web.params import PREFER, RequestParams, header, parse_params, prefers_async
 from faceattr_aio.web.responses import JsonResponse
@@ -53,7 +53,7 @@ class JobEndpoint(Endpoint):
             wanted = map(JobItem, tasks, keys, (picture.size for picture in pictures), files)
             owner, callback = self.clients.owner(request), request.query.get(CALLBACK, "")
             job = await self.jobs.submit(
-                Submission(story(request).id, self.name, client, owner, callback, tuple(wanted))
+                Submission(record_of(request).id, self.name, client, owner, callback, tuple(wanted))
             )
             held.pop_all()
         return _accepted(request, job)

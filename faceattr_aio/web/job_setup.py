@@ -31,7 +31,7 @@ def make_jobs(config: Config, endpoints: Iterable[Endpoint], share: float) -> Jo
     callbacks = Webhooks(config.jobs.callbacks)
     room = JobCapacity(config.jobs.waiting, config.upload.max_spool_bytes // 2, share)  # the rest is for requests
     jobs = _open(config, able[0], room, callbacks.tell)
-    uploads = able[0].uploads.of_batches(config.jobs.max_batch)
+    uploads = able[0].uploads.for_batches(config.jobs.max_batch)
     later = {
         one.name: JobEndpoint(
             one.name,

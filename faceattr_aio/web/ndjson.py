@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 
 from faceattr_aio.errors import ClientGone
 from faceattr_aio.pipeline import NDJSON
-from faceattr_aio.telemetry.record import REQUEST_ID, story
+from faceattr_aio.telemetry.record import REQUEST_ID, record_of
 from faceattr_aio.web.responses import LINGERING
 
 
@@ -17,7 +17,7 @@ class Lines(web.StreamResponse):
     def __init__(self, request: web.Request, cache_control: str) -> None:
         super().__init__()
         self.content_type = NDJSON
-        self.headers[REQUEST_ID] = story(request).id
+        self.headers[REQUEST_ID] = record_of(request).id
         self.headers[hdrs.CACHE_CONTROL] = cache_control
         self.headers["X-Accel-Buffering"] = "no"  # nginx would keep lines back
         self._request = request
@@ -34,7 +34,7 @@ class Lines(web.StreamResponse):
             if self._request.transport:
                 self._request.transport.abort()
             raise ClientGone from error
-        story(self._request).sent += len(line)
+        record_of(self._request).sent += len(line)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Closes the connection when the rest of the body is not to be waited for."""

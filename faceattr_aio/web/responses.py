@@ -17,8 +17,8 @@ from faceattr_aio.errors import (
     Unavailable,
 )
 from faceattr_aio.pipeline import JSON, Outcome
-from faceattr_aio.schemas import Document, answer, entry, problem
-from faceattr_aio.telemetry.record import REQUEST_ID, story
+from faceattr_aio.schemas import Document, answer_body, picture_body, problem_body
+from faceattr_aio.telemetry.record import REQUEST_ID, record_of
 from faceattr_aio.web.body import Lingering
 
 _CACHE_STATUS = {
@@ -35,9 +35,9 @@ def respond(request: web.Request, outcomes: Sequence[Outcome], media_type: str) 
     if len(outcomes) == 1:
         response = _single(request, outcomes[0], media_type)
     else:
-        identity = story(request).id
-        response = JsonResponse(request, answer([entry(one, identity) for one in outcomes], identity))
-    response.headers["Server-Timing"] = story(request).timing
+        identity = record_of(request).id
+        response = JsonResponse(request, answer_body([picture_body(one, identity) for one in outcomes], identity))
+    response.headers["Server-Timing"] = record_of(request).timing
     return response
 
 
@@ -45,8 +45,8 @@ def _single(request: web.Request, outcome: Outcome, media_type: str) -> web.Resp
     if isinstance(outcome, FaceattrError):
         return problem_response(request, outcome)
     if outcome.body is None:
-        identity = story(request).id
-        response: web.Response = JsonResponse(request, answer([entry(outcome, identity)], identity))
+        identity = record_of(request).id
+        response: web.Response = JsonResponse(request, answer_body([picture_body(outcome, identity)], identity))
     else:
         response = web.Response(body=outcome.body, content_type=media_type)
     response.headers["Cache-Status"] = _CACHE_STATUS[outcome.source]
@@ -70,7 +70,7 @@ class JsonResponse(web.Response):
     """Stays with the connection after the answer was sent, until what the client still sends has run out."""
 
     def __init__(self, request: web.Request, document: Document, status: int = 200, content_type: str = JSON) -> None:
-        headers = {REQUEST_ID: story(request).id}
+        headers = {REQUEST_ID: record_of(request).id}
         super().__init__(text=json.dumps(document), status=status, content_type=content_type, headers=headers)
         self._request = request
         self._lingering = request.app[LINGERING]
@@ -84,10 +84,10 @@ class JsonResponse(web.Response):
 
 def problem_response(request: web.Request, error: FaceattrError) -> web.Response:
     """The failure as a response; what must not be public goes to the log."""
-    told = story(request)
+    told = record_of(request)
     told.kind = error.kind
     log_failure(error, told.id)
-    response = JsonResponse(request, problem(error, told.id), error.status, PROBLEM)
+    response = JsonResponse(request, problem_body(error, told.id), error.status, PROBLEM)
     if isinstance(error, RetryableError):
         response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
@@ -114,10 +114,10 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except (ClientGone, ConnectionResetError):
         return web.Response(status=GONE)
     except Exception:
-        log.exception("request %s failed", story(request).id)
+        log.exception("request %s failed", record_of(request).id)
         return problem_response(request, InternalError())
     if not response.prepared:
-        response.headers[REQUEST_ID] = story(request).id
+        response.headers[REQUEST_ID] = record_of(request).id
     return response
 
 
@@ -125,7 +125,7 @@ def _http_problem(request: web.Request, error: web.HTTPException) -> web.StreamR
     """Aiohttp's own refusals, as 404 and 405, in the same form; what is no failure passes."""
     if error.status < 400:  # noqa: PLR2004  # the first status of a failure
         raise error
-    told = story(request)
+    told = record_of(request)
     told.kind = error.reason.lower().replace(" ", "-")
     document = {
         "type": f"urn:faceattr:{told.kind}",

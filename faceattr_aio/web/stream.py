@@ -16,8 +16,8 @@ from aiohttp import web
 from faceattr_aio.admission.wait_queue import WaitQueue
 from faceattr_aio.errors import ClientGone, FaceattrError, InternalError, RateLimited
 from faceattr_aio.pipeline import Outcome, Reply, Task
-from faceattr_aio.schemas import entry, problem
-from faceattr_aio.telemetry.record import RequestRecord, story
+from faceattr_aio.schemas import picture_body, problem_body
+from faceattr_aio.telemetry.record import RequestRecord, record_of
 from faceattr_aio.uploads.spool import SpoolFile
 from faceattr_aio.uploads.stream import StreamedPicture, StreamingUpload
 from faceattr_aio.web.body import has_left
@@ -59,7 +59,7 @@ class Stream:
         self._room = asyncio.Semaphore(terms.window())
         self._coming: asyncio.Queue[asyncio.Task[Outcome] | None] = asyncio.Queue()
         self._stopping = asyncio.Event()
-        self._told = story(request)
+        self._told = record_of(request)
 
     def stop(self, reason: FaceattrError) -> None:
         """Takes in no more; what has arrived is still answered, and then `reason`."""
@@ -90,7 +90,7 @@ class Stream:
             error = InternalError()
         self._told.kind = error.kind
         with suppress(ClientGone, ConnectionError):
-            await self._add({"error": problem(error, self._told.id)})
+            await self._add({"error": problem_body(error, self._told.id)})
 
     async def _answer_all(self) -> None:
         reading = asyncio.create_task(self._read())
@@ -125,7 +125,7 @@ class Stream:
             working.cancel()
         number = self._told.pictures
         self._tell(outcome)
-        await self._add({"number": number, **entry(outcome, self._told.id)})
+        await self._add({"number": number, **picture_body(outcome, self._told.id)})
 
     def _is_wanted(self) -> bool:
         """Asked in other threads too."""
@@ -159,7 +159,7 @@ class Stream:
         task = Task(picture.path, self._wishes.options, probed=True)
         key = self._endpoint.key(picture.digest, self._wishes)
         work = partial(self._work, held)
-        (outcome,) = await self._endpoint.results.perform([task], [key], work, math.inf)
+        (outcome,) = await self._endpoint.results.get_or_run([task], [key], work, math.inf)
         return outcome
 
     async def _work(self, held: ExitStack, tasks: Sequence[Task]) -> list[Outcome]:

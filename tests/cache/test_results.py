@@ -55,7 +55,7 @@ def one(
     results: Results, worker: Worker, key: str | None = "k", deadline: float = math.inf
 ) -> Awaitable[list[Outcome]]:
     """One picture."""
-    return results.perform([TASK], [key], worker.work, deadline)
+    return results.get_or_run([TASK], [key], worker.work, deadline)
 
 
 def sources(outcomes: Sequence[Outcome]) -> list[str]:
@@ -141,7 +141,7 @@ async def test_who_leaves_takes_nothing_from_the_others(results: Results) -> Non
 async def test_of_a_batch_only_what_is_not_known_is_computed(results: Results, worker: Worker) -> None:
     await one(results, worker, "b")
     bad = UnreadableImage()
-    outcomes = await results.perform([TASK, TASK, bad, TASK], ["a", "b", None, "a"], worker.work, math.inf)
+    outcomes = await results.get_or_run([TASK, TASK, bad, TASK], ["a", "b", None, "a"], worker.work, math.inf)
     assert outcomes[2] is bad
     assert sources(outcomes) == ["miss", "hit", "miss"]
     assert worker.asked == [1, 2]
@@ -149,15 +149,15 @@ async def test_of_a_batch_only_what_is_not_known_is_computed(results: Results, w
 
 async def test_a_batch_of_failures_and_known_ones_asks_nobody(results: Results, worker: Worker) -> None:
     await one(results, worker)
-    await results.perform([TASK, UnreadableImage()], ["k", None], worker.work, math.inf)
+    await results.get_or_run([TASK, UnreadableImage()], ["k", None], worker.work, math.inf)
     assert worker.asked == [1]
 
 
 async def test_two_batches_that_want_each_others_pictures_both_get_them(results: Results) -> None:
     first, second = Worker(), Worker()
-    asking = [asyncio.ensure_future(results.perform([TASK] * 2, ["a", "b"], first.work, math.inf))]
+    asking = [asyncio.ensure_future(results.get_or_run([TASK] * 2, ["a", "b"], first.work, math.inf))]
     await first.began.wait()
-    asking.append(asyncio.ensure_future(results.perform([TASK] * 2, ["b", "c"], second.work, math.inf)))
+    asking.append(asyncio.ensure_future(results.get_or_run([TASK] * 2, ["b", "c"], second.work, math.inf)))
     await second.began.wait()
     first.may.set()
     second.may.set()

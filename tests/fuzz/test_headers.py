@@ -10,8 +10,8 @@ from multidict import CIMultiDict, MultiDict
 
 from faceattr_aio.errors import BadOption, NotAcceptable
 from faceattr_aio.pipelines.faces import FaceOptions
-from faceattr_aio.schemas import problem
-from faceattr_aio.telemetry.record import story
+from faceattr_aio.schemas import problem_body
+from faceattr_aio.telemetry.record import record_of
 from faceattr_aio.uploads.receive import is_accepted
 from faceattr_aio.web.params import choose_media_type, read_options
 from tests.fuzz.tally import Tally
@@ -64,7 +64,7 @@ def test_any_query_is_options_or_is_refused_with_a_sentence(pairs: list[tuple[st
 
 
 def _check_sentence(refusal: BadOption, tally: Tally) -> None:
-    document = json.dumps(problem(refusal, "id")).encode()
+    document = json.dumps(problem_body(refusal, "id")).encode()
     assert json.loads(document)["detail"].endswith(".")
     tally.counts["BadOption"] += 1
 
@@ -72,8 +72,8 @@ def _check_sentence(refusal: BadOption, tally: Tally) -> None:
 @given(sent=st.one_of(st.text(st.characters(codec="utf-8"), max_size=140), st.text("aZ0._:+/=@-", max_size=140)))
 def test_a_request_id_is_the_clients_or_ours_and_always_sane(sent: str, tally: Tally) -> None:
     request = make_mocked_request("GET", "/", CIMultiDict({"X-Request-ID": sent}))
-    given_back = story(request).id
-    assert story(request).id == given_back
+    given_back = record_of(request).id
+    assert record_of(request).id == given_back
     assert given_back == sent or uuid.UUID(given_back).hex == given_back
     assert given_back.isascii()
     assert 1 <= len(given_back) <= 128

@@ -5,12 +5,12 @@ import logging
 import pytest
 from aiohttp import ClientSession, web
 
-from faceattr_aio.telemetry.record import REQUEST_ID, RecordBuffer, RequestRecord, story
+from faceattr_aio.telemetry.record import REQUEST_ID, RecordBuffer, RequestRecord, record_of
 from tests.conftest import Serve
 
 
 async def echo(request: web.Request) -> web.Response:
-    story(request).pipeline = "echo"
+    record_of(request).pipeline = "echo"
     return web.Response(body=await request.read())
 
 
