@@ -140,7 +140,7 @@ async def test_a_body_below_the_minimum_rate_is_cut_long_before_the_deadline(spo
     assert nothing_is_left(uploads)
 
 
-@pytest.mark.parametrize(("held", "patience_s"), [(0, 2.0), (4, 2.0), (6, 1.0), (7, 0.5), (8, 0.2)])
+@pytest.mark.parametrize(("held", "time_allowed_s"), [(0, 2.0), (4, 2.0), (6, 1.0), (7, 0.5), (8, 0.2)])
 def test_the_less_room_is_left_the_sooner_a_body_has_to_come(held: int, time_allowed_s: float, spool: Spool) -> None:
     uploads = Uploads(LIMITS, spool, Limiter(8, 8))
     for _ in range(held):
