@@ -126,6 +126,11 @@ class ClientLimits:
         self._rate = rate
         self._elsewhere = elsewhere
 
+    @property
+    def enabled(self) -> bool:
+        """Whether there is any limit."""
+        return self._rate is not None or self._slots.share != math.inf
+
     def change(self, share: float, per_minute: int | None) -> None:
         """Other bounds from now on; who has more than its share keeps it until the work is over."""
         self._slots.share = self._uploads.share = share

@@ -126,6 +126,9 @@ class Limiter:
         mean = service_s if self._service_s is None else self._service_s
         self._service_s = mean + _WEIGHT * (service_s - mean)
 
+    def resize(self, limit: int, workers: int) -> None:
+        self.limit, self.workers = limit, workers
+
     def drain(self) -> None:
         """Lets no newcomer in from now on; who is in goes on to the end."""
         self.draining = True

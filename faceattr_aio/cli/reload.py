@@ -12,7 +12,7 @@ from faceattr_aio.cli.supervisor import divide_config
 from faceattr_aio.config.schema import Config
 from faceattr_aio.errors import ReloadFailed, StartError
 from faceattr_aio.web.app import EXECUTOR
-from faceattr_aio.web.reload import reload, take_over
+from faceattr_aio.web.reload import merge, reload
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Settings:
 
     def read_again(self) -> tuple[Config, list[str]]:
         """What they will be, and the changed keys that need a restart. Raises StartError."""
-        config, later = take_over(self.config, self._read())
+        config, later = merge(self.config, self._read())
         self.own(config)
         return config, later
 
@@ -47,7 +47,7 @@ async def reload_when_asked(app: web.Application, settings: Settings, asked: asy
             config, later = settings.read_again()
             await reload(app, settings.own(config))
         except StartError as error:
-            app[EXECUTOR].staff.record_failed_reload(error)
+            app[EXECUTOR].record_failed_reload(error)
         except ReloadFailed:  # told already
             continue
         else:

@@ -138,7 +138,7 @@ async def _serve(
     asked = listen()
     config = settings.own()
     app = make_app(config)
-    app[ADMIN].is_alone = config.server.processes == 1
+    app[ADMIN].is_only_process = config.server.processes == 1
     runner, metrics = _runner(app, config), _runner(make_metrics_app(app), config)
     try:
         await runner.setup()

@@ -50,6 +50,16 @@ class Executor:
         """What each pipeline can be asked, by name."""
         return self.staff.declarations
 
+    @property
+    def reload_fault(self) -> str | None:
+        return self.staff.reload_fault
+
+    def record_failed_reload(self, error: Exception) -> None:
+        self.staff.record_failed_reload(error)
+
+    def fingerprint(self, name: str) -> str:
+        return self.staff.fingerprint(name)
+
     async def start(self) -> None:
         """Loads every worker. Raises StartError."""
         await asyncio.get_running_loop().run_in_executor(self.io, self.staff.start)

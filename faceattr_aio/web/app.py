@@ -1,9 +1,9 @@
-"""The parts put together as an aiohttp app, or inside one: `setup` for the machinery alone, `make_app` for the whole
-service. Nothing happens before the app starts; two apps have two executors. Knows no pipeline by name.
+"""The aiohttp app: `setup` adds an executor to an app, `make_app` builds the whole service.
+
+Nothing starts before the app does. Each app has its own executor.
 """
 
-import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,54 +14,49 @@ from faceattr_aio.cache.memory import open_cache
 from faceattr_aio.cache.results import Results
 from faceattr_aio.config.schema import Config
 from faceattr_aio.inference.executor import Executor
+from faceattr_aio.jobs.model import ENDS, Jobs
+from faceattr_aio.telemetry.metrics import Metrics
 from faceattr_aio.telemetry.setup import METRICS, observe
 from faceattr_aio.uploads.receive import Uploads
-from faceattr_aio.web.admin import Admin
+from faceattr_aio.web import components
 from faceattr_aio.web.body import Lingering
-from faceattr_aio.web.handlers import Endpoint
-from faceattr_aio.web.health import Health
-from faceattr_aio.web.job_setup import JOBS, add_jobs, make_jobs
+from faceattr_aio.web.handlers import Dispatch, Endpoint
+from faceattr_aio.web.jobs import JobRoutes
+from faceattr_aio.web.operations import Admin, Health
 from faceattr_aio.web.pages import add_pages
-from faceattr_aio.web.parts import (
-    admins_of,
-    client_limits_of,
-    client_share,
-    clients_of,
-    redis_state_of,
-    stream_config_of,
-    streams_of,
-    uploads_of,
-)
-from faceattr_aio.web.responses import LINGERING, problems
-from faceattr_aio.web.streaming import Front, Streams
+from faceattr_aio.web.params import accepts_stream, prefers_job
+from faceattr_aio.web.responses import LINGERING, problem_middleware
+from faceattr_aio.web.stream import OpenStreams
 
 if TYPE_CHECKING:
-    from faceattr_aio.admission.redis_state import Shared  # with the extra `redis` alone
+    from faceattr_aio.admission.redis_state import Shared  # needs the extra `redis`
 
 EXECUTOR: web.AppKey[Executor] = web.AppKey("faceattr_aio.executor", Executor)
 ENDPOINTS: web.AppKey[list[Endpoint]] = web.AppKey("faceattr_aio.endpoints", list)
-_LINGERING, _LINGERING_BODIES = 64, 4
-"""Refused connections that are waited for at a time, and how many of the largest allowed bodies each may still send."""
 SHARED: web.AppKey["Shared | None"] = web.AppKey("faceattr_aio.shared")
 UPLOADS: web.AppKey[Uploads] = web.AppKey("faceattr_aio.uploads", Uploads)
-STREAMS: web.AppKey[Streams] = web.AppKey("faceattr_aio.streams", Streams)
+STREAMS: web.AppKey[OpenStreams] = web.AppKey("faceattr_aio.streams", OpenStreams)
+JOBS: web.AppKey[JobRoutes] = web.AppKey("faceattr_aio.jobs", JobRoutes)
 ADMIN: web.AppKey[Admin] = web.AppKey("faceattr_aio.admin", Admin)
+
+_LINGERING, _LINGERING_BODIES = 64, 4
+"""Refused connections whose bodies are discarded at a time; how many of the largest allowed bodies each may send."""
 
 
 def setup(app: web.Application, config: Config | None = None) -> Executor:
-    """Adds an executor to the app, which starts and ends with it; for handlers of your own.
+    """Add an executor to the app, for handlers of your own. It starts and stops with the app.
 
     Raises RuntimeError when the app has one already.
     """
     if EXECUTOR in app:
         raise RuntimeError("faceattr_aio.setup(app) was called on this app already.")
     app[EXECUTOR] = executor = Executor(config or Config())
-    app.cleanup_ctx.append(partial(_running, executor))
+    app.cleanup_ctx.append(partial(_run_executor, executor))
     return executor
 
 
 def get_executor(request: web.Request) -> Executor:
-    """The executor of the request's app, or of an app that it is mounted in."""
+    """Return the executor of the request's app, or of an app that it is mounted in. Raises RuntimeError."""
     executor = request.config_dict.get(EXECUTOR)
     if executor is None:
         raise RuntimeError("There is no executor: call faceattr_aio.setup(app) first, before the app starts.")
@@ -69,26 +64,33 @@ def get_executor(request: web.Request) -> Executor:
 
 
 def make_app(config: Config | None = None, registry: CollectorRegistry | None = None) -> web.Application:
-    """The whole service as an app, to run or to mount: `app.add_subapp("/vision", make_app())`. Its metrics go to
-    `registry`, or else to one of its own; both are shown at /metrics.
+    """Return the whole service as an app, to run or to mount: `app.add_subapp("/vision", make_app())`.
 
-    Raises StartError when the file of API keys cannot be used, ValueError when the registry has such metrics already.
+    Args:
+        config: the settings; defaults without.
+        registry: where the metrics are registered; without, the app has a registry of its own.
+
+    Raises:
+        StartError: the settings cannot be used, for example because the file of API keys cannot be read.
+        ValueError: the registry has these metrics already.
+
     """
     config = config or Config()
-    app = web.Application(middlewares=[problems])
-    app.cleanup_ctx.append(_spooling)  # ends after the executor, whose work may still need its file
+    app = web.Application(middlewares=[problem_middleware])
+    app.cleanup_ctx.append(_run_spool)  # ends after the executor, whose work may still need its file
     executor = setup(app, config)
-    app[UPLOADS] = uploads = uploads_of(config, executor)
+    app[UPLOADS] = uploads = components.make_uploads(config, executor)
     app[LINGERING] = Lingering(_LINGERING, config.upload.timeout_s, _LINGERING_BODIES * config.upload.max_bytes)
     app.on_shutdown.append(_stop_reading)
     results = Results(open_cache(config.cache))
-    app.cleanup_ctx.append(partial(_caching, results))
-    app[SHARED] = redis_state_of(config)
-    app[ENDPOINTS] = _endpoints(app, config, results)
-    app[ADMIN] = Admin(executor, admins_of(config))
+    app.cleanup_ctx.append(partial(_run_results, results))
+    app[SHARED] = state = components.make_redis_state(config)
+    app[ENDPOINTS] = components.make_endpoints(config, executor, uploads, results, state)
+    app[ADMIN] = Admin(executor, components.make_admin_authenticator(config))
     observe(app, config, executor, uploads, results, registry)
-    _share(app)
-    _open_doors(app, config)
+    if state:
+        _add_redis_state(app, state)
+    _add_pipelines(app, config)
     for routes in (app[ADMIN], Health(executor, uploads.spool)):
         routes.add_routes(app.router)
     add_pages(app.router, config)
@@ -96,12 +98,12 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
 
 
 def retire(app: web.Application) -> None:
-    """Says on /readyz that no more work is wanted, and still takes what comes until balancers have seen it."""
+    """Report on /readyz that no more work is wanted. Requests are still served, until load balancers have seen it."""
     app[EXECUTOR].retiring = True
 
 
 def drain(app: web.Application) -> None:
-    """From now on refuses new requests with 503 and says so on /readyz; who was let in before is still served."""
+    """Refuse new requests with 503 and report it on /readyz. Requests that were admitted are still served."""
     retire(app)
     app[EXECUTOR].limiter.drain()
     app[STREAMS].stop()
@@ -110,49 +112,81 @@ def drain(app: web.Application) -> None:
 
 
 def is_idle(app: web.Application) -> bool:
-    """Whether nobody waits for an answer, and no job that would be lost."""
-    return not any(endpoint.active for endpoint in app[ENDPOINTS]) and (JOBS not in app or app[JOBS].is_idle)
+    """Return whether no request is being handled, and no job would be lost at the end of the process."""
+    return not any(one.active for one in all_endpoints(app)) and (JOBS not in app or app[JOBS].is_idle)
 
 
 def all_endpoints(app: web.Application) -> list[Endpoint]:
-    """All that take pictures: those that answer, and those whose answers are fetched later."""
-    return [*app[ENDPOINTS], *(app[JOBS].endpoints.values() if JOBS in app else ())]
+    """Return all endpoints that receive pictures: synchronous, streamed and those of jobs."""
+    jobs = app[JOBS].endpoints.values() if JOBS in app else ()
+    return [*app[ENDPOINTS], *app[STREAMS].endpoints.values(), *jobs]
 
 
-def _endpoints(app: web.Application, config: Config, results: Results) -> list[Endpoint]:
-    executor, uploads, shared = app[EXECUTOR], app[UPLOADS], app[SHARED]
-    clients = clients_of(config, shared)
-    fairness = client_limits_of(config, executor.limiter, uploads.limiter, shared)
-    control, deadline_s = config.cache.control, config.inference.deadline_s or math.inf
-    return [
-        Endpoint(name, one.declaration, executor, uploads, clients, fairness, results, control, deadline_s)
-        for name, one in config.pipelines.items()
-    ]
-
-
-def _share(app: web.Application) -> None:
-    if shared := app[SHARED]:
-        app.cleanup_ctx.append(partial(_sharing, shared))
-        told = "Times that Redis could not be asked for what is shared."
-        app[METRICS].watch("faceattr_shared_failures", told, lambda: shared.failures)
-
-
-def _open_doors(app: web.Application, config: Config) -> None:
-    """To each pipeline: for streams, for jobs, and for all others."""
+def _add_pipelines(app: web.Application, config: Config) -> None:
+    """Add the route of each pipeline, and those of jobs."""
     endpoints = app[ENDPOINTS]
-    jobs = make_jobs(config, endpoints, client_share(config))
-    if jobs:
-        add_jobs(app, jobs, app[METRICS])
-    app[STREAMS] = streams_of(config, app[UPLOADS].limiter)
-    terms = stream_config_of(config, app[EXECUTOR], app[METRICS].tell_work)
+    if jobs := components.make_jobs(config, endpoints):
+        _add_jobs(app, jobs, app[METRICS])
+    app[STREAMS] = components.make_streams(config, endpoints, app[METRICS].tell_work)
     for endpoint in endpoints:
-        door = jobs.door(endpoint) if jobs else endpoint
-        front = Front(endpoint, door, app[STREAMS], terms[endpoint.name])
+        dispatch = Dispatch(_chooser(app, endpoint))
         path = config.pipelines[endpoint.name].path
-        app.router.add_post(path, front.handle, expect_handler=front.expect)
+        app.router.add_post(path, dispatch.handle, expect_handler=dispatch.expect)
 
 
-async def _running(executor: Executor, _: web.Application) -> AsyncIterator[None]:
+def _chooser(app: web.Application, endpoint: Endpoint) -> Callable[[web.Request], Endpoint]:
+    """Return the choice between the three kinds of answers of one pipeline: streamed, queued and synchronous."""
+    stream = app[STREAMS].endpoints[endpoint.name]
+    job = app[JOBS].endpoints.get(endpoint.name) if JOBS in app else None
+
+    def choose(request: web.Request) -> Endpoint:
+        if accepts_stream(request, endpoint.declaration):
+            return stream
+        return job if job and prefers_job(request, endpoint.declaration) else endpoint
+
+    return choose
+
+
+def _add_jobs(app: web.Application, routes: JobRoutes, metrics: Metrics) -> None:
+    """Add the routes and metrics of jobs; start and stop the jobs with the app."""
+    app[JOBS] = routes
+    routes.add_routes(app.router)
+    app.cleanup_ctx.append(partial(_run_jobs, routes))
+    app.on_shutdown.append(_stop_jobs)
+    _watch_jobs(routes.jobs, metrics)
+
+
+def _watch_jobs(jobs: Jobs, metrics: Metrics) -> None:
+    gauges = {
+        "waiting": ("Jobs of which no picture was started.", lambda: jobs.waiting),
+        "running": ("Jobs in progress.", lambda: jobs.running),
+        "limit": ("Largest number of unfinished jobs.", lambda: jobs.room.limiter.limit),
+    }
+    for name, (text, read) in gauges.items():
+        metrics.watch(f"faceattr_jobs_{name}", text, read, "livemax")  # several processes share the same jobs
+    metrics.watch_totals("faceattr_jobs_ended", "Jobs that have ended.", "outcome", ENDS, lambda: jobs.ended)
+
+
+def _add_redis_state(app: web.Application, state: "Shared") -> None:
+    app.cleanup_ctx.append(partial(_run_redis_state, state))
+    text = "Failed calls to Redis for shared rate limits and keys."
+    app[METRICS].watch("faceattr_shared_failures", text, lambda: state.failures)
+
+
+async def _stop_reading(app: web.Application) -> None:
+    """End all uploads: aiohttp has stopped reading, so their bodies would never end."""
+    app[STREAMS].stop()
+    for endpoint in all_endpoints(app):
+        endpoint.uploads.abort()
+    app[LINGERING].stop()
+
+
+async def _stop_jobs(app: web.Application) -> None:
+    """Stop the jobs while connections are still open, so that clients that wait for one get an answer."""
+    await app[JOBS].jobs.stop()
+
+
+async def _run_executor(executor: Executor, _: web.Application) -> AsyncIterator[None]:
     try:
         await executor.start()
         yield
@@ -160,27 +194,26 @@ async def _running(executor: Executor, _: web.Application) -> AsyncIterator[None
         await executor.close()
 
 
-async def _stop_reading(app: web.Application) -> None:
-    """Aiohttp has stopped reading by now: who waits for a body would only wait for the end of the app."""
-    app[STREAMS].stop()
-    for endpoint in all_endpoints(app):
-        endpoint.uploads.abort()
-    app[LINGERING].stop()
-
-
-async def _caching(results: Results, _: web.Application) -> AsyncIterator[None]:
-    yield
-    await results.close()
-
-
-async def _sharing(shared: "Shared", _: web.Application) -> AsyncIterator[None]:
-    await shared.start()
-    yield
-    await shared.close()
-
-
-async def _spooling(app: web.Application) -> AsyncIterator[None]:
+async def _run_spool(app: web.Application) -> AsyncIterator[None]:
     spool = app[UPLOADS].spool
     spool.start()
     yield
     spool.close()
+
+
+async def _run_results(results: Results, _: web.Application) -> AsyncIterator[None]:
+    yield
+    await results.close()
+
+
+async def _run_redis_state(state: "Shared", _: web.Application) -> AsyncIterator[None]:
+    await state.start()
+    yield
+    await state.close()
+
+
+async def _run_jobs(routes: JobRoutes, _: web.Application) -> AsyncIterator[None]:
+    await routes.jobs.start()
+    yield
+    await routes.jobs.close()
+    await routes.webhooks.close()

@@ -1,6 +1,4 @@
-"""Who asks: the API key that a request shows, or else the address it comes from.
-Knows nothing of what a client may have.
-"""
+"""Authentication: the client of a request is its API key, or else the address it comes from."""
 
 import hashlib
 import hmac
@@ -18,111 +16,117 @@ from faceattr_aio.errors import StartError, Unauthorized
 
 API_KEY = "X-API-Key"
 _LOCAL = "local"
-"""All who come without an address, as over a unix socket."""
-_HOPS = 32
-"""Most addresses of X-Forwarded-For that are looked at, from the right."""
-_REMEMBERED = 1024
-"""Addresses that need no second reading: it is a tenth of what a refusal costs."""
-_IPV6_CUSTOMER = 64
-"""Bits that one customer is given; the rest of an address is the customer's own choice."""
+"""The client of every request without an address, for example over a Unix socket."""
+_MAX_HOPS = 32
+"""Addresses of X-Forwarded-For that are parsed, from the right."""
+_CACHED_ADDRESSES = 1024
+"""Parsing an address costs a tenth of a refusal."""
+_IPV6_PREFIX = 64
+"""Bits that identify an IPv6 customer, who chooses the other bits freely."""
 
 Address = IPv4Address | IPv6Address
 
 
-class Digests(Protocol):
-    """Keys that are known elsewhere, by their SHA-256, at any moment."""
+class KeyDigests(Protocol):
+    """SHA-256 digests of API keys that are stored elsewhere; they may change at any time."""
 
     @property
     def digests(self) -> frozenset[bytes]: ...
 
 
 class ApiKeys:
-    """The keys of the settings, of the file that they name, and those that are known elsewhere. Raises StartError when
-    the file cannot be used.
-    """
+    """The accepted API keys: those of the settings, of a file, and of a shared store. Kept and compared as digests."""
 
     def __init__(
-        self, secrets: Iterable[SecretStr] = (), file: Path | None = None, elsewhere: Digests | None = None
+        self, secrets: Iterable[SecretStr] = (), file: Path | None = None, shared: KeyDigests | None = None
     ) -> None:
-        given = [secret.get_secret_value() for secret in secrets]
+        """Raises StartError when the file cannot be read or has no valid key."""
+        keys = [secret.get_secret_value() for secret in secrets]
         if file:
-            given += _read(file)
-        self.required = bool(given) or elsewhere is not None
-        """Whether a key has to be shown."""
-        self._digests = frozenset(_digest(key) for key in given)
-        self._elsewhere = elsewhere
+            keys += _read_keys(file)
+        self.required = bool(keys) or shared is not None
+        """Whether a request has to send a key."""
+        self._digests = frozenset(map(_digest, keys))
+        self._shared = shared
 
-    def name_of(self, shown: str) -> str | None:
-        """A name for the client that shows this key, always the same; None when the key is not one of ours."""
-        asked = _digest(shown)
-        known = self._digests | self._elsewhere.digests if self._elsewhere else self._digests
-        fitting = [one for one in known if hmac.compare_digest(one, asked)]  # all, so that time tells nothing
-        return f"key {fitting[0].hex()[:16]}" if fitting else None
-
-
-def _digest(key: str) -> bytes:
-    """All of one length, whatever is in the key."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
-
-
-def _read(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise StartError(f"The file of API keys {path} cannot be read: {why}.") from error
-    keys = list(_keys(path, lines))
-    if not keys:
-        raise StartError(f"The file of API keys {path} has no key: write one a line, or leave the file out of [auth].")
-    return keys
-
-
-def _keys(path: Path, lines: list[str]) -> Iterator[str]:
-    for number, line in enumerate(map(str.strip, lines), 1):
-        if not line or line.startswith("#"):
-            continue
-        try:
-            yield sane_key(line)
-        except ValueError as error:
-            raise StartError(f"Line {number} of {path} is no API key: {error}.") from error
+    def name_of(self, key: str) -> str | None:
+        """Return a stable name for the client with this key, or None when the key is not accepted."""
+        digest = _digest(key)
+        accepted = self._digests | self._shared.digests if self._shared else self._digests
+        matching = [one for one in accepted if hmac.compare_digest(one, digest)]  # all of them, in constant time
+        return f"key {matching[0].hex()[:16]}" if matching else None
 
 
 class Authenticator:
-    """Tells clients apart. `trusted_proxies` are believed when they say whom they ask for."""
+    """Identifies the client of a request."""
 
     def __init__(self, keys: ApiKeys, trusted_proxies: Sequence[IPv4Network | IPv6Network] = ()) -> None:
+        """X-Forwarded-For is believed when it comes from one of the `trusted_proxies`."""
         self._keys = keys
         self._trusted_proxies = trusted_proxies
 
     def identify(self, request: web.BaseRequest) -> str:
-        """A name for the client, the same for all its requests. Raises Unauthorized when keys are asked for and none
-        fits.
+        """Return the client's name, the same for all its requests.
+
+        Raises Unauthorized when keys are required and the request has no accepted one.
         """
-        return self._by_key(request) if self._keys.required else _name(self._address(request))
+        if self._keys.required:
+            return self._key_name(request)
+        return _address_name(self._address(request) if self._trusted_proxies else _parse_address(request.remote or ""))
 
     def owner(self, request: web.BaseRequest) -> str:
-        """Whose things a request may see: those of its key; where no keys are asked for, everybody's. Raises
-        Unauthorized.
-        """
-        return self._by_key(request) if self._keys.required else ""
+        """Return the owner of the jobs that the request may see: its key, or empty when no keys are required.
 
-    def _by_key(self, request: web.BaseRequest) -> str:
-        shown = (_bearer(request.headers.get(hdrs.AUTHORIZATION, "")), request.headers.get(API_KEY, ""))
-        names = [name for name in map(self._keys.name_of, shown) if name]
+        Raises Unauthorized.
+        """
+        return self._key_name(request) if self._keys.required else ""
+
+    def _key_name(self, request: web.BaseRequest) -> str:
+        sent = (_bearer(request.headers.get(hdrs.AUTHORIZATION, "")), request.headers.get(API_KEY, ""))
+        names = [name for name in map(self._keys.name_of, sent) if name]
         if not names:
             raise Unauthorized
         return names[0]
 
     def _address(self, request: web.BaseRequest) -> Address | None:
-        """The peer's; or what the nearest proxies say, up to the first that is not trusted or makes no sense."""
-        nearest = _parsed(request.remote or "")
-        told = _forwarded(request)
-        while nearest and self._is_trusted(nearest) and (before := next(told, None)):
+        """Return the peer's address, or the one before the last trusted proxy in X-Forwarded-For."""
+        nearest = _parse_address(request.remote or "")
+        forwarded = _forwarded(request)
+        while nearest and self._is_trusted(nearest) and (before := next(forwarded, None)):
             nearest = before
         return nearest
 
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted_proxies)
+
+
+def _digest(key: str) -> bytes:
+    """Return the SHA-256 of a key: of one length for any input."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def _read_keys(path: Path) -> list[str]:
+    """Return the keys in a file, one a line; empty lines and comments are skipped. Raises StartError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise StartError(f"The file of API keys {path} cannot be read: {reason}.") from error
+    keys = [
+        _check_key(line, number, path)
+        for number, line in enumerate(map(str.strip, lines), 1)
+        if line and not line.startswith("#")
+    ]
+    if not keys:
+        raise StartError(f"The file of API keys {path} has no key: add one a line, or remove keys_file from [auth].")
+    return keys
+
+
+def _check_key(line: str, number: int, path: Path) -> str:
+    try:
+        return sane_key(line)
+    except ValueError as error:
+        raise StartError(f"Line {number} of {path} is not an API key: {error}.") from error
 
 
 def _bearer(authorization: str) -> str:
@@ -131,14 +135,14 @@ def _bearer(authorization: str) -> str:
 
 
 def _forwarded(request: web.BaseRequest) -> Iterator[Address | None]:
-    """The addresses that proxies have seen, the nearest proxy's first; None for what is no address."""
-    told = ",".join(request.headers.getall(hdrs.X_FORWARDED_FOR, []))
-    yield from map(_parsed, reversed(told.rsplit(",", _HOPS)))
+    """Yield the addresses of X-Forwarded-For from the nearest proxy on; None for one that cannot be parsed."""
+    value = ",".join(request.headers.getall(hdrs.X_FORWARDED_FOR, ()))
+    yield from map(_parse_address, reversed(value.rsplit(",", _MAX_HOPS)))
 
 
-@lru_cache(_REMEMBERED)
-def _parsed(text: str) -> Address | None:
-    """Some proxies add a port: 192.0.2.1:80, [2001:db8::1]:80."""
+@lru_cache(_CACHED_ADDRESSES)
+def _parse_address(text: str) -> Address | None:
+    """Parse an address; a port as in 192.0.2.1:80 or [2001:db8::1]:80 is ignored."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -151,10 +155,11 @@ def _parsed(text: str) -> Address | None:
     return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
-@lru_cache(_REMEMBERED)
-def _name(address: Address | None) -> str:
+@lru_cache(_CACHED_ADDRESSES)
+def _address_name(address: Address | None) -> str:
+    """Return an IPv4 address as text, and of an IPv6 address its /64 network."""
     if address is None:
         return _LOCAL
     if isinstance(address, IPv6Address):
-        return str(IPv6Network((int(address), _IPV6_CUSTOMER), strict=False))
+        return str(IPv6Network((int(address), _IPV6_PREFIX), strict=False))
     return str(address)

@@ -1,6 +1,4 @@
-"""The body of a request as it comes off the connection, in turns that are short for the event loop, and what becomes of
-a body that nobody wants. Knows nothing of what is in it.
-"""
+"""Request bodies on the connection: read in steps that are short for the event loop, or discarded after a refusal."""
 
 import asyncio
 import select
@@ -11,28 +9,34 @@ from aiohttp import StreamReader, web
 
 from faceattr_aio.errors import FaceattrError, MalformedUpload
 
-_CHUNKS_IN_A_TURN = 16
-_CHUNKS_IN_DOUBT, _SMALLEST_MEAN = 1000, 16
+_CHUNKS_PER_STEP = 16
+_CHUNKS_BEFORE_CHECK, _SMALLEST_MEAN = 1000, 16
 """A megabyte in chunks of one byte costs a second of CPU time, as much as 500 MB in chunks of a usual size."""
 
 
-async def read(content: StreamReader) -> AsyncGenerator[bytes]:
-    """The bytes in the chunks that they come in. Raises MalformedUpload when these are absurdly small."""
-    if content.at_eof():  # one reader is shared by all empty bodies, and comes to an end for the first of them only
+async def read_chunks(content: StreamReader) -> AsyncGenerator[bytes]:
+    """Yield the body in the chunks in which it arrives.
+
+    Raises MalformedUpload when the mean of the first thousand chunks, or of all later ones, is below 16 bytes.
+    """
+    if content.at_eof():  # aiohttp shares one reader among all empty bodies; only the first request sees it end
         return
     number = received = 0
     async for chunk, _ in content.iter_chunks():
         number += 1
         received += len(chunk)
-        if number >= _CHUNKS_IN_DOUBT and received < number * _SMALLEST_MEAN:
+        if number >= _CHUNKS_BEFORE_CHECK and received < number * _SMALLEST_MEAN:
             raise MalformedUpload(f"The body comes in chunks of less than {_SMALLEST_MEAN} bytes; send larger ones.")
-        if number % _CHUNKS_IN_A_TURN == 0:
-            await asyncio.sleep(0)  # what has arrived already is read without a pause
+        if number % _CHUNKS_PER_STEP == 0:
+            await asyncio.sleep(0)  # chunks that are buffered already are read without suspending
         yield chunk
 
 
 def has_left(request: web.BaseRequest) -> bool:
-    """Whether the client is gone. While its body is not being read, nothing tells us but the socket itself."""
+    """Return whether the client has closed the connection.
+
+    The socket is polled: while the body is not being read, the event loop does not report that it was closed.
+    """
     if request.transport is None or request.transport.is_closing():
         return True
     polling = select.poll()
@@ -41,50 +45,53 @@ def has_left(request: web.BaseRequest) -> bool:
 
 
 class Lingering:
-    """Lets the rest of bodies run out whose requests were answered before: who closes a connection with data still
-    coming takes the answer away from clients that send before they read (RFC 9112, section 9.6).
+    """Reads and discards the rest of a body whose request was answered early.
 
-    At most `most` bodies at a time, each for `seconds` and `most_bytes`.
+    A connection that is closed while data is still arriving is reset, and the client may lose the answer (RFC 9112,
+    section 9.6). At most `limit` bodies at a time are discarded, each for at most `seconds` and `max_bytes`.
     """
 
-    def __init__(self, most: int, seconds: float, most_bytes: int) -> None:
-        self._most, self._seconds, self._most_bytes = most, seconds, most_bytes
+    def __init__(self, limit: int, seconds: float, max_bytes: int) -> None:
+        self._limit, self._seconds, self._max_bytes = limit, seconds, max_bytes
         self._waiting: dict[asyncio.Timeout, web.BaseRequest] = {}
 
     @property
     def count(self) -> int:
-        """Bodies that are running out now."""
+        """Bodies that are being discarded now."""
         return sum(request.transport is not None for request in self._waiting.values())
 
-    async def run_out(self, request: web.BaseRequest) -> bool:
-        """Reads to the end of a body. False when that is not to be had: the connection can only be closed."""
+    async def discard(self, request: web.BaseRequest) -> bool:
+        """Read to the end of the body. Return False when the connection has to be closed instead."""
         if request.content.is_eof():
             return True
         if self._is_full():
             return False
         try:
-            return await self._discard(request)
-        except (TimeoutError, FaceattrError, OSError):  # too slow, in crumbs, or gone
+            return await self._read_to_end(request)
+        except (TimeoutError, FaceattrError, OSError):  # too slow, in tiny chunks, or disconnected
             return False
 
     def stop(self) -> None:
-        """Waits for no body any longer."""
-        self._most = 0
+        """Stop waiting for all bodies, and accept no more."""
+        self._limit = 0
         for timer in self._waiting:
-            _end(timer)
+            _expire(timer)
 
     def _is_full(self) -> bool:
-        """Nothing tells us when a client leaves whose request was answered: we look when there is no more room."""
-        if len(self._waiting) < self._most:
+        """Return whether the limit is reached, after dropping clients that have disconnected.
+
+        A disconnect is not reported for a request that was answered, so it is looked up when the limit is reached.
+        """
+        if len(self._waiting) < self._limit:
             return False
         for timer, request in self._waiting.items():
             if request.transport is None:
-                _end(timer)
-        return self.count >= self._most
+                _expire(timer)
+        return self.count >= self._limit
 
-    async def _discard(self, request: web.BaseRequest) -> bool:
-        left = self._most_bytes
-        async with asyncio.timeout(self._seconds) as timer, aclosing(read(request.content)) as chunks:
+    async def _read_to_end(self, request: web.BaseRequest) -> bool:
+        left = self._max_bytes
+        async with asyncio.timeout(self._seconds) as timer, aclosing(read_chunks(request.content)) as chunks:
             self._waiting[timer] = request
             try:
                 async for chunk in chunks:
@@ -96,6 +103,6 @@ class Lingering:
         return True
 
 
-def _end(timer: asyncio.Timeout) -> None:
+def _expire(timer: asyncio.Timeout) -> None:
     if not timer.expired():
         timer.reschedule(0)

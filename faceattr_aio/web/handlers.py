@@ -1,8 +1,8 @@
-"""The life of one request, from top to bottom. Knows what a pipeline declares, not what it does."""
+"""The life of a request for a pipeline: `Endpoint.answer` has the order of work, `Dispatch` chooses the kind."""
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,145 +17,156 @@ from faceattr_aio.telemetry.record import record_of
 from faceattr_aio.uploads.receive import Uploads
 from faceattr_aio.uploads.spool import SpoolFile
 from faceattr_aio.web.auth import Authenticator
-from faceattr_aio.web.body import read
+from faceattr_aio.web.body import read_chunks
 from faceattr_aio.web.params import CONTENT_DIGEST, RequestParams, parse_deadline, parse_params
 from faceattr_aio.web.responses import problem_response, respond
 
-_EXPECTED = "100-continue"
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-Intake = tuple[list[SpoolFile], list[Task | FaceattrError]]
-"""Pictures that have arrived, and what is to be done with each."""
+_CONTINUE = "100-continue"
 
 
 @dataclass
 class Endpoint:
-    """One pipeline behind HTTP. `active` counts the requests between their first line and their answer."""
+    """One pipeline behind HTTP, answered synchronously. `active` counts the requests that are being handled."""
 
     name: str
     declaration: Declaration
     executor: Executor
     uploads: Uploads
-    clients: Authenticator
-    fairness: ClientLimits
+    auth: Authenticator
+    limits: ClientLimits
     results: Results
     cache_control: str = "no-store"
     deadline_s: float = math.inf
     active: int = 0
 
-    async def handle(self, request: web.Request) -> web.Response:
-        """POST: pictures in, answers out."""
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer a POST."""
         self.active += 1
         try:
-            return await self._answer(request)
+            return await self.answer(request)
         finally:
             self.active -= 1
 
-    async def expect(self, request: web.Request) -> web.StreamResponse | None:
-        """`Expect: 100-continue`."""
-        return await invite(request, self._let_in)
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Authenticate, admit, receive the pictures, run the pipeline or take known results, respond."""
+        if reply := await self.lookup_by_digest(request):
+            return self.respond(request, [reply], JSON)
+        client, params = self.admit(request)
+        with ExitStack() as resources:
+            pictures, tasks = await self.receive(request, client, params, resources)
+            keys = [self.key(picture.digest, params) for picture in pictures]
+            run = partial(self.run, request, client, params, resources)
+            outcomes = await self.results.get_or_run(tasks, keys, run, params.deadline)
+        return self.respond(request, outcomes, params.media_type)
 
-    async def _answer(self, request: web.Request) -> web.Response:
-        """The order of work of every request."""
-        if known := await self._promised(request):
-            return self._respond(request, [known], JSON)
-        client, wishes = self._let_in(request)
-        with ExitStack() as held:
-            pictures, tasks = await self._take_in(request, client, wishes, held)
-            keys = [self.key(picture.digest, wishes) for picture in pictures]
-            work = partial(self._work, request, client, wishes, held)
-            outcomes = await self.results.get_or_run(tasks, keys, work, wishes.deadline)
-        return self._respond(request, outcomes, wishes.media_type)
+    async def lookup_by_digest(self, request: web.Request) -> Reply | None:
+        """Return the cached result for a body whose Content-Digest is known; the body is not read.
 
-    async def _take_in(self, request: web.Request, client: str, wishes: RequestParams, held: ExitStack) -> Intake:
-        """The pictures of the body, in files that `held` closes."""
-        await self.fairness.count(client)
-        with self.fairness.upload(client):
-            body = read(request.content)
-            pictures = await self.uploads.receive(body, wishes.content_type, held, wishes.deadline)
-        record_of(request).end_upload(len(pictures))
-        return pictures, [_task(picture, wishes, len(pictures)) for picture in pictures]
-
-    async def _promised(self, request: web.Request) -> Reply | None:
-        """The result for a body that tells its digest, if it is known: even a full server can answer that, unread."""
+        No slot is needed, so a full server answers too.
+        """
         if CONTENT_DIGEST not in request.headers:
             return None
-        self.identify(request)
-        wishes = parse_params(request, self.declaration, math.inf)
-        key = self.key(wishes.digest, wishes)
+        self.authenticate(request)
+        params = parse_params(request, self.declaration, math.inf)
+        key = self.key(params.digest, params)
         return await self.results.get(key) if key else None
 
-    def _let_in(self, request: web.Request) -> tuple[str, RequestParams]:
-        """Who wants what, if that can be had: all that is told by the headers alone. Raises FaceattrError."""
-        client = self.identify(request)
+    def admit(self, request: web.Request) -> tuple[str, RequestParams]:
+        """Authenticate the client, check capacity and parse the headers, before the body is read.
+
+        Raises FaceattrError: Unauthorized, RateLimited, Overloaded, Draining, DeadlineOutOfReach, UploadTooLarge, or
+        what is wrong with the headers.
+        """
+        client = self.authenticate(request)
         deadline = parse_deadline(request, record_of(request).since, self.deadline_s)
         self.executor.check(deadline, self.name)
         self.uploads.check(request.content_length)
         return client, parse_params(request, self.declaration, deadline)
 
-    def identify(self, request: web.Request) -> str:
-        """Raises Unauthorized or RateLimited."""
-        told = record_of(request)
-        told.pipeline, told.waiting = self.name, self.executor.limiter.waiting
-        client = self.clients.identify(request)
-        self.fairness.check(client)
+    def authenticate(self, request: web.Request) -> str:
+        """Return the client's name. Raises Unauthorized or RateLimited."""
+        record = record_of(request)
+        record.pipeline, record.waiting = self.name, self.executor.limiter.waiting
+        client = self.auth.identify(request)
+        if self.limits.enabled:
+            self.limits.check(client)
         return client
 
-    def key(self, digest: bytes, wishes: RequestParams) -> str | None:
-        """Under which a result is known; None when it is wanted anew, or is nothing to keep."""
-        is_kept = self.results.cache and self.declaration.repeatable and wishes.media_type == JSON
-        if not is_kept or wishes.is_fresh or not digest:
+    async def receive(
+        self, request: web.Request, client: str, params: RequestParams, resources: ExitStack
+    ) -> tuple[list[SpoolFile], list[Task | FaceattrError]]:
+        """Store the pictures of the body in files that `resources` closes; return the files and a task for each."""
+        if self.limits.enabled:
+            await self.limits.count(client)
+        with self.limits.upload(client) if self.limits.enabled else nullcontext():
+            chunks = read_chunks(request.content)
+            pictures = await self.uploads.receive(chunks, params.content_type, resources, params.deadline)
+        record_of(request).end_upload(len(pictures))
+        return pictures, [_task(picture, params, len(pictures)) for picture in pictures]
+
+    def key(self, digest: bytes, params: RequestParams) -> str | None:
+        """Return the cache key, or None when the result must not be cached."""
+        if not digest or params.no_cache or params.media_type != JSON:
             return None
-        return make_key(digest, wishes.options.model_dump_json(), self.executor.staff.fingerprint(self.name))
+        if not self.results.cache or not self.declaration.repeatable:
+            return None
+        return make_key(digest, params.options.model_dump_json(), self.executor.fingerprint(self.name))
 
-    def count(self, reply: Reply) -> dict[str, int]:
-        """What metrics and logs tell of a result, by name."""
-        return {name: count(reply.result) for name, count in self.declaration.counts.items()}
-
-    async def _work(
-        self, request: web.Request, client: str, wishes: RequestParams, held: ExitStack, tasks: Sequence[Task]
+    async def run(
+        self, request: web.Request, client: str, params: RequestParams, resources: ExitStack, tasks: Sequence[Task]
     ) -> list[Outcome]:
-        """The pictures whose results are not known."""
-        held.callback(self.fairness.acquire(client))
+        """Run the pipeline on the pictures whose results are not known. `resources` are handed over to the work."""
+        if self.limits.enabled:
+            resources.callback(self.limits.acquire(client))
         return await self.executor.run_all(
-            self.name, tasks, held, lambda: request.transport is not None, wishes.deadline
+            self.name, tasks, resources, lambda: request.transport is not None, params.deadline
         )
 
-    def _respond(self, request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
-        told = record_of(request)
+    def respond(self, request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
+        """Record the outcomes and return the response."""
+        record = record_of(request)
         for reply in outcomes:
             if isinstance(reply, Reply):
-                told.end_work(reply, self.count(reply))
+                record.end_work(reply, self.counts(reply))
         response = respond(request, outcomes, media_type)
         response.headers[hdrs.CACHE_CONTROL] = self.cache_control
         return response
 
-
-async def invite(request: web.Request, let_in: Callable[[web.Request], object]) -> web.StreamResponse | None:
-    """Refuses with the final status, where `let_in` raises it, instead of inviting a body that will be refused."""
-    try:
-        if request.headers[hdrs.EXPECT].lower() != _EXPECTED:
-            raise UnknownExpectation(f"Expect can be {_EXPECTED} and nothing else.")
-        let_in(request)
-    except FaceattrError as error:
-        return refuse_expectation(request, error)
-    if request.version >= HttpVersion11:
-        await request.writer.write(_CONTINUE)
-        request.writer.output_size = 0  # else a later failure would count as sent already
-    return None
+    def counts(self, reply: Reply) -> dict[str, int]:
+        """Return what logs and metrics count in a result, by name: for example its faces."""
+        return {name: count(reply.result) for name, count in self.declaration.counts.items()}
 
 
-def refuse_expectation(request: web.Request, error: FaceattrError) -> web.Response:
-    """The final status, instead of 100."""
-    response = problem_response(request, error)
-    response.force_close()  # else the next request would be taken for the body that was never sent
-    return response
+@dataclass(frozen=True)
+class Dispatch:
+    """A path with several kinds of answers. `choose` returns the endpoint for a request or raises FaceattrError."""
+
+    choose: Callable[[web.Request], Endpoint]
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer a POST."""
+        return await self.choose(request).handle(request)
+
+    async def expect(self, request: web.Request) -> web.StreamResponse | None:
+        """Answer `Expect: 100-continue` by 100 Continue, or by the final status when the body would be refused."""
+        try:
+            if request.headers[hdrs.EXPECT].lower() != _CONTINUE:
+                raise UnknownExpectation(f"Expect can be {_CONTINUE} and nothing else.")
+            self.choose(request).admit(request)
+        except FaceattrError as error:
+            response = problem_response(request, error)
+            response.force_close()  # the client may send the body all the same
+            return response
+        if request.version >= HttpVersion11:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # aiohttp would take the response for one that has begun
+        return None
 
 
-def _task(picture: SpoolFile, wishes: RequestParams, pictures: int) -> Task | FaceattrError:
-    media_type = None if wishes.media_type == JSON else wishes.media_type
+def _task(picture: SpoolFile, params: RequestParams, pictures: int) -> Task | FaceattrError:
+    media_type = None if params.media_type == JSON else params.media_type
     if media_type and pictures > 1:
         raise NotAcceptable(f"{media_type} can answer one picture, and there are {pictures}; several need {JSON}.")
-    if wishes.digest and picture.digest and wishes.digest != picture.digest:
-        raise MalformedUpload("The picture is not the one that Content-Digest tells of; send it again.")
-    return picture.fault or Task(picture.path, wishes.options, media_type, probed=True)
+    if params.digest and picture.digest and params.digest != picture.digest:
+        raise MalformedUpload("The picture does not have the digest in Content-Digest; send it again.")
+    return picture.fault or Task(picture.path, params.options, media_type, probed=True)

@@ -1,93 +1,147 @@
-"""/jobs: what is ordered there, and what can be asked of a job afterwards. Knows no pipeline, and not where jobs are
-kept.
-"""
+"""Jobs over HTTP: submit pictures now, fetch the answer later."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import ETag, hdrs, web
 
-from faceattr_aio.errors import BadOption
-from faceattr_aio.jobs.model import Jobs
+from faceattr_aio.errors import BadOption, FaceattrError
+from faceattr_aio.jobs.model import JobItem, Jobs, Submission
 from faceattr_aio.jobs.webhooks import Webhooks
-from faceattr_aio.pipeline import JSON
 from faceattr_aio.schemas import Job
-from faceattr_aio.web.handlers import Endpoint
-from faceattr_aio.web.job_handlers import APPLIED, JOB, PIPELINE, Door, JobEndpoint
-from faceattr_aio.web.params import PREFER, choose_media_type, header, prefers_async, read_wait
+from faceattr_aio.telemetry.record import record_of
+from faceattr_aio.web.auth import Authenticator
+from faceattr_aio.web.handlers import Dispatch, Endpoint
+from faceattr_aio.web.params import (
+    PREFER,
+    PREFERENCE_APPLIED,
+    RequestParams,
+    header,
+    parse_params,
+    parse_wait,
+    prefers_async,
+)
 from faceattr_aio.web.responses import JsonResponse
 
 LONGEST_WAIT_S = 60.0
-_KEPT = {hdrs.CACHE_CONTROL: "private, no-cache"}
-"""It may be kept, and is asked for again each time."""
+"""Upper bound of `Prefer: wait` for a job."""
+_JOB_ROUTE = "faceattr_aio.job"
+"""Name of the route of one job, for its URL."""
+_CALLBACK, _PIPELINE = "callback", "pipeline"
+_OTHER_PARAMETERS = frozenset({_CALLBACK, _PIPELINE})
 
 
-@dataclass(frozen=True)
-class JobRoutes:
-    """The jobs of an app, and for each pipeline that can have some its endpoint, by name."""
+@dataclass(kw_only=True)
+class JobEndpoint(Endpoint):
+    """One pipeline whose answers are fetched later. Only the job needs capacity now, not its work."""
 
     jobs: Jobs
-    callbacks: Webhooks
+    webhooks: Webhooks
+
+    def admit(self, request: web.Request) -> tuple[str, RequestParams]:
+        """See Endpoint. Raises BadOption for a callback URL that is not allowed."""
+        client = self.authenticate(request)
+        self.jobs.check(client)
+        self.uploads.check(request.content_length)
+        if _CALLBACK in request.query:
+            self.webhooks.check(request.query[_CALLBACK])
+        return client, parse_params(request, self.declaration, math.inf, other_parameters=_OTHER_PARAMETERS)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Store the pictures, submit the job and respond with 202."""
+        client, params = self.admit(request)
+        with ExitStack() as resources:
+            pictures, tasks = await self.receive(request, client, params, resources)
+            if len(tasks) == 1 and isinstance(tasks[0], FaceattrError):
+                raise tasks[0]  # there is nothing to wait for
+            resources.pop_all()  # each file gets an owner of its own
+            files = [resources.enter_context(_closing(picture.close)) for picture in pictures]
+            keys = [partial(self.key, picture.digest, params) for picture in pictures]
+            items = map(JobItem, tasks, keys, (picture.size for picture in pictures), files)
+            job = await self.jobs.submit(self._submission(request, client, tuple(items)))
+            resources.pop_all()  # the job closes them
+        return _accepted(request, job)
+
+    def _submission(self, request: web.Request, client: str, items: tuple[JobItem, ...]) -> Submission:
+        owner, callback = self.auth.owner(request), request.query.get(_CALLBACK, "")
+        return Submission(record_of(request).id, self.name, client, owner, callback, items)
+
+
+@dataclass
+class JobRoutes:
+    """The routes below /jobs. `endpoints` are those of the pipelines that can have jobs, by name."""
+
+    jobs: Jobs
+    webhooks: Webhooks
     endpoints: Mapping[str, JobEndpoint]
 
     @property
     def is_idle(self) -> bool:
+        """Whether nothing would be lost if the process ended now."""
         active = any(endpoint.active for endpoint in self.endpoints.values())
-        return self.jobs.is_idle and self.callbacks.is_idle and not active
+        return self.jobs.is_idle and self.webhooks.is_idle and not active
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        door = Door(self._named)
-        router.add_post("/jobs", door.handle, expect_handler=door.expect)
-        router.add_get("/jobs/{id}", self.status, name=JOB)
+        """Add the routes."""
+        dispatch = Dispatch(self._choose)
+        router.add_post("/jobs", dispatch.handle, expect_handler=dispatch.expect)
+        router.add_get("/jobs/{id}", self.status, name=_JOB_ROUTE)
         router.add_delete("/jobs/{id}", self.remove)
         router.add_get("/result/{id}", self.status)
 
-    def door(self, endpoint: Endpoint) -> Door:
-        """To a pipeline's own path: to its jobs for those who prefer that and take JSON."""
-        later = self.endpoints.get(endpoint.name)
-
-        def choose(request: web.Request) -> Endpoint:
-            if later is None or not prefers_async(header(request, PREFER)):
-                return endpoint
-            wanted = choose_media_type(header(request, hdrs.ACCEPT), endpoint.declaration.media_types)
-            return later if wanted == JSON else endpoint
-
-        return Door(choose)
-
     async def status(self, request: web.Request) -> web.Response:
-        """Now, or when it is over, if that is within the time that Prefer tells. 304 to who knows it already."""
-        owner = self._owner(request)
-        seconds = min(read_wait(header(request, PREFER), 0.0), LONGEST_WAIT_S)
+        """Answer with the job, after waiting for its end for the seconds of `Prefer: wait`."""
+        owner = self._auth.owner(request)
+        seconds = min(parse_wait(header(request, PREFER), 0.0), LONGEST_WAIT_S)
         job = await self.jobs.wait(request.match_info["id"], owner, seconds)
         response = _respond(request, job)
         if seconds:
-            response.headers[APPLIED] = f"wait={seconds:g}"
+            response.headers[PREFERENCE_APPLIED] = f"wait={seconds:g}"
         return response
 
     async def remove(self, request: web.Request) -> web.Response:
-        """Also in the middle of its work, of which nothing is told then."""
-        await self.jobs.remove(request.match_info["id"], self._owner(request))
+        """Cancel and forget a job."""
+        await self.jobs.remove(request.match_info["id"], self._auth.owner(request))
         return web.Response(status=204)
 
-    def _named(self, request: web.Request) -> Endpoint:
-        name = request.query.get(PIPELINE, next(iter(self.endpoints)))
+    @property
+    def _auth(self) -> Authenticator:
+        """The authenticator in use; a reload replaces it in all endpoints."""
+        return next(iter(self.endpoints.values())).auth
+
+    def _choose(self, request: web.Request) -> JobEndpoint:
+        name = request.query.get(_PIPELINE, next(iter(self.endpoints)))
         if name not in self.endpoints:
-            raise BadOption(f"{PIPELINE}: there are {', '.join(self.endpoints)}, not {name!r}.")
+            raise BadOption(f"{_PIPELINE}: the pipelines are {', '.join(self.endpoints)}, not {name!r}.")
         return self.endpoints[name]
 
-    def _owner(self, request: web.Request) -> str:
-        """Raises Unauthorized."""
-        return next(iter(self.endpoints.values())).clients.owner(request)
+
+def _closing(close: Callable[[], None]) -> ExitStack:
+    stack = ExitStack()
+    stack.callback(close)
+    return stack
+
+
+def _accepted(request: web.Request, job: Job) -> web.Response:
+    response = JsonResponse(request, job.model_dump(exclude_none=True), 202)
+    response.headers[hdrs.LOCATION] = str(request.app.router[_JOB_ROUTE].url_for(id=job.id))
+    if prefers_async(request):
+        response.headers[PREFERENCE_APPLIED] = "respond-async"
+    return response
 
 
 def _respond(request: web.Request, job: Job) -> web.Response:
+    """Return the job, or 304 when the client has it already."""
     document = job.model_dump(mode="json", exclude_none=True)
     etag = ETag(hashlib.sha256(json.dumps(document).encode()).hexdigest()[:32])
     response: web.Response = JsonResponse(request, document)
     if etag in (request.if_none_match or ()):
         response = web.Response(status=304)
-    response.headers.update(_KEPT)
+    response.headers[hdrs.CACHE_CONTROL] = "private, no-cache"  # may be stored, and is revalidated each time
     response.etag = etag
     return response

@@ -1,6 +1,4 @@
-"""What a request wants, as its headers tell: the form of the answer, the pipeline's options, by when, and whether what
-is known already will do. Knows no pipeline, and not whether there is room.
-"""
+"""What a request asks for, parsed from its headers and query: media type, options, deadline, digest, cache control."""
 
 import base64
 import re
@@ -21,15 +19,22 @@ from faceattr_aio.uploads.receive import is_accepted, is_multipart
 
 CONTENT_DIGEST = "Content-Digest"
 PREFER = "Prefer"
+PREFERENCE_APPLIED = "Preference-Applied"
 _SHA_256 = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):", re.ASCII)
-"""RFC 9530; others than SHA-256 are passed over."""
-_NOT_KNOWN = re.compile(r"\bno-(?:cache|store)\b", re.IGNORECASE)
+"""RFC 9530. Digests by other algorithms are ignored."""
+_NO_CACHE = re.compile(r"\bno-(?:cache|store)\b", re.IGNORECASE)
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+"""Integers by RFC 7240, section 4.3; a fraction is accepted as well."""
+_CACHED_HEADERS = 64
+"""Size of the cache of parsed Accept headers."""
 
 
 @dataclass(frozen=True)
 class RequestParams:
-    """`deadline` is on the monotonic clock; `digest` the SHA-256 that the client tells of the picture, or nothing;
-    `is_fresh` that the result is to be computed anew.
+    """The parsed headers and query of one request.
+
+    `deadline` is on the monotonic clock, `digest` is the SHA-256 of `Content-Digest` or empty, `no_cache` is true when
+    Cache-Control asks for a fresh result.
     """
 
     content_type: str
@@ -37,22 +42,7 @@ class RequestParams:
     options: Options
     deadline: float
     digest: bytes
-    is_fresh: bool
-
-
-def parse_deadline(request: web.Request, since: float, longest_s: float) -> float:
-    """By when the answer is wanted, on the clock of `since`."""
-    return since + read_wait(header(request, PREFER), longest_s)
-
-
-def accepts_stream(request: web.Request, declaration: Declaration) -> bool:
-    """Whether the answer is wanted line by line, and can be."""
-    accept = header(request, hdrs.ACCEPT)
-    if NDJSON not in accept or JSON not in declaration.media_types:
-        return False
-    with suppress(NotAcceptable):  # as will be said to whoever may ask
-        return choose_media_type(accept, (*declaration.media_types, NDJSON)) == NDJSON
-    return False
+    no_cache: bool
 
 
 def parse_params(
@@ -60,61 +50,82 @@ def parse_params(
     declaration: Declaration,
     deadline: float,
     media_type: str = "",
-    others: frozenset[str] = frozenset(),
+    other_parameters: frozenset[str] = frozenset(),
 ) -> RequestParams:
-    """Raises FaceattrError for what nobody could fulfil; what Accept likes best, unless `media_type` is settled.
-    `others` are in the query and no options of the pipeline.
+    """Parse the headers and the query.
+
+    Args:
+        request: the request; its body is not read.
+        declaration: the pipeline's options and media types.
+        deadline: on the monotonic clock.
+        media_type: the type of the answer, or empty to choose it by the Accept header.
+        other_parameters: names in the query that are not options of the pipeline.
+
+    Raises:
+        NotAcceptable, BadOption, UnsupportedMedia: the request cannot be served as it is.
+
     """
     content_type = header(request, hdrs.CONTENT_TYPE)
     media_type = media_type or choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types)
-    options = read_options(request.query, declaration.options, others)
+    options = parse_options(request.query, declaration.options, other_parameters)
     _check_content(request, content_type)
-    digest = b"" if is_multipart(content_type) else _read_digest(request)
-    is_fresh = bool(_NOT_KNOWN.search(request.headers.get(hdrs.CACHE_CONTROL, "")))
-    return RequestParams(content_type, media_type, options, deadline, digest, is_fresh)
+    digest = b"" if CONTENT_DIGEST not in request.headers or is_multipart(content_type) else _parse_digest(request)
+    no_cache = hdrs.CACHE_CONTROL in request.headers and bool(_NO_CACHE.search(header(request, hdrs.CACHE_CONTROL)))
+    return RequestParams(content_type, media_type, options, deadline, digest, no_cache)
+
+
+def parse_deadline(request: web.Request, started: float, longest_s: float) -> float:
+    """Return the deadline on the monotonic clock: `started` plus the seconds of `Prefer: wait`, or `longest_s`."""
+    return started + (parse_wait(header(request, PREFER), longest_s) if PREFER in request.headers else longest_s)
+
+
+def accepts_stream(request: web.Request, declaration: Declaration) -> bool:
+    """Return whether Accept prefers NDJSON and the pipeline has JSON results."""
+    if hdrs.ACCEPT not in request.headers or JSON not in declaration.media_types:
+        return False
+    accept = header(request, hdrs.ACCEPT)
+    if NDJSON not in accept:
+        return False
+    with suppress(NotAcceptable):  # raised again when the request is parsed
+        return choose_media_type(accept, (*declaration.media_types, NDJSON)) == NDJSON
+    return False
+
+
+def prefers_job(request: web.Request, declaration: Declaration) -> bool:
+    """Return whether Prefer has respond-async and Accept takes JSON. Raises NotAcceptable."""
+    if not prefers_async(request):
+        return False
+    return choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types) == JSON
+
+
+def prefers_async(request: web.Request) -> bool:
+    """Return whether the Prefer header has respond-async (RFC 7240, section 4.1)."""
+    if PREFER not in request.headers:
+        return False
+    preferences = header(request, PREFER).split(",")
+    return any(one.partition(";")[0].strip().lower() == "respond-async" for one in preferences)
 
 
 def header(request: web.Request, name: str) -> str:
-    """All lines of a header as one, in ASCII: what is not becomes a question mark."""
-    return ",".join(request.headers.getall(name, [])).encode("ascii", "replace").decode()
+    """Return all values of a header joined by commas, in ASCII; other characters become question marks."""
+    return ",".join(request.headers.getall(name, ())).encode("ascii", "replace").decode()
 
 
-def _check_content(request: web.Request, content_type: str) -> None:
-    if not is_accepted(content_type):
-        raise UnsupportedMedia(
-            "Send multipart/form-data with a part named 'image', "
-            "or the picture itself as image/* or application/octet-stream."
-        )
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
-        raise UnsupportedMedia("A body with a Content-Encoding is not accepted; send it as it is.")
-
-
-def _read_digest(request: web.Request) -> bytes:
-    found = _SHA_256.search(header(request, CONTENT_DIGEST)) if CONTENT_DIGEST in request.headers else None
-    return base64.b64decode(found[1]) if found else b""
-
-
-_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
-"""Whole ones by RFC 7240; we also take less."""
-_REMEMBERED = 64
-"""Headers that need no second reading."""
-
-
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHED_HEADERS)
 def choose_media_type(accept: str, offered: tuple[str, ...]) -> str:
-    """The offered type that the Accept header likes best; the first offered when it likes several equally.
+    """Return the offered type with the highest quality in Accept; the first offered one of several with the same.
 
     Raises NotAcceptable (RFC 9110, section 12.5.1).
     """
-    ranges = [_media_range(part) for part in accept.split(",") if part.strip()] or [("*/*", 1.0)]
-    liked = {media_type: _quality(media_type, ranges) for media_type in offered}
-    best = max(offered, key=lambda media_type: liked[media_type])
-    if liked[best] <= 0:
+    ranges = [_parse_range(part) for part in accept.split(",") if part.strip()] or [("*/*", 1.0)]
+    qualities = {media_type: _quality(media_type, ranges) for media_type in offered}
+    best = max(offered, key=lambda media_type: qualities[media_type])
+    if qualities[best] <= 0:
         raise NotAcceptable(f"The answer can be {', '.join(offered)}; Accept asks for {accept!r}.")
     return best
 
 
-def _media_range(text: str) -> tuple[str, float]:
+def _parse_range(text: str) -> tuple[str, float]:
     name, parameters = parse_options_header(text.strip())
     try:
         quality = float(parameters.get(b"q", b"1"))
@@ -124,16 +135,17 @@ def _media_range(text: str) -> tuple[str, float]:
 
 
 def _quality(media_type: str, ranges: Iterable[tuple[str, float]]) -> float:
-    """The quality of the most specific range that fits; 0 when none does."""
+    """Return the quality of the most specific range that matches; 0 when none does."""
     family = media_type.partition("/")[0]
-    specific = {"*/*": 1, f"{family}/*": 2, media_type: 3}
-    fitting = [(specific[name], quality) for name, quality in ranges if name in specific]
-    return max(fitting, default=(0, 0.0))[1]
+    precedence = {"*/*": 1, f"{family}/*": 2, media_type: 3}
+    matching = [(precedence[name], quality) for name, quality in ranges if name in precedence]
+    return max(matching, default=(0, 0.0))[1]
 
 
-def read_wait(prefer: str, default: float) -> float:
-    """The seconds of `wait` in the Prefer header. What cannot be read is no preference (RFC 7240, section 2), and of
-    several the first counts.
+def parse_wait(prefer: str, default: float) -> float:
+    """Return the seconds of `wait` in a Prefer header.
+
+    A value that cannot be parsed is ignored (RFC 7240, section 2); the first of several counts.
     """
     for preference in prefer.split(","):
         name, _, value = preference.partition(";")[0].partition("=")
@@ -143,26 +155,36 @@ def read_wait(prefer: str, default: float) -> float:
     return default
 
 
-def prefers_async(prefer: str) -> bool:
-    """Whether the Prefer header asks to be answered later (RFC 7240, section 4.1)."""
-    return any(one.partition(";")[0].strip().lower() == "respond-async" for one in prefer.split(","))
-
-
-def read_options(query: MultiMapping[str], options: type[Options], others: frozenset[str] = frozenset()) -> Options:
-    """The options in the query, in which there may be `others` that are not the pipeline's. Raises BadOption that names
-    each wrong one and what is allowed.
-    """
-    repeated = {name for name in query if len(query.getall(name)) > 1}
+def parse_options(
+    query: MultiMapping[str], options: type[Options], other_parameters: frozenset[str] = frozenset()
+) -> Options:
+    """Return the options in the query. Raises BadOption with the name and the range of each invalid one."""
+    repeated = {name for name in query if len(query.getall(name)) > 1} if query else set[str]()
     if repeated:
         raise BadOption(f"{', '.join(sorted(repeated))}: given more than once.")
     try:
-        return options.model_validate({name: value for name, value in query.items() if name not in others})
+        return options.model_validate({name: query[name] for name in query.keys() - other_parameters} if query else {})
     except ValidationError as error:
-        raise BadOption("; ".join(_complaint(wrong, options) for wrong in error.errors()) + ".") from error
+        raise BadOption("; ".join(_describe(wrong, options) for wrong in error.errors()) + ".") from error
 
 
-def _complaint(wrong: Any, options: type[Options]) -> str:
+def _describe(wrong: Any, options: type[Options]) -> str:
     name = str(wrong["loc"][0]) if wrong["loc"] else "options"
     if wrong["type"] == "extra_forbidden":
-        return f"{name}: there is no such option; there are {', '.join(options.model_fields)}"
+        return f"{name}: there is no such option; the options are {', '.join(options.model_fields)}"
     return f"{name}: {wrong['msg'][0].lower()}{wrong['msg'][1:]}, not {wrong['input']!r}"
+
+
+def _check_content(request: web.Request, content_type: str) -> None:
+    if not is_accepted(content_type):
+        raise UnsupportedMedia(
+            "Send multipart/form-data with a part named 'image', "
+            "or the picture itself as image/* or application/octet-stream."
+        )
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        raise UnsupportedMedia("A body with a Content-Encoding is not accepted; send it without one.")
+
+
+def _parse_digest(request: web.Request) -> bytes:
+    match = _SHA_256.search(header(request, CONTENT_DIGEST))
+    return base64.b64decode(match[1]) if match else b""

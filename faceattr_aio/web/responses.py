@@ -1,5 +1,6 @@
-"""What came of the pictures of a request becomes its response. Knows no pipeline, and not how it came about."""
+"""Responses: answers about pictures, problem documents (RFC 9457), and the middleware that makes them of exceptions."""
 
+import asyncio
 import json
 import logging
 import math
@@ -16,11 +17,20 @@ from faceattr_aio.errors import (
     Unauthorized,
     Unavailable,
 )
-from faceattr_aio.pipeline import JSON, Outcome
+from faceattr_aio.pipeline import JSON, NDJSON, Outcome
 from faceattr_aio.schemas import Document, answer_body, picture_body, problem_body
 from faceattr_aio.telemetry.record import REQUEST_ID, record_of
 from faceattr_aio.web.body import Lingering
 
+log = logging.getLogger("faceattr_aio.problems")
+
+PROBLEM = "application/problem+json"
+LINGERING: web.AppKey[Lingering] = web.AppKey("faceattr_aio.lingering", Lingering)
+CLIENT_GONE = 499
+"""Status in logs and metrics of a request whose client disconnected; it is never sent."""
+
+_LEVELS = {InternalError: logging.ERROR, StorageUnavailable: logging.WARNING, Unavailable: logging.WARNING}
+"""Failures that concern the operator; all others concern the client and are logged as debug."""
 _CACHE_STATUS = {
     "hit": "faceattr_aio; hit",
     "collapsed": "faceattr_aio; fwd=uri-miss; collapsed",
@@ -29,19 +39,76 @@ _CACHE_STATUS = {
 }
 """RFC 9211."""
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class JsonResponse(web.Response):
+    """A JSON document. After it was sent, the rest of the request's body is read and discarded."""
+
+    def __init__(self, request: web.Request, document: Document, status: int = 200, content_type: str = JSON) -> None:
+        headers = {REQUEST_ID: record_of(request).id}
+        super().__init__(text=json.dumps(document), status=status, content_type=content_type, headers=headers)
+        self._request = request
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Finish the response; close the connection when the rest of the body cannot be discarded."""
+        await super().write_eof(data)
+        await discard_body(self._request)
+
+
+class NdjsonResponse(web.StreamResponse):
+    """A response of one JSON document a line, for a client that may read slowly but has to keep reading."""
+
+    def __init__(self, request: web.Request, cache_control: str, timeout_s: float) -> None:
+        """Each line has to be taken by the client within `timeout_s` seconds."""
+        super().__init__()
+        self.content_type = NDJSON
+        self.headers[REQUEST_ID] = record_of(request).id
+        self.headers[hdrs.CACHE_CONTROL] = cache_control
+        self.headers["X-Accel-Buffering"] = "no"  # nginx would hold lines back
+        self._request, self._timeout_s = request, timeout_s
+
+    async def send(self, document: Document) -> None:
+        """Send one line. Raises ClientGone, and aborts the connection, when the client does not take it in time."""
+        line = json.dumps(document).encode() + b"\n"
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self.prepare(self._request)
+                await self.write(line)
+                await self._request.writer.drain()
+        except TimeoutError as error:
+            if self._request.transport:
+                self._request.transport.abort()
+            raise ClientGone from error
+        record_of(self._request).sent += len(line)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Finish the response; close the connection when the rest of the body cannot be discarded."""
+        await super().write_eof(data)
+        await discard_body(self._request)
+
+
+async def discard_body(request: web.Request) -> None:
+    """Read the rest of the body, or close the connection when there is too much of it."""
+    if not request.content.is_eof() and not await request.app[LINGERING].discard(request):
+        request.protocol.force_close()
+
 
 def respond(request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
-    """One picture's answer or failure as it is, several as a list in which a failure is an entry."""
+    """Return the response for the pictures of a request.
+
+    One picture is answered by its result or its problem, several by a list whose entries are either.
+    """
+    record = record_of(request)
     if len(outcomes) == 1:
-        response = _single(request, outcomes[0], media_type)
+        response = _respond_to_one(request, outcomes[0], media_type)
     else:
-        identity = record_of(request).id
-        response = JsonResponse(request, answer_body([picture_body(one, identity) for one in outcomes], identity))
-    response.headers["Server-Timing"] = record_of(request).timing
+        response = JsonResponse(request, answer_body([picture_body(one, record.id) for one in outcomes], record.id))
+    response.headers["Server-Timing"] = record.timing
     return response
 
 
-def _single(request: web.Request, outcome: Outcome, media_type: str) -> web.Response:
+def _respond_to_one(request: web.Request, outcome: Outcome, media_type: str) -> web.Response:
     if isinstance(outcome, FaceattrError):
         return problem_response(request, outcome)
     if outcome.body is None:
@@ -53,41 +120,12 @@ def _single(request: web.Request, outcome: Outcome, media_type: str) -> web.Resp
     return response
 
 
-log = logging.getLogger("faceattr_aio.problems")
-
-PROBLEM = "application/problem+json"
-LINGERING: web.AppKey[Lingering] = web.AppKey("faceattr_aio.lingering", Lingering)
-GONE = 499
-"""Never sent, because there is nobody to send it to; a known number for it in logs."""
-
-_LEVELS = {InternalError: logging.ERROR, StorageUnavailable: logging.WARNING, Unavailable: logging.WARNING}
-"""What an operator should know of, however it was asked for; the rest is the client's."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class JsonResponse(web.Response):
-    """Stays with the connection after the answer was sent, until what the client still sends has run out."""
-
-    def __init__(self, request: web.Request, document: Document, status: int = 200, content_type: str = JSON) -> None:
-        headers = {REQUEST_ID: record_of(request).id}
-        super().__init__(text=json.dumps(document), status=status, content_type=content_type, headers=headers)
-        self._request = request
-        self._lingering = request.app[LINGERING]
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Closes the connection when the rest of the body is not to be waited for."""
-        await super().write_eof(data)
-        if not await self._lingering.run_out(self._request):
-            self._request.protocol.force_close()
-
-
 def problem_response(request: web.Request, error: FaceattrError) -> web.Response:
-    """The failure as a response; what must not be public goes to the log."""
-    told = record_of(request)
-    told.kind = error.kind
-    log_failure(error, told.id)
-    response = JsonResponse(request, problem_body(error, told.id), error.status, PROBLEM)
+    """Return the problem document of a failure, and log its private details."""
+    record = record_of(request)
+    record.kind = error.kind
+    log_failure(error, record.id)
+    response = JsonResponse(request, problem_body(error, record.id), error.status, PROBLEM)
     if isinstance(error, RetryableError):
         response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
@@ -95,16 +133,16 @@ def problem_response(request: web.Request, error: FaceattrError) -> web.Response
     return response
 
 
-def log_failure(error: FaceattrError, identity: str) -> None:
-    """What must not be public goes to the log."""
+def log_failure(error: FaceattrError, request_id: str) -> None:
+    """Log the details of a failure that are not in its problem document, if there are any."""
     if error.log:
         level = _LEVELS.get(type(error), logging.DEBUG)
-        log.log(level, "request %s: %s: %s", identity, error.kind, error.log)
+        log.log(level, "request %s: %s: %s", request_id, error.kind, error.log)
 
 
 @web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers every failure of a route with its problem document."""
+async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer exceptions with problem documents, and add the request id to every other response."""
     try:
         response = await handler(request)
     except FaceattrError as error:
@@ -112,7 +150,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPException as error:
         return _http_problem(request, error)
     except (ClientGone, ConnectionResetError):
-        return web.Response(status=GONE)
+        return web.Response(status=CLIENT_GONE)
     except Exception:
         log.exception("request %s failed", record_of(request).id)
         return problem_response(request, InternalError())
@@ -122,17 +160,17 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 def _http_problem(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
-    """Aiohttp's own refusals, as 404 and 405, in the same form; what is no failure passes."""
-    if error.status < 400:  # noqa: PLR2004  # the first status of a failure
+    """Return the problem document of an error that aiohttp raised, such as 404 or 405; raise redirects again."""
+    if error.status < 400:  # noqa: PLR2004  # the first status of an error
         raise error
-    told = record_of(request)
-    told.kind = error.reason.lower().replace(" ", "-")
-    document = {
-        "type": f"urn:faceattr:{told.kind}",
+    record = record_of(request)
+    record.kind = error.reason.lower().replace(" ", "-")
+    document: Document = {
+        "type": f"urn:faceattr:{record.kind}",
         "title": error.reason,
         "status": error.status,
         "detail": f"{request.method} {request.path} is not served here.",
-        "instance": told.id,
+        "instance": record.id,
     }
     response = JsonResponse(request, document, error.status, PROBLEM)
     if hdrs.ALLOW in error.headers:

@@ -1,177 +1,223 @@
-"""One request of any number of pictures, from the first to the last: each is a line of the answer, in order, while more
-still arrive. No slot is held while the client is waited for, in either direction. Knows not who may open one.
+"""Streamed answers: any number of pictures in one request, each answered by a line of NDJSON while others arrive.
+
+No slot is held while the client is waited for, in either direction.
 """
 
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, aclosing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
 from aiohttp import web
 
+from faceattr_aio.admission.limiter import Limiter
 from faceattr_aio.admission.wait_queue import WaitQueue
-from faceattr_aio.errors import ClientGone, FaceattrError, InternalError, RateLimited
-from faceattr_aio.pipeline import Outcome, Reply, Task
-from faceattr_aio.schemas import picture_body, problem_body
+from faceattr_aio.errors import ClientGone, Draining, FaceattrError, InternalError, RateLimited
+from faceattr_aio.pipeline import JSON, Outcome, Reply, Task
+from faceattr_aio.schemas import Document, picture_body, problem_body
 from faceattr_aio.telemetry.record import RequestRecord, record_of
-from faceattr_aio.uploads.spool import SpoolFile
 from faceattr_aio.uploads.stream import StreamedPicture, StreamingUpload
-from faceattr_aio.web.body import has_left
+from faceattr_aio.web.body import has_left, read_chunks
 from faceattr_aio.web.handlers import Endpoint
-from faceattr_aio.web.ndjson import Lines
-from faceattr_aio.web.params import RequestParams
-from faceattr_aio.web.responses import GONE, log_failure
+from faceattr_aio.web.params import RequestParams, parse_params
+from faceattr_aio.web.responses import CLIENT_GONE, NdjsonResponse, log_failure
 
 log = logging.getLogger("faceattr_aio.stream")
 
-_LOOK_S = 0.25
-"""How often somebody who waits for a worker sees whether the client is still there."""
+_DISCONNECT_CHECK_S = 0.25
+"""How often the connection is checked while a picture is processed."""
 
 
-@dataclass(frozen=True)
-class StreamConfig:
-    """What all streams of an app have in common: `window` pictures of one may be under way, `tell` is told of each."""
+class OpenStreams:
+    """The streams of an app; each open one is an upload in progress as well."""
 
-    turns: WaitQueue
+    def __init__(self, limiter: Limiter, uploads: Limiter) -> None:
+        self._limiter, self._uploads = limiter, uploads
+        self._open: set[Stream] = set()
+        self.endpoints: dict[str, StreamEndpoint] = {}
+        """The streaming endpoint of each pipeline, by name."""
+
+    def check(self) -> None:
+        """Raises Overloaded or Draining when no stream can be opened."""
+        self._limiter.check()
+        self._uploads.check()
+
+    @contextmanager
+    def add(self, stream: "Stream") -> Iterator[None]:
+        """Count a stream while it is open. Raises Overloaded or Draining."""
+        self.check()
+        with ExitStack() as resources:
+            resources.callback(self._limiter.acquire())
+            resources.callback(self._uploads.acquire())
+            self._open.add(stream)
+            resources.callback(self._open.remove, stream)
+            yield
+
+    def stop(self) -> None:
+        """Refuse new streams. Open ones answer the pictures that have arrived and end with Draining."""
+        self._limiter.drain()
+        for stream in self._open:
+            stream.stop(Draining())
+
+
+@dataclass(kw_only=True)
+class StreamEndpoint(Endpoint):
+    """One pipeline, answered by streams.
+
+    `queue` is where pictures wait for slots, `window` returns how many pictures of a stream may be in progress,
+    `on_picture` is called with the record of each picture.
+    """
+
+    streams: OpenStreams
+    queue: WaitQueue
     window: Callable[[], int]
-    tell: Callable[[RequestRecord], None]
+    on_picture: Callable[[RequestRecord], None]
+
+    def admit(self, request: web.Request) -> tuple[str, RequestParams]:
+        """See Endpoint. A free slot is not required, because a stream waits for slots."""
+        client = self.authenticate(request)
+        self.executor.pool.check()
+        self.streams.check()
+        return client, parse_params(request, self.declaration, math.inf, JSON)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer each picture by a line; return when the last one was sent."""
+        client, params = self.admit(request)
+        upload = StreamingUpload(self.uploads, read_chunks(request.content), params.content_type)
+        stream = Stream(request, self, client, params, upload)
+        await self.limits.count(client)
+        with self.limits.upload(client), self.streams.add(stream):
+            return await stream.run()
 
 
 class Stream:
-    """Run it once."""
+    """One streamed request. `run` is called once."""
 
     def __init__(
         self,
         request: web.Request,
-        endpoint: Endpoint,
+        endpoint: StreamEndpoint,
         client: str,
-        wishes: RequestParams,
-        arrivals: StreamingUpload,
-        terms: StreamConfig,
+        params: RequestParams,
+        upload: StreamingUpload,
     ) -> None:
-        self._request, self._endpoint, self._client, self._wishes = request, endpoint, client, wishes
-        self._arrivals, self._terms = arrivals, terms
-        self._lines = Lines(request, endpoint.cache_control)
-        self._room = asyncio.Semaphore(terms.window())
-        self._coming: asyncio.Queue[asyncio.Task[Outcome] | None] = asyncio.Queue()
+        self._request, self._endpoint, self._client, self._params = request, endpoint, client, params
+        self._upload = upload
+        self._response = NdjsonResponse(request, endpoint.cache_control, endpoint.uploads.limits.timeout_s)
+        self._window = asyncio.Semaphore(endpoint.window())
+        self._in_progress: asyncio.Queue[asyncio.Task[Outcome] | None] = asyncio.Queue()
         self._stopping = asyncio.Event()
-        self._told = record_of(request)
+        self._record = record_of(request)
 
     def stop(self, reason: FaceattrError) -> None:
-        """Takes in no more; what has arrived is still answered, and then `reason`."""
+        """Read no more pictures; answer those that have arrived and end with `reason`."""
         self._stopping.set()
-        self._arrivals.stop(reason)
+        self._upload.stop(reason)
 
     async def run(self) -> web.StreamResponse:
-        """The answer, which has been sent by then. Raises what goes wrong before its first line."""
+        """Return the response after it was sent. Raises what fails before the first line."""
         try:
             await self._answer_all()
         except Exception as error:
-            if not self._lines.prepared:
+            if not self._response.prepared:
                 raise
-            await self._end_early(error)
+            await self._end_with(error)
         finally:
-            self._told.received = self._request.content.total_bytes
-            self._told.open = False
-        return self._lines
+            self._record.received = self._request.content.total_bytes
+            self._record.open = False
+        return self._response
 
-    async def _end_early(self, error: Exception) -> None:
-        """The status is sent already: the last line says why it is the last."""
-        self._lines.force_close()
+    async def _end_with(self, error: Exception) -> None:
+        """Send the error as the last line: the status was sent already."""
+        self._response.force_close()
         if isinstance(error, ClientGone | ConnectionError):
-            self._told.status = GONE
+            self._record.status = CLIENT_GONE
             return
         if not isinstance(error, FaceattrError):
-            log.error("request %s failed", self._told.id, exc_info=error)
+            log.error("request %s failed", self._record.id, exc_info=error)
             error = InternalError()
-        self._told.kind = error.kind
+        self._record.kind = error.kind
         with suppress(ClientGone, ConnectionError):
-            await self._add({"error": problem_body(error, self._told.id)})
+            await self._send({"error": problem_body(error, self._record.id)})
 
     async def _answer_all(self) -> None:
         reading = asyncio.create_task(self._read())
-        reading.add_done_callback(lambda _: self._coming.put_nowait(None))
+        reading.add_done_callback(lambda _: self._in_progress.put_nowait(None))
         try:
-            while working := await self._coming.get():
-                await self._answer(working)
-                self._room.release()
-            await reading  # raises why there is no more to read, unless it is that all was read
+            while task := await self._in_progress.get():
+                await self._answer(task)
+                self._window.release()
+            await reading  # raises why reading ended, unless the body has ended
         finally:
-            await self._give_up(reading)
+            await self._cancel(reading)
 
     async def _read(self) -> None:
-        async with aclosing(self._arrivals.pictures()) as pictures:
+        """Start a task for each picture as it arrives."""
+        async with aclosing(self._upload.pictures()) as pictures:
             for number in count():
-                await self._room.acquire()  # before anything is read: the client notices that we are slower
-                arrival = await anext(pictures, None)
-                if arrival is None:
+                await self._window.acquire()  # before reading, so that a client that sends faster is held back
+                picture = await anext(pictures, None)
+                if picture is None:
                     return
-                working = asyncio.create_task(self._perform(arrival, number))
-                working.add_done_callback(partial(_close, arrival.held))  # also of one that never began
-                self._coming.put_nowait(working)
+                task = asyncio.create_task(self._process(picture, number))
+                task.add_done_callback(partial(_close, picture.held))  # also when it is cancelled before it starts
+                self._in_progress.put_nowait(task)
 
-    async def _answer(self, working: "asyncio.Task[Outcome]") -> None:
+    async def _answer(self, task: "asyncio.Task[Outcome]") -> None:
         try:
-            while not working.done():
-                await asyncio.wait({working}, timeout=_LOOK_S)
+            while not task.done():
+                await asyncio.wait({task}, timeout=_DISCONNECT_CHECK_S)
                 if has_left(self._request):
                     raise ClientGone
-            outcome = working.result()
+            outcome = task.result()
         finally:
-            working.cancel()
-        number = self._told.pictures
-        self._tell(outcome)
-        await self._add({"number": number, **picture_body(outcome, self._told.id)})
+            task.cancel()
+        number = self._record.pictures
+        self._record_picture(outcome)
+        await self._send({"number": number, **picture_body(outcome, self._record.id)})
 
-    def _is_wanted(self) -> bool:
-        """Asked in other threads too."""
-        return self._request.transport is not None
+    async def _send(self, document: Document) -> None:
+        self._record.open = True
+        await self._response.send({"id": self._record.id, **document})
 
-    async def _add(self, document: dict[str, object]) -> None:
-        self._told.open = True
-        await self._lines.add({"id": self._told.id, **document}, self._endpoint.uploads.limits.timeout_s)
-
-    def _tell(self, outcome: Outcome) -> None:
-        part = RequestRecord(self._told.id, self._told.method, pipeline=self._told.pipeline, pictures=1)
+    def _record_picture(self, outcome: Outcome) -> None:
+        part = RequestRecord(self._record.id, self._record.method, pipeline=self._record.pipeline, pictures=1)
         if isinstance(outcome, Reply):
-            part.end_work(outcome, self._endpoint.count(outcome))
+            part.end_work(outcome, self._endpoint.counts(outcome))
         else:
-            log_failure(outcome, self._told.id)
-        self._terms.tell(part)
-        self._told.absorb(part)
+            log_failure(outcome, self._record.id)
+        self._endpoint.on_picture(part)
+        self._record.absorb(part)
 
-    async def _perform(self, arrival: StreamedPicture, number: int) -> Outcome:
-        """One picture, however long it has to wait for its turn."""
-        if arrival.fault:
-            return arrival.fault
+    async def _process(self, picture: StreamedPicture, number: int) -> Outcome:
+        """Return the outcome of one picture, which waits for a slot as long as it has to."""
+        if picture.fault:
+            return picture.fault
         try:
-            if number:  # the first was counted with the request
-                await self._wait_to_be_counted()
-            return await self._find_out(arrival.picture, arrival.held)
+            if number:  # the first picture was counted with the request
+                await self._wait_for_rate_limit()
+            task = Task(picture.picture.path, self._params.options, probed=True)
+            key = self._endpoint.key(picture.picture.digest, self._params)
+            run = partial(self._run, picture.held)
+            (outcome,) = await self._endpoint.results.get_or_run([task], [key], run, math.inf)
         except FaceattrError as fault:
             return fault.bare()
-
-    async def _find_out(self, picture: SpoolFile, held: ExitStack) -> Outcome:
-        task = Task(picture.path, self._wishes.options, probed=True)
-        key = self._endpoint.key(picture.digest, self._wishes)
-        work = partial(self._work, held)
-        (outcome,) = await self._endpoint.results.get_or_run([task], [key], work, math.inf)
         return outcome
 
-    async def _work(self, held: ExitStack, tasks: Sequence[Task]) -> list[Outcome]:
-        await self._take_slot(held)
+    async def _run(self, resources: ExitStack, tasks: Sequence[Task]) -> list[Outcome]:
+        await self._acquire_slot(resources)
         executor, name = self._endpoint.executor, self._endpoint.name
-        return [await executor.run_in_slot(name, tasks[0], held, self._is_wanted)]
+        return [await executor.run_in_slot(name, tasks[0], resources, lambda: self._request.transport is not None)]
 
-    async def _wait_to_be_counted(self) -> None:
-        """Each picture counts like a request; who sends more of them than it may is read more slowly."""
+    async def _wait_for_rate_limit(self) -> None:
+        """Count a picture like a request; wait while the client is over its rate."""
         while not self._stopping.is_set():
             try:
-                await self._endpoint.fairness.count(self._client)
+                await self._endpoint.limits.count(self._client)
             except RateLimited as early:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(early.retry_after_s):
@@ -179,29 +225,29 @@ class Stream:
             else:
                 return
 
-    async def _take_slot(self, held: ExitStack) -> None:
-        """Waits for one; the client's own other requests may be what there is to wait for."""
+    async def _acquire_slot(self, resources: ExitStack) -> None:
+        """Wait for a slot; also while other requests of the same client hold its share of them."""
         while True:
-            release = await self._terms.turns.acquire()
+            release = await self._endpoint.queue.acquire()
             try:
-                held.callback(self._endpoint.fairness.acquire(self._client))
+                resources.callback(self._endpoint.limits.acquire(self._client))
             except RateLimited:
                 release()
                 await asyncio.sleep(self._endpoint.executor.limiter.service_s)
             else:
-                held.callback(release)
+                resources.callback(release)
                 return
 
-    async def _give_up(self, reading: asyncio.Task[None]) -> None:
-        """Whatever still waits or works has nobody to do it for."""
-        left: list[asyncio.Task[None] | asyncio.Task[Outcome]] = [reading]
-        while not self._coming.empty():
-            if working := self._coming.get_nowait():
-                left.append(working)
-        for task in left:
+    async def _cancel(self, reading: asyncio.Task[None]) -> None:
+        """Cancel the reader and every picture in progress, and wait for them."""
+        tasks: list[asyncio.Task[None] | asyncio.Task[Outcome]] = [reading]
+        while not self._in_progress.empty():
+            if waiting := self._in_progress.get_nowait():
+                tasks.append(waiting)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _close(held: ExitStack, _: object) -> None:
-    held.close()
+def _close(resources: ExitStack, _: object) -> None:
+    resources.close()

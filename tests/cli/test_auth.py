@@ -32,7 +32,7 @@ def test_keys_come_from_the_environment_and_from_a_file(start: StartServer, tmp_
     [
         (None, "The file of API keys keys.txt cannot be read"),
         ("# none\n", "The file of API keys keys.txt has no key"),
-        ("hush-hush\n", "Line 1 of keys.txt is no API key"),
+        ("hush-hush\n", "Line 1 of keys.txt is not an API key"),
     ],
 )
 def test_a_file_of_keys_that_cannot_be_used_stops_the_start(content: str | None, said: str, tmp_path: Path) -> None:

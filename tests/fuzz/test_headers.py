@@ -13,7 +13,7 @@ from faceattr_aio.pipelines.faces import FaceOptions
 from faceattr_aio.schemas import problem_body
 from faceattr_aio.telemetry.record import record_of
 from faceattr_aio.uploads.receive import is_accepted
-from faceattr_aio.web.params import choose_media_type, read_options
+from faceattr_aio.web.params import choose_media_type, parse_options
 from tests.fuzz.tally import Tally
 
 OFFERED = ("application/json", "image/jpeg", "image/png")
@@ -53,7 +53,7 @@ pairs = st.one_of(
 @given(pairs=st.lists(pairs, max_size=2))
 def test_any_query_is_options_or_is_refused_with_a_sentence(pairs: list[tuple[str, str]], tally: Tally) -> None:
     try:
-        options = read_options(MultiDict(pairs), FaceOptions)
+        options = parse_options(MultiDict(pairs), FaceOptions)
     except BadOption as refusal:
         _check_sentence(refusal, tally)
         return

@@ -164,7 +164,7 @@ def test_a_manifest_entry_that_makes_no_sense_is_refused(
 def test_there_is_one_manifest() -> None:
     link = ROOT / "models" / "manifest.toml"
     assert link.is_symlink()
-    assert link.resolve() == ROOT / "faceattr_aio" / "manifest.toml"
+    assert link.resolve() == ROOT / "faceattr_aio" / "inference" / "manifest.toml"
     assert {"blazeface-full-range", "dlib-age-v1", "dlib-gender-v1"} <= set(load_manifest())
     assert all(model.licence for model in load_manifest().values())
 

@@ -78,7 +78,7 @@ async def test_what_cannot_be_used_is_a_sentence_and_readiness_stays(
 
 async def test_one_of_several_processes_does_not_reload_alone(serve: Serve, client: ClientSession) -> None:
     app = make_app(config({"admin_keys": [ADMINS]}))
-    app[ADMIN].is_alone = False
+    app[ADMIN].is_only_process = False
     status, problem = await ask(client, await serve(app), ADMINS)
     assert (status, problem["type"]) == (409, "urn:faceattr:reload-failed")
     assert "SIGHUP" in problem["detail"]

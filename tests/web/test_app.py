@@ -211,7 +211,7 @@ def host_process(tmp_path: Path) -> Iterator[Callable[[int], tuple[str, int]]]:
         code = f"""
 import faceattr_aio
 from aiohttp import web
-from tests.test_web import config
+from tests.web.test_app import config
 app = web.Application()
 app.add_subapp("/vision", faceattr_aio.make_app(config(upload={{"max_bytes": {max_bytes}, "dir": {str(tmp_path)!r}}})))
 web.run_app(app, host="127.0.0.1", port=0, print=lambda text: print(text, flush=True))

@@ -7,7 +7,7 @@ from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 from aiohttp.test_utils import make_mocked_request
 
 from faceattr_aio.errors import MalformedUpload
-from faceattr_aio.web.body import Lingering, read
+from faceattr_aio.web.body import Lingering, read_chunks
 
 
 def stream(chunks: Iterable[bytes], *, ended: bool = True) -> StreamReader:
@@ -28,7 +28,7 @@ def refused(chunks: Iterable[bytes], *, ended: bool = False) -> web.Request:
 
 
 async def read_all(content: StreamReader) -> bytes:
-    return b"".join([chunk async for chunk in read(content)])
+    return b"".join([chunk async for chunk in read_chunks(content)])
 
 
 async def test_a_body_is_read_whole() -> None:
@@ -73,9 +73,9 @@ async def until_waiting(lingering: Lingering, bodies: int) -> None:
 
 
 async def test_a_body_that_ends_runs_out() -> None:
-    lingering = Lingering(most=1, seconds=30, most_bytes=1000)
+    lingering = Lingering(limit=1, seconds=30, max_bytes=1000)
     request = refused([b"x" * 100])
-    running_out = asyncio.create_task(lingering.run_out(request))
+    running_out = asyncio.create_task(lingering.discard(request))
     await until_waiting(lingering, 1)
     request.content.feed_data(b"x" * 900)
     request.content.feed_eof()
@@ -87,35 +87,35 @@ async def test_a_body_that_ends_runs_out() -> None:
     ("chunks", "seconds"), [([b"x" * 1001], 30), ([b"x"] * 1000, 30), ([b"x"], 0)], ids=["more", "crumbs", "later"]
 )
 async def test_a_body_that_costs_too_much_is_given_up(chunks: list[bytes], seconds: float) -> None:
-    lingering = Lingering(most=1, seconds=seconds, most_bytes=1000)
+    lingering = Lingering(limit=1, seconds=seconds, max_bytes=1000)
     async with asyncio.timeout(10):
-        assert not await lingering.run_out(refused(chunks))
+        assert not await lingering.discard(refused(chunks))
     assert lingering.count == 0
 
 
-async def test_no_more_bodies_are_waited_for_than_allowed_until_one_has_run_out() -> None:
-    lingering = Lingering(most=2, seconds=30, most_bytes=1000)
+async def test_no_more_bodies_are_waited_for_than_allowed_until_one_has_discard() -> None:
+    lingering = Lingering(limit=2, seconds=30, max_bytes=1000)
     requests = [refused([]) for _ in range(2)]
-    running_out = [asyncio.create_task(lingering.run_out(request)) for request in requests]
+    running_out = [asyncio.create_task(lingering.discard(request)) for request in requests]
     await until_waiting(lingering, 2)
-    assert not await lingering.run_out(refused([]))
-    assert await lingering.run_out(refused([b"whole"], ended=True))  # there is nothing to wait for
+    assert not await lingering.discard(refused([]))
+    assert await lingering.discard(refused([b"whole"], ended=True))  # there is nothing to wait for
     requests[0].content.feed_eof()
     assert await running_out[0]
-    again = asyncio.create_task(lingering.run_out(refused([])))
+    again = asyncio.create_task(lingering.discard(refused([])))
     await until_waiting(lingering, 2)
     lingering.stop()
     assert not any(await asyncio.gather(running_out[1], again))
-    assert not await lingering.run_out(refused([]))
+    assert not await lingering.discard(refused([]))
 
 
 async def test_a_client_that_left_takes_no_room() -> None:
-    lingering = Lingering(most=1, seconds=30, most_bytes=1000)
+    lingering = Lingering(limit=1, seconds=30, max_bytes=1000)
     left = refused([])
-    running_out = asyncio.create_task(lingering.run_out(left))
+    running_out = asyncio.create_task(lingering.discard(left))
     await until_waiting(lingering, 1)
     left.protocol.transport = None
-    next_one = asyncio.create_task(lingering.run_out(refused([])))
+    next_one = asyncio.create_task(lingering.discard(refused([])))
     assert not await running_out
     await until_waiting(lingering, 1)
     lingering.stop()

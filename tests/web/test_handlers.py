@@ -41,7 +41,7 @@ async def apps() -> AsyncIterator[list[web.Application]]:
 def shares(app: web.Application) -> dict[str, set[object]]:
     """What each client holds."""
     (endpoint,) = app[ENDPOINTS]
-    return endpoint.fairness._slots._held | endpoint.fairness._uploads._held
+    return endpoint.limits._slots._held | endpoint.limits._uploads._held
 
 
 @pytest.fixture
@@ -492,7 +492,7 @@ async def status(client: ClientSession, url: str, data: Any, **headers: str) -> 
 
 async def until_shared(app: web.Application, client: str, slots: int = 0, uploads: int = 0) -> None:
     """Returns when the client holds so many of each."""
-    fairness = app[ENDPOINTS][0].fairness
+    fairness = app[ENDPOINTS][0].limits
     async with asyncio.timeout(30):
         while (len(fairness._slots._held.get(client, ())), len(fairness._uploads._held.get(client, ()))) != (
             slots,

@@ -13,8 +13,7 @@ from faceattr_aio.cache.memory import MemoryCache
 from faceattr_aio.config.schema import Config
 from faceattr_aio.jobs.memory import MemoryJobs
 from faceattr_aio.schemas import Job
-from faceattr_aio.web.app import EXECUTOR, UPLOADS, drain, is_idle, make_app
-from faceattr_aio.web.job_setup import JOBS
+from faceattr_aio.web.app import EXECUTOR, JOBS, UPLOADS, drain, is_idle, make_app
 from tests.conftest import Serve
 from tests.support.gate import Gate
 

@@ -64,7 +64,7 @@ def test_without_keys_none_is_asked_for() -> None:
     ("content", "said"),
     [
         (None, "cannot be read: No such file or directory."),
-        (b"\xff\xfe", "cannot be read: it is no text."),
+        (b"\xff\xfe", "cannot be read: it is not UTF-8 text."),
         (b"", "has no key"),
         (b"# none yet\n\n", "has no key"),
         (b"# comment\nhush-hush\n", "Line 2 of"),

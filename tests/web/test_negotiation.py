@@ -3,7 +3,7 @@ from multidict import MultiDict
 
 from faceattr_aio.errors import BadOption, NotAcceptable
 from faceattr_aio.pipelines.faces import FaceOptions
-from faceattr_aio.web.params import choose_media_type, read_options, read_wait
+from faceattr_aio.web.params import choose_media_type, parse_options, parse_wait
 
 OFFERED = ("application/json", "image/jpeg", "image/png")
 
@@ -35,7 +35,7 @@ def test_nothing_that_is_liked_is_not_acceptable(accept: str) -> None:
 
 
 def read(*pairs: tuple[str, str]) -> FaceOptions:
-    options = read_options(MultiDict(pairs), FaceOptions)
+    options = parse_options(MultiDict(pairs), FaceOptions)
     assert isinstance(options, FaceOptions)
     return options
 
@@ -62,7 +62,11 @@ def test_no_attributes_can_be_asked_for() -> None:
         ("max_faces", "many", "max_faces: input should be a valid integer"),
         ("detail", "ultra", "detail: input should be 'normal' or 'high', not 'ultra'"),
         ("attributes", "age,height", "attributes: input should be 'age' or 'gender', not 'height'"),
-        ("colour", "red", "colour: there is no such option; there are attributes, min_confidence, max_faces, detail"),
+        (
+            "colour",
+            "red",
+            "colour: there is no such option; the options are attributes, min_confidence, max_faces, detail",
+        ),
     ],
 )
 def test_a_wrong_option_is_refused_by_its_name_and_range(name: str, value: str, said: str) -> None:
@@ -93,4 +97,4 @@ def test_an_option_given_twice_is_refused() -> None:
     ],
 )
 def test_the_wait_that_is_preferred(prefer: str, seconds: float) -> None:
-    assert read_wait(prefer, default=7) == seconds
+    assert parse_wait(prefer, default=7) == seconds

@@ -6,7 +6,7 @@ from aiohttp import ClientSession, web
 
 from faceattr_aio.errors import InternalError, Overloaded, TooManyPixels
 from faceattr_aio.web.body import Lingering
-from faceattr_aio.web.responses import LINGERING, problems
+from faceattr_aio.web.responses import LINGERING, problem_middleware
 from tests.conftest import Serve
 
 
@@ -36,8 +36,8 @@ async def fine(_: web.Request) -> web.Response:
 
 @pytest.fixture
 async def url(serve: Serve) -> str:
-    app = web.Application(middlewares=[problems])
-    app[LINGERING] = Lingering(most=1, seconds=1, most_bytes=1024)
+    app = web.Application(middlewares=[problem_middleware])
+    app[LINGERING] = Lingering(limit=1, seconds=1, max_bytes=1024)
     for handler in (overloaded, too_many, internal, unforeseen, moved, fine):
         app.router.add_get(f"/{handler.__name__}", handler)
     return await serve(app)

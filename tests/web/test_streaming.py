@@ -44,10 +44,10 @@ async def until(condition: Callable[[], bool]) -> None:
 def is_given_back(app: web.Application) -> bool:
     """Whether no slot, upload, byte, share or turn is in use."""
     (endpoint,) = app[ENDPOINTS]
-    held = endpoint.fairness._slots._held | endpoint.fairness._uploads._held
+    held = endpoint.limits._slots._held | endpoint.limits._uploads._held
     limiter, uploads = app[EXECUTOR].limiter, app[UPLOADS]
     numbers = limiter.in_flight, limiter.promised, uploads.limiter.in_flight, uploads.spool.used, endpoint.active
-    return not any(numbers) and not held and not app[STREAMS]._open and not app[STREAMS]._room.in_flight
+    return not any(numbers) and not held and not app[STREAMS]._open and not app[STREAMS]._limiter.in_flight
 
 
 @pytest.fixture

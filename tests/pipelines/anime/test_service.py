@@ -14,7 +14,7 @@ from PIL import Image
 
 from faceattr_aio.config.schema import Config
 from faceattr_aio.web.app import make_app
-from faceattr_aio.web.reload import reload, take_over
+from faceattr_aio.web.reload import merge, reload
 from tests.conftest import Serve
 from tests.pipelines.anime.conftest import BACKEND
 from tests.support.process import PATIENCE_S, Server, environment, start_server
@@ -85,7 +85,7 @@ async def test_a_reload_changes_what_may_be_asked(
 
     app = make_app(before := config(mine=drawer))
     url = f"{await serve(app)}/api/convert"
-    changed, later = take_over(before, config(other=other_drawer))
+    changed, later = merge(before, config(other=other_drawer))
     assert later == []
     for style, statuses in {"mine": (200, 400), "other": (400, 200)}.items():
         found = []

@@ -1,0 +1,164 @@
+"""The parts of an app, built from the configuration. `app` puts them together."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from faceattr_aio.admission.clients import ClientConcurrency, ClientLimits, RateLimiter
+from faceattr_aio.admission.limiter import Limiter
+from faceattr_aio.admission.wait_queue import WaitQueue
+from faceattr_aio.cache.results import Results
+from faceattr_aio.config import extras
+from faceattr_aio.config.schema import Config
+from faceattr_aio.inference.executor import Executor
+from faceattr_aio.jobs.capacity import JobCapacity
+from faceattr_aio.jobs.memory import MemoryJobs
+from faceattr_aio.jobs.model import Jobs
+from faceattr_aio.jobs.webhooks import Webhooks
+from faceattr_aio.pipeline import JSON
+from faceattr_aio.telemetry.record import RequestRecord
+from faceattr_aio.uploads.receive import Limits, Uploads
+from faceattr_aio.uploads.spool import Spool
+from faceattr_aio.web.auth import ApiKeys, Authenticator
+from faceattr_aio.web.handlers import Endpoint
+from faceattr_aio.web.jobs import JobEndpoint, JobRoutes
+from faceattr_aio.web.stream import OpenStreams, StreamEndpoint
+
+if TYPE_CHECKING:
+    from faceattr_aio.admission.redis_state import Shared  # needs the extra `redis`
+
+_FAIR_SHARE = 0.5
+"""Share of the slots, uploads and jobs for one client when `clients.fair` is set."""
+_JOBS_SPOOL_SHARE = 0.5
+"""Share of the spool for the pictures of jobs; the rest is for requests."""
+E = TypeVar("E", bound=Endpoint)
+
+
+def make_uploads(config: Config, executor: Executor) -> Uploads:
+    """Return the uploads; their spool is started by the app."""
+    upload = config.upload
+    limits = Limits(
+        upload.max_bytes,
+        upload.max_part_bytes or upload.max_bytes,
+        upload.max_parts,
+        upload.max_batch,
+        upload.max_header_bytes,
+        upload.timeout_s,
+        upload.min_rate,
+    )
+    spool = Spool(upload.dir, upload.max_spool_bytes, executor.io)
+    limiter = Limiter(upload.max_in_progress, upload.max_in_progress, "uploads")
+    return Uploads(limits, spool, limiter, executor.probe, hashed=config.cache.backend != "none")
+
+
+def make_redis_state(config: Config) -> "Shared | None":
+    """Return the state shared through Redis, or None. Raises StartError when the library is missing."""
+    if config.shared.url is None:
+        return None
+    state: Shared = extras.load("faceattr_aio.admission.redis_state", "redis").Shared(
+        config.shared, with_keys=config.auth.shared_keys
+    )
+    return state
+
+
+def make_authenticator(config: Config, state: "Shared | None") -> Authenticator:
+    """Raises StartError when the file of API keys cannot be used."""
+    keys = ApiKeys(config.auth.keys, config.auth.keys_file, state.keys if state else None)
+    return Authenticator(keys, config.clients.trusted_proxies)
+
+
+def make_admin_authenticator(config: Config) -> Authenticator | None:
+    """Return None when there are no administrator keys. Raises StartError when their file cannot be used."""
+    keys = ApiKeys(config.auth.admin_keys, config.auth.admin_keys_file)
+    return Authenticator(keys) if keys.required else None
+
+
+def client_share(config: Config) -> float:
+    """Return the share of the slots that one client may hold; infinite without `clients.fair`."""
+    return _FAIR_SHARE if config.clients.fair else math.inf
+
+
+def make_client_limits(config: Config, slots: Limiter, uploads: Limiter, state: "Shared | None") -> ClientLimits:
+    """Return the limits of each client, for requests and uploads."""
+    share, per_minute = client_share(config), config.clients.requests_per_minute
+    return ClientLimits(
+        ClientConcurrency(slots, share, "requests are being worked on"),
+        ClientConcurrency(uploads, share, "uploads are under way"),
+        RateLimiter(per_minute) if per_minute else None,
+        state.rate if state else None,
+    )
+
+
+def make_endpoints(
+    config: Config, executor: Executor, uploads: Uploads, results: Results, state: "Shared | None"
+) -> list[Endpoint]:
+    """Return the endpoint of each pipeline."""
+    auth = make_authenticator(config, state)
+    limits = make_client_limits(config, executor.limiter, uploads.limiter, state)
+    control, deadline_s = config.cache.control, config.inference.deadline_s or math.inf
+    return [
+        Endpoint(name, entry.declaration, executor, uploads, auth, limits, results, control, deadline_s)
+        for name, entry in config.pipelines.items()
+    ]
+
+
+def make_streams(
+    config: Config, endpoints: Sequence[Endpoint], on_picture: Callable[[RequestRecord], None]
+) -> OpenStreams:
+    """Return the streams of all endpoints. Pipelines that share a limiter share one wait queue."""
+    uploads = endpoints[0].uploads.limiter
+    streams = OpenStreams(Limiter(config.upload.max_streams, config.upload.max_streams, "streams"), uploads)
+    limiters = {one.name: one.executor.limiter_of(one.name) for one in endpoints}
+    queues = {limiter: WaitQueue(limiter) for limiter in set(limiters.values())}
+    for one in endpoints:
+        limiter = limiters[one.name]
+        streams.endpoints[one.name] = _extend(
+            StreamEndpoint,
+            one,
+            streams=streams,
+            queue=queues[limiter],
+            window=_window(config, limiter),
+            on_picture=on_picture,
+        )
+    return streams
+
+
+def _window(config: Config, limiter: Limiter) -> Callable[[], int]:
+    return lambda: config.upload.stream_window or 2 * limiter.workers
+
+
+def make_jobs(config: Config, endpoints: Sequence[Endpoint]) -> JobRoutes | None:
+    """Return the jobs for the endpoints that answer with JSON, or None when there are none.
+
+    Raises StartError when a library is missing.
+    """
+    able = [one for one in endpoints if JSON in one.declaration.media_types]
+    if config.jobs.backend == "none" or not able:
+        return None
+    webhooks = Webhooks(config.jobs.callbacks)
+    max_bytes = int(config.upload.max_spool_bytes * _JOBS_SPOOL_SHARE)
+    capacity = JobCapacity(config.jobs.waiting, max_bytes, client_share(config))
+    jobs = _open_jobs(config, able[0], capacity, webhooks)
+    uploads = able[0].uploads.for_batches(config.jobs.max_batch)
+    return JobRoutes(jobs, webhooks, {one.name: _job_endpoint(one, uploads, jobs, webhooks) for one in able})
+
+
+def _open_jobs(config: Config, endpoint: Endpoint, capacity: JobCapacity, webhooks: Webhooks) -> Jobs:
+    if config.jobs.backend == "memory":
+        return MemoryJobs(config.jobs, endpoint.executor, endpoint.results, capacity, webhooks.tell)
+    celery = extras.load("faceattr_aio.jobs.celery_jobs", "celery")
+    jobs: Jobs = celery.CeleryJobs(config.jobs, capacity, webhooks.tell)
+    return jobs
+
+
+def _job_endpoint(endpoint: Endpoint, uploads: Uploads, jobs: Jobs, webhooks: Webhooks) -> JobEndpoint:
+    declaration = replace(endpoint.declaration, media_types=(JSON,))
+    changed = replace(endpoint, uploads=uploads, declaration=declaration, cache_control="no-store", deadline_s=math.inf)
+    return _extend(JobEndpoint, changed, jobs=jobs, webhooks=webhooks)
+
+
+def _extend(kind: type[E], endpoint: Endpoint, **more: object) -> E:
+    """Return an endpoint of another kind with the same fields and more."""
+    same: dict[str, object] = {field.name: getattr(endpoint, field.name) for field in fields(Endpoint)}
+    return kind(**same, **more)  # type: ignore[arg-type]  # the fields of a dataclass by name
