@@ -1,1 +1,8 @@
-"""Measurements: one script for each question. Nothing here is part of the package."""
+"""Measurements, grouped by question; `README.md` lists them. Not part of the package.
+
+`python -m bench.NAME` runs a measurement whatever its folder is.
+"""
+
+from pathlib import Path
+
+__path__ += [str(Path(__file__).parent / folder) for folder in ("speed", "load", "faults", "accuracy")]

@@ -11,12 +11,12 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from bench.overload import INCONCLUSIVE, STEADY
+from bench.load.overload import INCONCLUSIVE, STEADY
 from bench.peers.catalogue import PEERS, Peer
 from bench.peers.limits import WAITING
 from bench.peers.measuring import Measured, PeerFailedError, measure
 from bench.peers.table import lines, spread
-from bench.served import server_core
+from bench.support.served import server_core
 
 
 async def compare(peers: Sequence[Peer], rounds: int, seconds: float, waiting: int) -> bool:

@@ -9,7 +9,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench.overload import PICTURE, SETTINGS, TYPE
+from bench.load.overload import PICTURE, SETTINGS, TYPE
 
 _BOUNDARY = "a-boundary-that-no-picture-has"
 Command = Callable[[int, Path], list[str]]

@@ -14,9 +14,9 @@ from typing import IO
 
 from aiohttp import ClientError, ClientSession
 
-from bench.openloop import PATIENCE_S, Ask, Record, offer, post, saturate, session
 from bench.peers.catalogue import Peer
-from bench.served import Server, start_program
+from bench.support.openloop import PATIENCE_S, Ask, Record, offer, post, saturate, session
+from bench.support.served import Server, start_program
 
 CLIENTS, OVERLOAD = 4, 5
 START_PATIENCE_S = 60.0

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.ceiling import load
+from bench.speed.ceiling import load
 from faceattr_aio.pipeline import Clock
 from faceattr_aio.pipelines.faces import FaceOptions
 

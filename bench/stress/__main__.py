@@ -17,7 +17,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.served import ROOT
 from bench.stress import plots, services
 from bench.stress.compare import regressions
 from bench.stress.drive import Plan
@@ -28,6 +27,7 @@ from bench.stress.report import write
 from bench.stress.shapes import SHAPES, SPECIFIED
 from bench.stress.sweep import Sweep, measure
 from bench.stress.verdict import verdicts
+from bench.support.served import ROOT
 
 REPORTS = ROOT / "bench" / "reports"
 IMPATIENT_S = 1.0

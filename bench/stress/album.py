@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 
-from bench.overload import PICTURE
+from bench.load.overload import PICTURE
 from bench.stress.model import Picture
 
 SIDES = {512: 0.6, 1024: 0.25, 2048: 0.1, 4096: 0.05}

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.served import Server, start_program
 from bench.stress.simulation import Rule
+from bench.support.served import Server, start_program
 
 PATIENCE_S = 10.0
 _RULES: dict[Rule, str] = {"least_conn": "least_conn", "two_choices": "random two least_conn"}

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from bench.served import ROOT, server_core
 from bench.stress import album, connections, front, model, reading
 from bench.stress.connections import Held
 from bench.stress.instance import Size
@@ -25,6 +24,7 @@ from bench.stress.planning import UnreachableError, Wish, follow, plan, share_ma
 from bench.stress.simulation import Rule
 from bench.stress.table import Row, head, tell_growth, tell_limits, tell_model
 from bench.stress.validate import REAL, Care, started
+from bench.support.served import ROOT, server_core
 
 REPORTS = ROOT / "bench" / "reports"
 USERS = (100, 1_000, 10_000, 100_000, 1_000_000)

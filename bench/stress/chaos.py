@@ -12,10 +12,10 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Sequence
 
-from bench.served import ROOT, environment
 from bench.stress import wire
 from bench.stress.sections import rows
 from bench.stress.troubles import LONGEST_S, TROUBLES, Outcome, Setting
+from bench.support.served import ROOT, environment
 
 FAILED = 1
 

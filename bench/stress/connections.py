@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.served import QUIET, Server, environment, start_server
-from bench.sleeper import SLEEP
 from bench.stress.balancer import balanced, missing
+from bench.support.served import QUIET, Server, environment, start_server
+from bench.support.sleeper import SLEEP
 
 COUNT = 20_000
 WITHIN_S = 60.0

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.served import ROOT, environment
 from bench.stress.measurements import Step
 from bench.stress.shapes import SHAPES, SPECIFIED, Course
 from bench.stress.stop import WINDOW_S
+from bench.support.served import ROOT, environment
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 STARTING_S = 30.0

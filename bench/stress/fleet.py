@@ -10,9 +10,9 @@ from pathlib import Path
 
 import requests
 
-from bench.served import QUIET, ROOT, Server, start_program
 from bench.stress.pulse import BY
 from bench.stress.services import free_port
+from bench.support.served import QUIET, ROOT, Server, start_program
 
 INSTANCES = 3
 PATIENCE_S, LOOK_S = 30.0, 0.05

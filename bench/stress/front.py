@@ -8,11 +8,11 @@ from pathlib import Path
 
 import uvloop
 
-from bench.openloop import post, saturate, session
-from bench.overload import PICTURE, TYPE
-from bench.served import QUIET, Server, server_core, start_server
-from bench.sleeper import SLEEP
+from bench.load.overload import PICTURE, TYPE
 from bench.stress.balancer import balanced
+from bench.support.openloop import post, saturate, session
+from bench.support.served import QUIET, Server, server_core, start_server
+from bench.support.sleeper import SLEEP
 
 _CLIENTS = 4
 _SETTINGS = f"[inference]\nworkers = 4\nlimit = 16\npool = 'thread'\n{SLEEP}"

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from bench.served import descendants
+from bench.support.served import descendants
 
 QUIET_ENOUGH = 0.05
 """The share of the machine that others may take of a measurement that is to tell something."""

@@ -10,13 +10,13 @@ from statistics import mean, median
 
 from aiohttp import ClientSession
 
-from bench import ceiling
-from bench.openloop import offer, post, saturate, session
-from bench.served import Server
+from bench.speed import ceiling
 from bench.stress.album import Album
 from bench.stress.instance import Size
 from bench.stress.model import Observed
 from bench.stress.usl import Point
+from bench.support.openloop import offer, post, saturate, session
+from bench.support.served import Server
 
 OVERLOAD = 4
 _TYPE = "application/octet-stream"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from bench.served import ROOT
+from bench.support.served import ROOT
 
 PORTRAIT = ROOT / "docs" / "astronaut.jpg"
 SIDES, SIDE = (320, 512, 1024, 2048), 512

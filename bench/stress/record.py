@@ -8,10 +8,10 @@ from typing import Any
 
 from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]  # it says nothing of its types
 
-from bench.openloop import Record
 from bench.stress.answers import Answer
 from bench.stress.measurements import Step, Waits
 from bench.stress.shapes import Course
+from bench.support.openloop import Record
 
 _PICTURE = "picture "
 _AFTER = "answered after"

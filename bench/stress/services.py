@@ -13,9 +13,9 @@ from statistics import median
 import requests
 
 from bench.peers.catalogue import PEERS
-from bench.served import QUIET, UNCACHED, Server, server_core, start_program, start_server
 from bench.stress.measurements import Start
 from bench.stress.templates import Request
+from bench.support.served import QUIET, UNCACHED, Server, server_core, start_program, start_server
 
 SETTINGS = f"{UNCACHED}[inference]\nworkers = 1\nlimit = 4\n"
 """One worker, for the one core it has."""

@@ -21,12 +21,12 @@ from matplotlib.axes import Axes
 from scipy.stats import linregress
 from tqdm import trange
 
-from bench.openloop import offer, post, saturate, session
-from bench.overload import FAILED, PICTURE, SETTINGS, TYPE, served
-from bench.served import Server
-from bench.soak import DOCUMENTED, mixed, settle
+from bench.load.overload import FAILED, PICTURE, SETTINGS, TYPE, served
+from bench.load.soak import DOCUMENTED, mixed, settle
 from bench.stress import plots
 from bench.stress.sections import rows
+from bench.support.openloop import offer, post, saturate, session
+from bench.support.served import Server
 
 SLICE_S = 5.0
 SURE = 3.0

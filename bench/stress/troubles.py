@@ -17,11 +17,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from bench.overload import PICTURE, TYPE
-from bench.served import QUIET, UNCACHED, Server, children, start_server
-from bench.sleeper import SLEEP
+from bench.load.overload import PICTURE, TYPE
 from bench.stress import fleet, wire
 from bench.stress.pulse import Beat, Pulse, pulse, settled
+from bench.support.served import QUIET, UNCACHED, Server, children, start_server
+from bench.support.sleeper import SLEEP
 
 LONGEST_S = 60.0
 NARROW_KBIT = 1500

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from aiohttp import ClientError, ClientSession, hdrs
 
-from bench.openloop import session
 from bench.stress.crowd import Crowd, Told
+from bench.support.openloop import session
 
 _TYPE = {hdrs.CONTENT_TYPE: "application/octet-stream"}
 

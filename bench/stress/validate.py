@@ -19,8 +19,6 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from bench.served import QUIET, UNCACHED, Server, server_core, start_server
-from bench.sleeper import SLEEP
 from bench.stress import album
 from bench.stress.balancer import balanced
 from bench.stress.crowd import Crowd, Told
@@ -30,6 +28,8 @@ from bench.stress.model import Model, fit
 from bench.stress.observe import observe
 from bench.stress.simulation import SEED, Site, simulate
 from bench.stress.users import meet
+from bench.support.served import QUIET, UNCACHED, Server, server_core, start_server
+from bench.support.sleeper import SLEEP
 
 MOST_OFF = {"throughput": 0.15, "P99": 0.25}
 OPEN, CLOSED = (0.7, 1.0, 1.5), (0.7, 1.5)

@@ -14,8 +14,8 @@ import psutil
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.served import proportional
 from bench.stress.measurements import Usage
+from bench.support.served import proportional
 
 PERIOD_S = 1.0
 LAG = "faceattr_event_loop_lag_seconds"

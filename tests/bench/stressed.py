@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
-from bench.sleeper import SLEEP
 from bench.stress.measurements import Machine, Measurements, Picture, Run, Step, Targets, Usage, Waits
+from bench.support.sleeper import SLEEP
 
 SERVED = "[inference]\nworkers = 1\nlimit = 2\n" + SLEEP
 """Settings of a server of ours; `seconds` comes next."""

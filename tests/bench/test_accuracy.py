@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import accuracy, calibrate
-from bench.labelled import Estimates, Truth, estimate, read_labels
+from bench.accuracy import __main__ as accuracy
+from bench.accuracy import calibrate
+from bench.support.labelled import Estimates, Truth, estimate, read_labels
 from faceattr_aio.pipelines.faces.calibration import load_calibration
 
 pytestmark = pytest.mark.pixels

@@ -10,8 +10,8 @@ import httpx
 import numpy as np
 import pytest
 
-from bench.generator import write_generator
-from bench.pipelines import selfie
+from bench.load.pipelines import selfie
+from bench.support.generator import write_generator
 from tests.support.process import PATIENCE_S, Server, start_server
 
 MIB = 1 << 20

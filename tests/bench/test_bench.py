@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from bench import accuracy, calibrate, ceiling, chunks, plot, processes, scaling, uneven, upload, wire
-from bench.crowd import crowd
-from bench.labelled import PADDING, Estimates, Truth, read_labels, read_padded
+from bench.accuracy import __main__ as accuracy
+from bench.accuracy import calibrate
+from bench.speed import ceiling, chunks, plot, processes, scaling, uneven, upload
+from bench.support import wire
+from bench.support.crowd import crowd
+from bench.support.labelled import PADDING, Estimates, Truth, read_labels, read_padded
 from faceattr_aio.pipeline import Clock
 from faceattr_aio.pipelines.faces import FaceOptions
 from faceattr_aio.pipelines.faces.calibration import AGES

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from bench import bulk
+from bench.speed import bulk
 from tests.cli.test_analyze import analyze
 from tests.support.process import ROOT, environment
 

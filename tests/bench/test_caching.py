@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from bench import caching
-from bench.openloop import Record
+from bench.speed import caching
+from bench.support.openloop import Record
 
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="there is no redis-server")

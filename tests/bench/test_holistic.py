@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.holistic import Points, Row, compare, judge, mean_distance, race, report
+from bench.accuracy.holistic import Points, Row, compare, judge, mean_distance, race, report
 from faceattr_aio.inference.models import ModelStore
 from faceattr_aio.pipeline import LoadSpec
 from faceattr_aio.pipelines.holistic import PARTS, Holistic, HolisticOptions, HolisticSettings

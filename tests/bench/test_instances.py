@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from bench import instances
+from bench.load import instances
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")

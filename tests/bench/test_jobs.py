@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from bench.jobs import Seen, measure, report
+from bench.load.jobs import Seen, measure, report
 
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="there is no redis-server")

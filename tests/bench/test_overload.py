@@ -8,10 +8,11 @@ from statistics import median
 
 import pytest
 
-from bench import hostile, overload, soak
-from bench.openloop import Record, offer, post, session
-from bench.overload import REFUSAL_P50_MS, REFUSAL_P99_MS
-from bench.sleeper import SLEEP
+from bench.faults import hostile
+from bench.load import overload, soak
+from bench.load.overload import REFUSAL_P50_MS, REFUSAL_P99_MS
+from bench.support.openloop import Record, offer, post, session
+from bench.support.sleeper import SLEEP
 from tests.conftest import StartServer
 
 TWO_CORES = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core for the server, one for the load")

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.openloop import Record
-from bench.overload import INCONCLUSIVE
+from bench.load.overload import INCONCLUSIVE
 from bench.peers import __main__ as program
 from bench.peers import measuring
 from bench.peers.catalogue import PEERS, RAW, Peer
 from bench.peers.measuring import Measured, Point
 from bench.peers.table import COLUMNS
-from bench.served import children
+from bench.support.openloop import Record
+from bench.support.served import children
 
 pytestmark = pytest.mark.pixels
 

@@ -5,8 +5,8 @@ import numpy as np
 import onnx
 import pytest
 
-from bench.generator import Layout, write_generator
-from bench.quantize import closeness, find_convolutions, find_ranges, quantize
+from bench.accuracy.quantize import closeness, find_convolutions, find_ranges, quantize
+from bench.support.generator import Layout, write_generator
 from faceattr_aio.pipelines.anime.generator import convert
 from faceattr_aio.pipelines.anime.loading import Generators
 from faceattr_aio.pipelines.imaging import Pixels

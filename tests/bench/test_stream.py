@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from aiohttp import ClientSession
 
-from bench import stream
-from bench.served import UNCACHED
+from bench.speed import stream
+from bench.support.served import UNCACHED
 from tests.conftest import StartServer
 from tests.support.process import TRICK
 from tests.support.streams import part, talk

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from bench.served import Server
 from bench.stress import __main__ as program
 from bench.stress import services
 from bench.stress.measurements import Targets, read
@@ -16,6 +15,7 @@ from bench.stress.scrape import scrape
 from bench.stress.services import OURS, UNBOUNDED, ServiceFailedError
 from bench.stress.templates import load_preset
 from bench.stress.watch import Sample, Watch, machine_cpu_s, usage
+from bench.support.served import Server
 from tests.bench.stressed import GROWING, SERVED, measured, run, sleep_preset
 from tests.conftest import StartServer
 from tests.support.process import PATIENCE_S

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from bench.served import environment
 from bench.stress.answers import Answer
 from bench.stress.drive import LocustFailedError, Plan, drive, locust
 from bench.stress.load import Load, add_options
@@ -19,6 +18,7 @@ from bench.stress.record import Recorder
 from bench.stress.services import free_port
 from bench.stress.shapes import SHAPES, Course, Level
 from bench.stress.stop import Collapse
+from bench.support.served import environment
 from tests.bench.stressed import SERVED, SLEEP_S, sleep_preset, unbounded
 from tests.conftest import StartServer
 from tests.support.process import PATIENCE_S, ROOT

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import expect
 
-from bench.generator import write_generator
+from bench.support.generator import write_generator
 from tests.browser.conftest import Visit, axe, picture, rects, shoot
 from tests.support.process import Server, start_server
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import ClientSession, FormData
 
-from bench.sleeper import SLEEP
+from bench.support.sleeper import SLEEP
 from tests.cli.test_serve import RAW
 from tests.support.gate import Gate
 from tests.support.process import TRICK, Server

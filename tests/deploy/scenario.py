@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.served import resident
+from bench.support.served import resident
 from tests.deploy.dashboard import PANELS, VARIABLES, fill_in, legend
 from tests.deploy.load import LIMIT, LOAD, WORKERS, Sender
 from tests.deploy.prometheus import PERIOD_S, Prometheus, Series

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, ClientTimeout
 
-from bench.served import children
+from bench.support.served import children
 from tests.deploy.daemon import Daemon, Launch, free_port
 from tests.support.gate import Gate
 from tests.support.process import PATIENCE_S, ROOT, TRICK

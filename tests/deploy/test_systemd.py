@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from bench.served import children
-from bench.sleeper import SLEEP
+from bench.support.served import children
+from bench.support.sleeper import SLEEP
 from faceattr_aio.config.schema import Config
 from tests.cli.test_serve import RAW, until_ended
 from tests.deploy.daemon import CONF, Daemon, Launch, free_port, installed

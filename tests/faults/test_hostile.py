@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import pytest
 from aiohttp import ClientOSError, ClientSession
 
-from bench.hostile import HOSTILE, Hostile, dribble, send, slow_heads, watch
+from bench.faults.hostile import HOSTILE, Hostile, dribble, send, slow_heads, watch
 from tests.conftest import StartServer
 from tests.support.gate import PATIENCE_S
 from tests.support.process import TRICK, Server, start_server

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from bench import killing, reload
-from bench.openloop import Record
+from bench.faults import killing, reload
+from bench.support.openloop import Record
 
 TWO_CORES = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core for the server, one for the load")
 

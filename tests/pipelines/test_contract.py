@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bench.generator import write_generator
+from bench.support.generator import write_generator
 from faceattr_aio.config.schema import BUILT_IN, Config
 from faceattr_aio.pipeline import JSON, NDJSON
 from tests.support import catalogue

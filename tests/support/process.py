@@ -1,6 +1,6 @@
 """The real server for tests, with the pipeline that does tricks."""
 
-from bench.served import PATIENCE_S, ROOT, Server, descendants, environment, start_server
+from bench.support.served import PATIENCE_S, ROOT, Server, descendants, environment, start_server
 
 __all__ = ["PATIENCE_S", "ROOT", "TRICK", "Server", "descendants", "environment", "start_server"]
 

@@ -40,7 +40,9 @@ def test_a_pipeline_takes_over_what_is_its_own_but_not_who_and_where_it_is() -> 
     assert (taken.pipelines["trick"].path, taken.pipelines["trick"].share) == ("/trick", 1.0)
     assert taken.pipelines["trick"].settings.model_dump()["sleep_s"] == 2.0
     assert later == ["pipelines.trick.path", "pipelines.trick.share"]
-    other = Config.model_validate({"pipelines": {"trick": {"factory": "bench.sleeper:Sleep", "path": "/trick"}}})
+    other = Config.model_validate(
+        {"pipelines": {"trick": {"factory": "bench.support.sleeper:Sleep", "path": "/trick"}}}
+    )
     taken, later = merge(config(inference={"workers": 1}), other)
     assert taken.pipelines["trick"].factory == "tests.support.pipelines:Trick"
     assert later == ["inference.workers", "pipelines.trick.factory"]

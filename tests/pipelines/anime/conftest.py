@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.generator import write_generator
+from bench.support.generator import write_generator
 from faceattr_aio.pipeline import LoadSpec
 from faceattr_aio.pipelines.anime import Anime, AnimeSettings, Backend
 from faceattr_aio.pipelines.anime.networks import IS_OPENCV_4

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.generator import Layout, write_generator
+from bench.support.generator import Layout, write_generator
 from faceattr_aio.errors import BadOption, StartError
 from faceattr_aio.inference.models import ModelStore, file_hash
 from faceattr_aio.pipelines.anime import Backend

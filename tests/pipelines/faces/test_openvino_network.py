@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import pytest
 
-from bench.labelled import Truth, read_labels, read_padded
+from bench.support.labelled import Truth, read_labels, read_padded
 from faceattr_aio.errors import StartError
 from faceattr_aio.inference.models import ModelStore
 from faceattr_aio.inference.process import process_starter

@@ -1,0 +1,129 @@
+"""A server under load of which a worker is killed every second, and now and then all at once: is every other request
+answered, does readiness tell the truth, does anything grow?
+
+    python -m bench.killing --seconds 30
+
+Exit status 1: a bound was passed.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+import uvloop
+from aiohttp import ClientSession
+
+from bench.load.overload import FAILED, PICTURE, TYPE, served
+from bench.load.soak import settle
+from bench.support.openloop import Record, offer, post, session
+from bench.support.served import UNCACHED, Server, descendants, resident
+
+RATE, WORKERS = 30.0, 2
+SETTINGS = f"{UNCACHED}[inference]\nworkers = {WORKERS}\nlimit = 16\n"
+ALL_OF = 5
+"""Every so many kills, all workers at once."""
+BACK_S, MOST_GROWTH = 5.0, 8 << 20
+"""Seconds until it is ready again after the last kill; bytes that the server's own process may gain."""
+READY, FAILURE = 200, "500"
+
+
+@dataclass
+class Seen:
+    """What became of the requests, how many workers were killed, and what was seen of the server itself."""
+
+    record: Record = field(default_factory=Record)
+    killed: int = 0
+    untrue: int = 0
+    not_ready: int = 0
+    back: bool = False
+    grown: int = 0
+    descriptors: int = 0
+
+
+def forking(server: Server) -> int:
+    """The id of the process whose children the workers are, while there are any."""
+    return next(pid for pid in server.children() if descendants(pid))
+
+
+async def kill(fork_server: int, seen: Seen, seconds: float) -> None:
+    for number in range(1, int(seconds)):
+        await asyncio.sleep(1.0)
+        workers = descendants(fork_server)
+        for pid in workers if number % ALL_OF == 0 else random.sample(workers, min(1, len(workers))):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                seen.killed += 1
+
+
+async def watch(fork_server: int, server: Server, client: ClientSession, seen: Seen) -> None:
+    """Readiness that is told while there is no worker, neither before nor after the question, is untrue."""
+    while True:
+        before = descendants(fork_server)
+        ready = await is_ready(server, client)
+        seen.not_ready += not ready
+        seen.untrue += ready and not before and not descendants(fork_server)
+        await asyncio.sleep(0.02)
+
+
+async def is_ready(server: Server, client: ClientSession) -> bool:
+    async with client.get(f"{server.url}/readyz") as response:
+        return response.status == READY
+
+
+async def comes_back(fork_server: int, server: Server, client: ClientSession) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(BACK_S):
+            while len(descendants(fork_server)) < WORKERS or not await is_ready(server, client):  # noqa: ASYNC110  # another process
+                await asyncio.sleep(0.05)
+            return True
+    return False
+
+
+async def measure(seconds: float) -> Seen:
+    seen = Seen()
+    with served(SETTINGS) as server:
+        fork_server, descriptors = forking(server), server.descriptors()
+        async with session() as client:
+            ask = partial(post, client, f"{server.url}/analyze", PICTURE.read_bytes(), TYPE)
+            await offer(ask, RATE, max(2.0, seconds / 5))  # until memory has settled
+            held = resident(server.pid)
+            watching = asyncio.create_task(watch(fork_server, server, client, seen))
+            seen.record, _ = await asyncio.gather(offer(ask, RATE, seconds), kill(fork_server, seen, seconds))
+            watching.cancel()
+            seen.back = await comes_back(fork_server, server, client)
+            seen.grown = resident(server.pid) - held
+        seen.descriptors = await settle(server, descriptors)
+    return seen
+
+
+def report(seen: Seen) -> Iterator[tuple[str, bool]]:
+    """Lines, each with whether it keeps its bound."""
+    counts = seen.record.counts
+    strange = {outcome for outcome in seen.record.strange() if outcome != FAILURE}
+    yield ", ".join(f"{outcome}: {count}" for outcome, count in sorted(counts.items())), not strange
+    yield f"{seen.killed} workers killed, {counts[FAILURE]} requests failed", counts[FAILURE] <= seen.killed
+    yield f"not ready {seen.not_ready} times, said to be ready without a worker {seen.untrue} times", not seen.untrue
+    yield f"ready again within {BACK_S:g} s: {'yes' if seen.back else 'no'}", seen.back
+    yield f"the server grew by {seen.grown / 1e6:.1f} MB", seen.grown < MOST_GROWTH
+    yield f"descriptors left: {seen.descriptors}", seen.descriptors <= 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.killing")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    kept = True
+    for line, good in report(uvloop.run(measure(parser.parse_args().seconds))):
+        print(line if good else f"{line}   <-- past its bound")
+        kept = kept and good
+    return 0 if kept else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

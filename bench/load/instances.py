@@ -1,0 +1,103 @@
+"""What three instances behind nginx do that one alone does not, and what clients see when one of three is lost and
+comes back: with a pipeline that sleeps, so that the cores of one machine are not what there is to measure.
+
+    python -m bench.instances --rounds 3 --seconds 5
+
+Exit status 1: too little more, or a client saw something else than an answer or a refusal.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import uvloop
+
+from bench.load.overload import PICTURE, TYPE
+from bench.stress.fleet import INSTANCES, Instance, fleet
+from bench.stress.pulse import BY
+from bench.support.openloop import Ask, offer, post, saturate, session
+from bench.support.served import UNCACHED
+from bench.support.sleeper import SLEEP
+
+FAILED = 1
+LEAST_TIMES = 2.7
+WORKERS, LIMIT, SLEEP_S = 2, 8, 0.05
+CAPACITY = WORKERS / SLEEP_S
+"""Of one instance, in pictures a second, if nothing but the sleep took time."""
+SETTINGS = f"""{UNCACHED}{SLEEP}seconds = {SLEEP_S}
+[inference]
+workers = {WORKERS}
+limit = {LIMIT}
+pool = "thread"
+"""
+LOAD = 0.9
+"""Of what three can do, while one is lost: more than two can."""
+_BUSY = 2 * WORKERS
+"""Clients for each instance: one picture is worked on and the next is there."""
+
+
+async def times(url: str, one: str, seconds: float) -> float:
+    """How many times the goodput of `one` the balancer at `url` has."""
+    body = PICTURE.read_bytes()
+    async with session() as client:
+
+        async def goodput(where: str, clients: int) -> float:
+            record = await saturate(partial(post, client, f"{where}/sleep", body, TYPE), clients, seconds)
+            return record.counts["200"] / seconds
+
+        alone = await goodput(one, _BUSY)
+        return await goodput(url, INSTANCES * _BUSY) / alone
+
+
+async def lose(url: str, instance: Instance, seconds: float) -> Counter[str]:
+    """What came of all requests while the instance was killed after a third of the time, and is back after two."""
+    async with session() as client:
+        ask: Ask = partial(post, client, f"{url}/sleep", PICTURE.read_bytes(), TYPE)
+        load = asyncio.create_task(offer(ask, LOAD * INSTANCES * CAPACITY, seconds))
+        await asyncio.sleep(seconds / 3)
+        instance.kill()
+        await asyncio.sleep(seconds / 3)
+        instance.restart()
+        counts = (await load).counts
+        await _answers(url, instance)
+        return counts
+
+
+async def _answers(url: str, instance: Instance) -> None:
+    """Returns when the balancer has given it work again. Raises TimeoutError."""
+    async with asyncio.timeout(30), session() as client:
+        by = ""
+        while not by.endswith(f":{instance.port}"):
+            async with client.get(f"{url}/livez") as response:
+                by = response.headers[BY]
+
+
+def measure(rounds: int, seconds: float) -> tuple[list[float], Counter[str]]:
+    """The ratio of each round, and what came of all requests while an instance was lost in each."""
+    ratios, lost = [], Counter[str]()
+    with tempfile.TemporaryDirectory() as name, fleet(Path(name), SETTINGS) as (url, instances):
+        for number in range(rounds):
+            ratios.append(uvloop.run(times(url, instances[0].server.url, seconds)))
+            lost += uvloop.run(lose(url, instances[number % INSTANCES], 3 * seconds))
+    return ratios, lost
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.instances")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    chosen = parser.parse_args(arguments)
+    ratios, lost = measure(chosen.rounds, chosen.seconds)
+    print(f"{INSTANCES} instances: {median(ratios):.2f} times one ({', '.join(f'{ratio:.2f}' for ratio in ratios)})")
+    print("while one was lost:", ", ".join(f"{outcome}: {count}" for outcome, count in sorted(lost.items())))
+    return FAILED if median(ratios) < LEAST_TIMES or lost.keys() - {"200", "503"} else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

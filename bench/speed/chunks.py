@@ -1,0 +1,93 @@
+"""How much of an upload should be gathered before it is written: what storing one takes by the size of a write, on one
+core, without HTTP. Pieces come as small as a network brings them; each write is a trip to a thread.
+
+python -m bench.chunks --rounds 5 --seconds 0.5
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from unittest.mock import patch
+
+import uvloop
+
+from bench.speed.upload import FOLDERS
+from faceattr_aio.uploads import receive
+from faceattr_aio.uploads.receive import PictureWriter, take_anything
+from faceattr_aio.uploads.spool import Spool
+from faceattr_aio.uploads.threads import IoThreads
+
+CHUNKS_KIB = (8, 64, 256, 1024)
+SIZES_MB = (0.07, 1.0, 10.0)
+PIECE = 1 << 13
+_ROOM = 1 << 30
+Point = tuple[int, float, str]
+"""KiB in a write, megabytes, folder."""
+
+
+async def store(spool: Spool, pieces: Sequence[bytes]) -> None:
+    """One upload, stored as the server does it, and given up again."""
+    with ExitStack() as files:
+        one = PictureWriter(spool, files, take_anything)
+        for piece in pieces:
+            await one.add(piece, _ROOM)
+        await one.finish()
+
+
+async def measure(spool: Spool, megabytes: float, seconds: float) -> float:
+    """Milliseconds for one upload, of many one after another."""
+    size = round(megabytes * 1e6)
+    pieces = [bytes(min(PIECE, size - start)) for start in range(0, size, PIECE)]
+    await store(spool, pieces)
+    began, done = time.perf_counter(), 0
+    while (spent := time.perf_counter() - began) < seconds:
+        await store(spool, pieces)
+        done += 1
+    return spent * 1e3 / done
+
+
+async def measure_all(rounds: int, seconds: float, chunks: Sequence[int] = CHUNKS_KIB) -> dict[Point, list[float]]:
+    measured: dict[Point, list[float]] = {}
+    with IoThreads(1) as threads, ExitStack() as opened:
+        spools = {folder: Spool(Path(folder), _ROOM, threads) for folder in FOLDERS}
+        for spool in spools.values():
+            spool.start()
+            opened.callback(spool.close)
+        for _ in range(rounds):
+            for megabytes in SIZES_MB:
+                for folder, spool in spools.items():
+                    for chunk in chunks:
+                        with patch.object(receive, "CHUNK", chunk << 10):
+                            ms = await measure(spool, megabytes, seconds)
+                        measured.setdefault((chunk, megabytes, folder), []).append(ms)
+    return measured
+
+
+def report(measured: Mapping[Point, Sequence[float]]) -> Iterator[str]:
+    """A table in Markdown, medians over the rounds."""
+    columns = list(dict.fromkeys((megabytes, folder) for _, megabytes, folder in measured))
+    yield " | ".join(["| KiB in a write", *(f"{megabytes:g} MB in {folder}" for megabytes, folder in columns)]) + " |"
+    yield "|---" * (1 + len(columns)) + "|"
+    for chunk in dict.fromkeys(chunk for chunk, *_ in measured):
+        cells = (f"{median(measured[chunk, *column]):.2f} ms" for column in columns)
+        yield " | ".join([f"| {chunk}", *cells]) + " |"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.chunks")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
+    chosen = parser.parse_args(arguments)
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    for line in report(uvloop.run(measure_all(chosen.rounds, chosen.seconds))):
+        print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
