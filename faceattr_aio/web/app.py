@@ -3,7 +3,7 @@
 Nothing starts before the app does. Each app has its own executor.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,10 @@ from faceattr_aio.telemetry.setup import METRICS, observe
 from faceattr_aio.uploads.receive import Uploads
 from faceattr_aio.web import components
 from faceattr_aio.web.body import Lingering
-from faceattr_aio.web.handlers import Dispatch, Endpoint
+from faceattr_aio.web.handlers import Choice, Dispatch, Endpoint
 from faceattr_aio.web.jobs import JobRoutes
 from faceattr_aio.web.operations import Admin, Health
 from faceattr_aio.web.pages import add_pages
-from faceattr_aio.web.params import accepts_stream, prefers_job
 from faceattr_aio.web.responses import LINGERING, problem_middleware
 from faceattr_aio.web.stream import OpenStreams
 
@@ -129,22 +128,10 @@ def _add_pipelines(app: web.Application, config: Config) -> None:
         _add_jobs(app, jobs, app[METRICS])
     app[STREAMS] = components.make_streams(config, endpoints, app[METRICS].tell_work)
     for endpoint in endpoints:
-        dispatch = Dispatch(_chooser(app, endpoint))
+        job = jobs.endpoints.get(endpoint.name) if jobs else None
+        dispatch = Dispatch(Choice(endpoint, app[STREAMS].endpoints[endpoint.name], job))
         path = config.pipelines[endpoint.name].path
         app.router.add_post(path, dispatch.handle, expect_handler=dispatch.expect)
-
-
-def _chooser(app: web.Application, endpoint: Endpoint) -> Callable[[web.Request], Endpoint]:
-    """Return the choice between the three kinds of answers of one pipeline: streamed, queued and synchronous."""
-    stream = app[STREAMS].endpoints[endpoint.name]
-    job = app[JOBS].endpoints.get(endpoint.name) if JOBS in app else None
-
-    def choose(request: web.Request) -> Endpoint:
-        if accepts_stream(request, endpoint.declaration):
-            return stream
-        return job if job and prefers_job(request, endpoint.declaration) else endpoint
-
-    return choose
 
 
 def _add_jobs(app: web.Application, routes: JobRoutes, metrics: Metrics) -> None:

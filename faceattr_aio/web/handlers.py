@@ -12,13 +12,21 @@ from faceattr_aio.admission.clients import ClientLimits
 from faceattr_aio.cache.results import Results, make_key
 from faceattr_aio.errors import FaceattrError, MalformedUpload, NotAcceptable, UnknownExpectation
 from faceattr_aio.inference.executor import Executor
-from faceattr_aio.pipeline import JSON, Declaration, Outcome, Reply, Task
+from faceattr_aio.pipeline import JSON, NDJSON, Declaration, Outcome, Reply, Task
 from faceattr_aio.telemetry.record import record_of
 from faceattr_aio.uploads.receive import Uploads
 from faceattr_aio.uploads.spool import SpoolFile
 from faceattr_aio.web.auth import Authenticator
 from faceattr_aio.web.body import read_chunks
-from faceattr_aio.web.params import CONTENT_DIGEST, RequestParams, parse_deadline, parse_params
+from faceattr_aio.web.params import (
+    CONTENT_DIGEST,
+    PREFER,
+    RequestParams,
+    accepts_stream,
+    parse_deadline,
+    parse_params,
+    prefers_job,
+)
 from faceattr_aio.web.responses import problem_response, respond
 
 _CONTINUE = "100-continue"
@@ -78,7 +86,9 @@ class Endpoint:
         what is wrong with the headers.
         """
         client = self.authenticate(request)
-        deadline = parse_deadline(request, record_of(request).since, self.deadline_s)
+        deadline = record_of(request).since + self.deadline_s
+        if PREFER in request.headers:
+            deadline = parse_deadline(request, record_of(request).since, self.deadline_s)
         self.executor.check(deadline, self.name)
         self.uploads.check(request.content_length)
         return client, parse_params(request, self.declaration, deadline)
@@ -138,8 +148,30 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The three kinds of answers of one pipeline: synchronous, streamed, and queued if there are jobs."""
+
+    endpoint: Endpoint
+    stream: Endpoint
+    job: Endpoint | None
+
+    def __call__(self, request: web.Request) -> Endpoint:
+        """Return the endpoint that answers the request. Raises NotAcceptable."""
+        if NDJSON in ",".join(request.headers.getall(hdrs.ACCEPT, ())) and accepts_stream(request, self.declaration):
+            return self.stream
+        if self.job and PREFER in request.headers and prefers_job(request, self.declaration):
+            return self.job
+        return self.endpoint
+
+    @property
+    def declaration(self) -> Declaration:
+        """The pipeline's declaration; a reload may replace it."""
+        return self.endpoint.declaration
+
+
+@dataclass(frozen=True)
 class Dispatch:
-    """A path with several kinds of answers. `choose` returns the endpoint for a request or raises FaceattrError."""
+    """A path with several endpoints. `choose` returns the one for a request or raises FaceattrError."""
 
     choose: Callable[[web.Request], Endpoint]
 

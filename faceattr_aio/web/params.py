@@ -76,17 +76,15 @@ def parse_params(
 
 def parse_deadline(request: web.Request, started: float, longest_s: float) -> float:
     """Return the deadline on the monotonic clock: `started` plus the seconds of `Prefer: wait`, or `longest_s`."""
-    return started + (parse_wait(header(request, PREFER), longest_s) if PREFER in request.headers else longest_s)
+    return started + parse_wait(header(request, PREFER), longest_s)
 
 
 def accepts_stream(request: web.Request, declaration: Declaration) -> bool:
     """Return whether Accept prefers NDJSON and the pipeline has JSON results."""
-    if hdrs.ACCEPT not in request.headers or JSON not in declaration.media_types:
-        return False
-    accept = header(request, hdrs.ACCEPT)
-    if NDJSON not in accept:
+    if JSON not in declaration.media_types:
         return False
     with suppress(NotAcceptable):  # raised again when the request is parsed
+        accept = header(request, hdrs.ACCEPT)
         return choose_media_type(accept, (*declaration.media_types, NDJSON)) == NDJSON
     return False
 
