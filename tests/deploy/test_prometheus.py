@@ -42,10 +42,10 @@ COUNTED = {
 MEASURED: dict[str, dict[str, Range]] = {
     "Refused": {"refused": (0.1176, 0.1177)},  # 4 of 34
     "Failed": {"failed": (0.1333, 0.1334)},  # 4 of 30
-    "Time to answer": {"half": (0.1, 0.5), "95 %": (0.5, 5), "99 %": (0.5, 5)},
+    "Time to answer": {"median": (0.1, 0.5), "95 %": (0.5, 5), "99 %": (0.5, 5)},
     "Stages, median": {"sleep sleep": (0.16, 0.2), "long sleep": (0.5, 1), "trick trick": (0, 0.1)},
     "Stages, slowest 1 %": {"sleep sleep": (0.24, 2.5), "long sleep": (0.5, 2.5)},
-    "Event loop lag": {"server half": (0, 0.25), "server 99 %": (0, 5)},
+    "Event loop lag": {"server median": (0, 0.25), "server 99 %": (0, 5)},
 }
 """Between which bounds it lies at the end of the load: those of the bucket where a time is known, within
 which percentiles are spread evenly. Of stages, some."""

@@ -70,7 +70,7 @@ def may_boot() -> bool:
 async def machine(launch: Launch, tmp_path: Path, client: ClientSession) -> Machine:
     installed("systemctl", "systemd")
     if not may_boot():
-        pytest.skip("systemd in namespaces: they, control groups and overlays are not to be had here")
+        pytest.skip("systemd in namespaces: namespaces, control groups or overlays are not available")
     port = free_port()
     settings = f"[server]\nport = {port}\n[inference]\nworkers = 2\n[pipelines.faces]\n{SLEEP}seconds = {SLEEP_S}\n"
     (tmp_path / "faceattr.toml").write_text(settings)
