@@ -14,8 +14,8 @@ from aiohttp import ClientOSError, ClientSession
 from bench.faults.hostile import HOSTILE, Hostile, dribble, send, slow_heads, watch
 from tests.conftest import StartServer
 from tests.support.gate import PATIENCE_S
+from tests.support.http import connect, head
 from tests.support.process import TRICK, Server, start_server
-from tests.web.test_handlers import connect, head
 
 RAW = {"Content-Type": "image/png"}
 STALL_MS = 500.0

@@ -1,0 +1,68 @@
+"""Servers of the test pipeline on real sockets. Their workers are threads, so that tests can inspect everything."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, TCPConnector, web
+
+from faceattr_aio.config.schema import Config
+from faceattr_aio.web.app import ENDPOINTS, EXECUTOR, UPLOADS, make_app
+from tests.conftest import Serve
+from tests.support.gate import Gate
+from tests.support.http import TRICK, Make, hold, until_in_flight
+
+
+def shares(app: web.Application) -> dict[str, set[object]]:
+    """What each client holds."""
+    (endpoint,) = app[ENDPOINTS]
+    return endpoint.limits._slots._held | endpoint.limits._uploads._held
+
+
+@pytest.fixture
+async def apps() -> AsyncIterator[list[web.Application]]:
+    """The apps of the test; at its end no slot, upload, byte or share may be left in use."""
+    apps: list[web.Application] = []
+    yield apps
+    for app in apps:
+        async with asyncio.timeout(30):
+            while app[EXECUTOR].limiter.in_flight or app[UPLOADS].limiter.in_flight or shares(app):  # in threads
+                await asyncio.sleep(0.005)
+        assert app[UPLOADS].spool.used == 0
+
+
+@pytest.fixture
+async def make(serve: Serve, apps: list[web.Application], tmp_path: Path) -> Make:
+    """Serves the trick pipeline and gives its URL."""
+
+    async def start(trick: dict[str, Any] | None = None, **sections: dict[str, Any]) -> str:
+        entry = TRICK | (trick or {})
+        sections.setdefault("inference", {"workers": 1, "limit": 2})
+        sections["upload"] = {"dir": str(tmp_path), **sections.get("upload", {})}
+        app = make_app(Config.model_validate({"pipelines": {"trick": entry}, **sections}))
+        apps.append(app)
+        return f"{await serve(app)}/trick"
+
+    return start
+
+
+@pytest.fixture
+async def full(
+    make: Make, apps: list[web.Application], gate: Gate, png: bytes, client: ClientSession
+) -> AsyncIterator[str]:
+    """The URL of a server in which every slot is taken; in the end all that took one are answered."""
+    url = await make({"gate": str(gate.folder)})
+    held = await hold(url, gate, png, client, 2)
+    await until_in_flight(apps[0], 2)
+    yield url
+    gate.open()
+    assert await asyncio.gather(*held) == [200, 200]
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[ClientSession]:
+    """A client at another address than everybody else."""
+    async with ClientSession(connector=TCPConnector(local_addr=("127.0.0.2", 0))) as session:
+        yield session
