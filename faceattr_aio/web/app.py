@@ -39,7 +39,7 @@ JOBS: web.AppKey[JobRoutes] = web.AppKey("faceattr_aio.jobs", JobRoutes)
 ADMIN: web.AppKey[Admin] = web.AppKey("faceattr_aio.admin", Admin)
 
 _LINGERING, _LINGERING_BODIES = 64, 4
-"""Refused connections whose bodies are discarded at a time; how many of the largest allowed bodies each may send."""
+"""How many refused bodies are discarded at a time, and how many times `upload.max_bytes` of each."""
 
 
 def setup(app: web.Application, config: Config | None = None) -> Executor:
@@ -76,7 +76,7 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
     """
     config = config or Config()
     app = web.Application(middlewares=[problem_middleware])
-    app.cleanup_ctx.append(_run_spool)  # ends after the executor, whose work may still need its file
+    app.cleanup_ctx.append(_run_spool)  # ends after the executor: its last work reads spool files
     executor = setup(app, config)
     app[UPLOADS] = uploads = components.make_uploads(config, executor)
     app[LINGERING] = Lingering(_LINGERING, config.upload.timeout_s, _LINGERING_BODIES * config.upload.max_bytes)
@@ -97,7 +97,7 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
 
 
 def retire(app: web.Application) -> None:
-    """Report on /readyz that no more work is wanted. Requests are still served, until load balancers have seen it."""
+    """Report on /readyz that the server should get no more requests; those that come are still served."""
     app[EXECUTOR].retiring = True
 
 

@@ -45,7 +45,7 @@ class ApiKeys:
         if file:
             keys += _read_keys(file)
         self.required = bool(keys) or shared is not None
-        """Whether a request has to send a key."""
+        """True when every request needs a key."""
         self._digests = frozenset(map(_digest, keys))
         self._shared = shared
 

@@ -45,7 +45,7 @@ def has_left(request: web.BaseRequest) -> bool:
 
 
 class Lingering:
-    """Reads and discards the rest of a body whose request was answered early.
+    """Reads and discards the rest of a request body after an early answer.
 
     A connection that is closed while data is still arriving is reset, and the client may lose the answer (RFC 9112,
     section 9.6). At most `limit` bodies at a time are discarded, each for at most `seconds` and `max_bytes`.

@@ -68,7 +68,7 @@ class Endpoint:
         return self.respond(request, outcomes, params.media_type)
 
     async def lookup_by_digest(self, request: web.Request) -> Reply | None:
-        """Return the cached result for a body whose Content-Digest is known; the body is not read.
+        """Return the cached result for the Content-Digest of the request, or None; the body is not read.
 
         No slot is needed, so a full server answers too.
         """
@@ -83,7 +83,7 @@ class Endpoint:
         """Authenticate the client, check capacity and parse the headers, before the body is read.
 
         Raises FaceattrError: Unauthorized, RateLimited, Overloaded, Draining, DeadlineOutOfReach, UploadTooLarge, or
-        what is wrong with the headers.
+        an error about the headers.
         """
         client = self.authenticate(request)
         deadline = record_of(request).since + self.deadline_s
@@ -125,7 +125,7 @@ class Endpoint:
     async def run(
         self, request: web.Request, client: str, params: RequestParams, resources: ExitStack, tasks: Sequence[Task]
     ) -> list[Outcome]:
-        """Run the pipeline on the pictures whose results are not known. `resources` are handed over to the work."""
+        """Run the pipeline on the pictures that are not in the cache. `resources` are handed over to the work."""
         if self.limits.enabled:
             resources.callback(self.limits.acquire(client))
         return await self.executor.run_all(

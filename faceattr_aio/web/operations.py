@@ -1,4 +1,4 @@
-"""Routes for those who run the server: /livez, /readyz, /healthz and /admin/reload."""
+"""Routes for operators: /livez, /readyz, /healthz and /admin/reload."""
 
 from aiohttp import web
 
@@ -37,7 +37,7 @@ class Health:
         return web.json_response(document, status=503 if failed else 200)
 
     async def _checks(self) -> dict[str, str]:
-        """Return the state of each check: ok, or what is wrong."""
+        """Return the state of each check: "ok" or a reason."""
         executor = self._executor
         return {
             "models": "ok" if executor.pool.started else "loading",
@@ -53,7 +53,7 @@ class Admin:
     def __init__(self, executor: Executor, auth: Authenticator | None) -> None:
         self.auth = auth
         self.is_only_process = True
-        """Whether no other process listens on the same port."""
+        """False when several processes listen on the same port."""
         self._executor = executor
 
     def add_routes(self, router: web.UrlDispatcher) -> None:

@@ -1,4 +1,4 @@
-"""What a request asks for, parsed from its headers and query: media type, options, deadline, digest, cache control."""
+"""Parses headers and query: media type, options, deadline, digest, cache control."""
 
 import base64
 import re

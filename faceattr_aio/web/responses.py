@@ -27,7 +27,7 @@ log = logging.getLogger("faceattr_aio.problems")
 PROBLEM = "application/problem+json"
 LINGERING: web.AppKey[Lingering] = web.AppKey("faceattr_aio.lingering", Lingering)
 CLIENT_GONE = 499
-"""Status in logs and metrics of a request whose client disconnected; it is never sent."""
+"""Status in logs and metrics after the client disconnected; it is never sent."""
 
 _LEVELS = {InternalError: logging.ERROR, StorageUnavailable: logging.WARNING, Unavailable: logging.WARNING}
 """Failures that concern the operator; all others concern the client and are logged as debug."""
@@ -97,7 +97,7 @@ async def discard_body(request: web.Request) -> None:
 def respond(request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
     """Return the response for the pictures of a request.
 
-    One picture is answered by its result or its problem, several by a list whose entries are either.
+    One picture is answered by its result or its problem, several by a list of both.
     """
     record = record_of(request)
     if len(outcomes) == 1:

@@ -29,7 +29,7 @@ from faceattr_aio.web.responses import CLIENT_GONE, NdjsonResponse, log_failure
 log = logging.getLogger("faceattr_aio.stream")
 
 _DISCONNECT_CHECK_S = 0.25
-"""How often the connection is checked while a picture is processed."""
+"""Interval of the checks for a disconnect while a picture is processed."""
 
 
 class OpenStreams:

@@ -16,7 +16,7 @@ from tests.support.http import TRICK, Make, hold, until_in_flight
 
 
 def shares(app: web.Application) -> dict[str, set[object]]:
-    """What each client holds."""
+    """Slots and uploads of each client."""
     (endpoint,) = app[ENDPOINTS]
     return endpoint.limits._slots._held | endpoint.limits._uploads._held
 

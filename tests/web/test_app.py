@@ -52,7 +52,7 @@ async def hello(_: web.Request) -> web.Response:
 
 
 def host(vision: web.Application | None = None) -> web.Application:
-    """An app of somebody's, with `vision` under its own path."""
+    """A host app with `vision` mounted below /vision."""
     app = web.Application(middlewares=[authenticate])
     app.router.add_get("/", hello)
     if vision is not None:
@@ -60,7 +60,7 @@ def host(vision: web.Application | None = None) -> web.Application:
     return app
 
 
-async def test_mounted_it_serves_under_its_prefix_within_the_hosts_middlewares(
+async def test_a_mounted_app_serves_below_its_prefix_and_inside_the_hosts_middlewares(
     serve: Serve, client: ClientSession, png: bytes
 ) -> None:
     url = await serve(host(faceattr_aio.make_app(config())))
@@ -75,7 +75,7 @@ async def test_mounted_it_serves_under_its_prefix_within_the_hosts_middlewares(
         assert response.status == 200
 
 
-async def test_mounted_it_speaks_problems_and_the_host_does_not(serve: Serve, client: ClientSession) -> None:
+async def test_only_the_mounted_app_answers_with_problem_documents(serve: Serve, client: ClientSession) -> None:
     url = await serve(host(faceattr_aio.make_app(config())))
     async with client.get(f"{url}/vision/nothing", headers=TOKEN) as response:
         assert (response.status, response.content_type) == (404, "application/problem+json")
@@ -83,7 +83,7 @@ async def test_mounted_it_speaks_problems_and_the_host_does_not(serve: Serve, cl
         assert (response.status, response.content_type) == (404, "text/plain")
 
 
-async def test_mounted_it_takes_more_than_the_hosts_client_max_size(
+async def test_a_mounted_app_accepts_more_than_client_max_size_of_its_host(
     serve: Serve, client: ClientSession, png: bytes
 ) -> None:
     app = host(faceattr_aio.make_app(config()))
@@ -109,7 +109,7 @@ async def describe(request: web.Request) -> web.Response:
 FOLDER: web.AppKey[Path] = web.AppKey("folder", Path)
 
 
-async def test_the_machinery_alone_serves_a_handler_of_the_hosts(
+async def test_setup_provides_an_executor_for_handlers_of_the_host(
     serve: Serve, client: ClientSession, png: bytes, tmp_path: Path
 ) -> None:
     app = host()
@@ -125,7 +125,7 @@ async def test_the_machinery_alone_serves_a_handler_of_the_hosts(
         assert response.status == 404  # no route was added
 
 
-async def test_the_executor_is_found_from_an_app_within_the_app(
+async def test_get_executor_finds_the_executor_of_the_parent_app(
     serve: Serve, client: ClientSession, png: bytes, tmp_path: Path
 ) -> None:
     app, inner = host(), web.Application()
@@ -138,7 +138,7 @@ async def test_the_executor_is_found_from_an_app_within_the_app(
         assert await response.json() == {"mine": len(png)}
 
 
-async def test_without_setup_the_error_is_the_fix(serve: Serve, client: ClientSession, tmp_path: Path) -> None:
+async def test_get_executor_without_setup_names_setup(serve: Serve, client: ClientSession, tmp_path: Path) -> None:
     app, said = web.Application(), list[str]()
     app[FOLDER] = tmp_path
 
@@ -154,14 +154,14 @@ async def test_without_setup_the_error_is_the_fix(serve: Serve, client: ClientSe
     assert said == ["There is no executor: call faceattr_aio.setup(app) first, before the app starts."]
 
 
-def test_setting_up_twice_is_a_mistake_that_shows() -> None:
+def test_calling_setup_twice_raises_runtime_error() -> None:
     app = web.Application()
     faceattr_aio.setup(app, config())
     with pytest.raises(RuntimeError, match="called on this app already"):
         faceattr_aio.setup(app, config())
 
 
-async def test_two_services_in_one_host_have_limits_of_their_own(
+async def test_two_services_in_one_host_have_separate_limits(
     serve: Serve, client: ClientSession, png: bytes, gate: Gate
 ) -> None:
     app = web.Application()
@@ -180,7 +180,7 @@ async def test_two_services_in_one_host_have_limits_of_their_own(
     assert (await held).status == 200
 
 
-async def test_a_host_that_stops_ends_uploads_in_progress_with_503(client: ClientSession, png: bytes) -> None:
+async def test_uploads_in_progress_get_503_when_the_host_stops(client: ClientSession, png: bytes) -> None:
     app, vision = web.Application(), faceattr_aio.make_app(config())
     app.add_subapp("/vision", vision)
     runner = web.AppRunner(app, shutdown_timeout=5)
@@ -245,7 +245,7 @@ async def zeros(size: int, sent: list[int]) -> AsyncIterator[bytes]:
         yield bytes(MIB)
 
 
-async def test_300_mb_arrive_whole_while_the_process_hardly_grows(
+async def test_300_mb_are_stored_while_memory_stays_flat(
     host_process: Callable[[int], tuple[str, int]], client: ClientSession
 ) -> None:
     url, pid = host_process(400 * MIB)
@@ -295,7 +295,7 @@ async def odd_host(gate: Gate) -> AsyncIterator[tuple[str, web.Application]]:
     await asyncio.gather(*busy)
 
 
-async def test_a_large_picture_is_served_whatever_the_host_is_like(
+async def test_a_large_picture_is_served_in_a_host_with_unusual_settings(
     odd_host: tuple[str, web.Application], client: ClientSession, png: bytes, gate: Gate
 ) -> None:
     url, _ = odd_host
@@ -304,7 +304,7 @@ async def test_a_large_picture_is_served_whatever_the_host_is_like(
         assert response.status == 200
 
 
-async def test_a_refusal_is_seen_whatever_the_host_is_like(
+async def test_clients_receive_a_refusal_in_a_host_with_unusual_settings(
     odd_host: tuple[str, web.Application], client: ClientSession, png: bytes, gate: Gate
 ) -> None:
     url, vision = odd_host
@@ -318,7 +318,7 @@ async def test_a_refusal_is_seen_whatever_the_host_is_like(
     assert [(await one).status for one in held] == [200, 200]
 
 
-async def test_eighty_clients_that_hang_up_take_no_more_than_the_limit_whatever_the_host_is_like(
+async def test_eighty_disconnecting_clients_never_exceed_the_limit_in_a_host_with_unusual_settings(
     odd_host: tuple[str, web.Application], client: ClientSession, png: bytes, gate: Gate
 ) -> None:
     url, vision = odd_host
@@ -355,7 +355,7 @@ def post_by_http_client(url: str, size: int) -> int:
         connection.close()
 
 
-async def test_a_gzip_bomb_is_refused_by_a_host_that_inflates(serve: Serve, client: ClientSession) -> None:
+async def test_a_gzip_bomb_is_refused_in_a_host_that_decompresses_bodies(serve: Serve, client: ClientSession) -> None:
     """Aiohttp inflates what we let run out: not more of it than of any other body."""
     app = web.Application()
     app.add_subapp("/vision", faceattr_aio.make_app(config(upload={"max_bytes": MIB})))

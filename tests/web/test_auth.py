@@ -1,13 +1,16 @@
+import hmac
 from collections.abc import Sequence
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
+from pydantic import ValidationError
 
-from faceattr_aio.config.schema import Auth
-from faceattr_aio.errors import Unauthorized
+from faceattr_aio.config.schema import Auth, Config
+from faceattr_aio.errors import StartError, Unauthorized
 from faceattr_aio.web.auth import ApiKeys, Authenticator
 
 KEY, OTHER = "one-key-of-sixteen", "another-of-sixteen"
@@ -41,7 +44,7 @@ def by_key(*headers: tuple[str, str], remote: str = "192.0.2.1") -> str:
         ("/run/socket", "", True),
     ],
 )
-def test_an_address_is_a_client_and_with_ipv6_its_network(one: str, other: str, same: bool) -> None:
+def test_the_client_is_the_address_or_the_ipv6_network(one: str, other: str, same: bool) -> None:
     assert (by_address(one) == by_address(other)) is same
 
 
@@ -72,7 +75,7 @@ def test_an_address_is_a_client_and_with_ipv6_its_network(one: str, other: str, 
         ("", ["198.51.100.7"], "local"),
     ],
 )
-def test_a_listed_proxy_is_believed_about_the_nearest_address_that_is_none(
+def test_the_client_behind_trusted_proxies_is_the_nearest_untrusted_address(
     remote: str, forwarded: list[str], client: str
 ) -> None:
     assert by_address(remote, *forwarded, proxies=PROXIES) == client
@@ -90,7 +93,7 @@ def test_a_listed_proxy_is_believed_about_the_nearest_address_that_is_none(
         [("X-API-Key", "wrong"), ("Authorization", f"Bearer {KEY}")],
     ],
 )
-def test_a_key_lets_in_and_names_the_client_wherever_it_asks_from(headers: list[tuple[str, str]]) -> None:
+def test_a_key_identifies_the_client_from_any_address(headers: list[tuple[str, str]]) -> None:
     name = by_key(*headers)
     assert name == by_key(("X-API-Key", KEY), remote="198.51.100.7") != by_key(("X-API-Key", OTHER))
     assert KEY not in name
@@ -117,6 +120,108 @@ def test_a_key_lets_in_and_names_the_client_wherever_it_asks_from(headers: list[
         [("Cookie", KEY)],
     ],
 )
-def test_without_a_key_that_fits_nobody_is_let_in(headers: list[tuple[str, str]]) -> None:
+def test_a_request_without_an_accepted_key_is_unauthorized(headers: list[tuple[str, str]]) -> None:
     with pytest.raises(Unauthorized):
         by_key(*headers)
+
+
+ONE, TWO = "one-key-of-sixteen", "another-of-sixteen"
+
+
+def of(*given: str, file: Path | None = None) -> ApiKeys:
+    return ApiKeys(Auth.model_validate({"keys": given}).keys, file)
+
+
+def test_only_an_accepted_key_has_a_name() -> None:
+    ours = of(ONE, TWO)
+    assert ours.name_of(ONE)
+    for shown in ("", " ", ONE[:-1], f"{ONE} ", ONE.upper(), f"{ONE},{TWO}", "\u20ac", "\udcff", "\ud800"):
+        assert ours.name_of(shown) is None
+
+
+def test_the_name_of_a_key_is_stable_and_does_not_reveal_it() -> None:
+    name = of(ONE, TWO).name_of(ONE)
+    assert name
+    assert name == of(ONE).name_of(ONE) != of(TWO).name_of(TWO)
+    assert ONE not in name
+
+
+def test_every_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return one == other
+
+    ours = of(*(f"{number}-{ONE}" for number in range(9)))
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    for shown in (f"0-{ONE}", f"8-{ONE}", "x", ""):
+        compared.clear()
+        ours.name_of(shown)
+        assert len(compared) == 9
+        assert {len(one) for pair in compared for one in pair} == {32}
+
+
+def test_keys_of_a_file_are_added_to_those_of_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "keys.txt"
+    file.write_text(f"# for the web page\n\n  {TWO}  \r\n")
+    both = of(ONE, file=file)
+    assert both.required
+    assert both.name_of(ONE)
+    assert both.name_of(TWO)
+    assert both.name_of("# for the web page") is None
+
+
+def test_no_key_is_required_without_keys() -> None:
+    assert not of().required
+    assert of().name_of("") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file or directory."),
+        (b"\xff\xfe", "cannot be read: it is not UTF-8 text."),
+        (b"", "has no key"),
+        (b"# none yet\n\n", "has no key"),
+        (b"# comment\nhush-hush\n", "Line 2 of"),
+        (b"hush-hush hush-hush-hush\n", "Line 1 of"),
+        ("hush-hush-hush-h\u00fcsh\n".encode(), "Line 1 of"),
+        (b"hush-hush\x00-hush-hush\n", "Line 1 of"),
+    ],
+)
+def test_an_unusable_key_file_raises_a_sentence_that_contains_no_key(
+    content: bytes | None, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(StartError) as refused:
+        of(file=file)
+    assert said in str(refused.value)
+    assert str(file) in str(refused.value)
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"keys": ["hush-hush"]},
+        {"keys": ["hush hush hush hush"]},
+        {"keys": "hush-hush"},
+        {"keys": [["hush-hush-hush-hush"]]},
+        {"keys": {"hush": "hush-hush-hush-hush"}},
+        {"key": "hush-hush-hush-hush"},
+        {"keys": " , "},
+        "hush-hush-hush-hush",
+    ],
+)
+def test_the_traceback_of_an_invalid_key_does_not_contain_it(auth: object) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Config.model_validate({"auth": auth})
+    assert "hush" not in str(refused.value).replace("auth.keys.hush", "")
+
+
+def test_settings_do_not_print_their_keys() -> None:
+    config = Config.model_validate({"auth": {"keys": [ONE]}})
+    assert ONE not in f"{config!r} {config} {config.model_dump()} {config.model_dump_json()}"

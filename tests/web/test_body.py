@@ -31,28 +31,28 @@ async def read_all(content: StreamReader) -> bytes:
     return b"".join([chunk async for chunk in read_chunks(content)])
 
 
-async def test_a_body_is_read_whole() -> None:
+async def test_the_whole_body_is_read() -> None:
     assert await read_all(stream([b"abc", b"d" * 1000, b""])) == b"abc" + b"d" * 1000
 
 
-async def test_an_empty_body_comes_to_an_end_each_time() -> None:
+async def test_an_empty_body_ends_for_every_request() -> None:
     assert [await read_all(EMPTY_PAYLOAD) for _ in range(3)] == [b""] * 3
 
 
 @pytest.mark.parametrize(("size", "number"), [(1, 999), (16, 3000), (17, 1000)])
-async def test_small_chunks_are_taken(size: int, number: int) -> None:
+async def test_small_chunks_are_accepted(size: int, number: int) -> None:
     assert await read_all(stream([b"x" * size] * number)) == b"x" * size * number
 
 
 @pytest.mark.parametrize("size", [1, 15])
-async def test_a_thousand_crumbs_are_refused(size: int) -> None:
+async def test_a_thousand_chunks_of_a_few_bytes_are_refused(size: int) -> None:
     body = stream([b"x" * size] * 3000)
     with pytest.raises(MalformedUpload, match="chunks of less than 16 bytes"):
         await read_all(body)
     assert body.read_nowait() == b"x" * size * 2000
 
 
-async def test_others_have_their_turn_while_a_body_that_has_arrived_is_read() -> None:
+async def test_other_tasks_run_while_a_buffered_body_is_read() -> None:
     turns = 0
 
     async def others() -> None:
@@ -72,7 +72,7 @@ async def until_waiting(lingering: Lingering, bodies: int) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_body_that_ends_runs_out() -> None:
+async def test_a_body_that_ends_is_discarded() -> None:
     lingering = Lingering(limit=1, seconds=30, max_bytes=1000)
     request = refused([b"x" * 100])
     running_out = asyncio.create_task(lingering.discard(request))
@@ -86,14 +86,14 @@ async def test_a_body_that_ends_runs_out() -> None:
 @pytest.mark.parametrize(
     ("chunks", "seconds"), [([b"x" * 1001], 30), ([b"x"] * 1000, 30), ([b"x"], 0)], ids=["more", "crumbs", "later"]
 )
-async def test_a_body_that_costs_too_much_is_given_up(chunks: list[bytes], seconds: float) -> None:
+async def test_a_body_that_is_too_large_or_too_slow_is_not_discarded(chunks: list[bytes], seconds: float) -> None:
     lingering = Lingering(limit=1, seconds=seconds, max_bytes=1000)
     async with asyncio.timeout(10):
         assert not await lingering.discard(refused(chunks))
     assert lingering.count == 0
 
 
-async def test_no_more_bodies_are_waited_for_than_allowed_until_one_has_discard() -> None:
+async def test_no_more_bodies_than_the_limit_are_discarded_at_a_time() -> None:
     lingering = Lingering(limit=2, seconds=30, max_bytes=1000)
     requests = [refused([]) for _ in range(2)]
     running_out = [asyncio.create_task(lingering.discard(request)) for request in requests]
@@ -109,7 +109,7 @@ async def test_no_more_bodies_are_waited_for_than_allowed_until_one_has_discard(
     assert not await lingering.discard(refused([]))
 
 
-async def test_a_client_that_left_takes_no_room() -> None:
+async def test_a_client_that_disconnected_does_not_count() -> None:
     lingering = Lingering(limit=1, seconds=30, max_bytes=1000)
     left = refused([])
     running_out = asyncio.create_task(lingering.discard(left))

@@ -1,4 +1,4 @@
-"""Requests for one pipeline over real sockets: forms of input, options, and what is wrong with a request."""
+"""Requests for one pipeline over real sockets: forms of input, options, and bad requests."""
 
 import asyncio
 from collections.abc import AsyncIterator

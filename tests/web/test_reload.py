@@ -20,7 +20,7 @@ def config(trick: dict[str, Any] | None = None, **sections: dict[str, Any]) -> C
     return Config.model_validate({"inference": inference, "pipelines": {"trick": entry}, **sections})
 
 
-def test_what_can_be_changed_is_taken_over_and_the_rest_is_named() -> None:
+def test_reloadable_settings_are_applied_and_the_others_are_listed() -> None:
     running = config(server={"port": 1, "drain_s": 1}, inference={"limit": 3, "pool": "thread"})
     wanted = config(server={"port": 2, "drain_s": 2}, inference={"limit": 4, "pool": "process", "timeout_s": 5})
     taken, later = merge(running, wanted)
@@ -29,13 +29,13 @@ def test_what_can_be_changed_is_taken_over_and_the_rest_is_named() -> None:
     assert later == ["inference.pool", "server.port"]
 
 
-def test_what_is_the_same_needs_no_restart() -> None:
+def test_equal_settings_need_no_restart() -> None:
     running = config(auth={"keys": [KEY]}, clients={"trusted_proxies": ["10.0.0.0/8"]})
     assert merge(running, running.model_copy()) == (running, [])
     assert merge(Config(), Config()) == (Config(), [])
 
 
-def test_a_pipeline_takes_over_what_is_its_own_but_not_who_and_where_it_is() -> None:
+def test_a_pipelines_own_settings_are_reloadable_but_not_its_factory_and_path() -> None:
     taken, later = merge(config(), config({"sleep_s": 2.0, "path": "/other", "share": 0.5}))
     assert (taken.pipelines["trick"].path, taken.pipelines["trick"].share) == ("/trick", 1.0)
     assert taken.pipelines["trick"].settings.model_dump()["sleep_s"] == 2.0
@@ -48,13 +48,13 @@ def test_a_pipeline_takes_over_what_is_its_own_but_not_who_and_where_it_is() -> 
     assert later == ["inference.workers", "pipelines.trick.factory"]
 
 
-def test_a_pipeline_that_comes_or_goes_needs_a_restart() -> None:
+def test_adding_or_removing_a_pipeline_needs_a_restart() -> None:
     taken, later = merge(config(), Config(inference=config().inference))
     assert list(taken.pipelines) == ["trick"]
     assert later == ["pipelines.faces", "pipelines.trick"]
 
 
-def test_every_key_that_can_be_changed_is_one() -> None:
+def test_every_reloadable_key_exists() -> None:
     for section, keys in RELOADABLE.items():
         assert keys <= type(getattr(Config(), section)).model_fields.keys()
 
@@ -65,7 +65,7 @@ async def ask(client: ClientSession, url: str, png: bytes, key: str = "") -> int
         return response.status
 
 
-async def test_keys_limits_and_shares_are_taken_over(serve: Serve, client: ClientSession, png: bytes) -> None:
+async def test_a_reload_applies_keys_limits_and_client_shares(serve: Serve, client: ClientSession, png: bytes) -> None:
     app = make_app(config(auth={"keys": [KEY]}))
     url = await serve(app)
     assert await ask(client, url, png, OTHER) == 401
@@ -95,7 +95,7 @@ async def test_keys_limits_and_shares_are_taken_over(serve: Serve, client: Clien
         ({"trick": {"broken_while": "/"}}, ReloadFailed),
     ],
 )
-async def test_what_cannot_be_used_changes_nothing(
+async def test_a_failed_reload_changes_nothing(
     wanted: dict[str, Any], failure: type[Exception], serve: Serve, client: ClientSession, png: bytes
 ) -> None:
     app: web.Application = make_app(config())

@@ -49,7 +49,7 @@ def test_the_astronaut_is_found_in_a_chunked_body_of_unknown_length(server: Serv
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG"])
-def test_the_annotated_picture_comes_back_in_the_type_asked_for(format_: str, server: Server, png: bytes) -> None:
+def test_the_annotated_picture_has_the_requested_media_type(format_: str, server: Server, png: bytes) -> None:
     media_type = f"image/{format_.lower()}"
     response = requests.post(f"{server.url}/analyze", files={"file": png}, headers={"Accept": media_type}, timeout=60)
     assert response.headers["Content-Type"] == media_type
@@ -70,7 +70,7 @@ def test_high_detail_finds_the_same_face_once(server: Server, png: bytes) -> Non
     assert is_the_astronaut(response.json())
 
 
-def test_the_stages_of_the_real_pipeline_are_told(server: Server, png: bytes) -> None:
+def test_the_response_has_the_stages_of_the_pipeline(server: Server, png: bytes) -> None:
     response = post(server, content=png, headers={"Content-Type": "image/png", "Cache-Control": "no-cache"})
     stages = [stage.partition(";")[0] for stage in response.headers["Server-Timing"].split(", ")]
     assert stages == ["upload", "queue", "decode", "detect", "attributes"]

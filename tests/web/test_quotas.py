@@ -54,7 +54,7 @@ async def ask(client: ClientSession, url: str, png: bytes, **headers: str) -> in
         return response.status
 
 
-async def test_a_slow_pipeline_has_half_of_the_workers_and_slots_and_the_others_are_free(
+async def test_a_quota_of_one_half_leaves_the_other_workers_and_slots_free(
     held: str, app: web.Application, gate: Gate, png: bytes, client: ClientSession
 ) -> None:
     async def come_again() -> list[int]:
@@ -66,7 +66,7 @@ async def test_a_slow_pipeline_has_half_of_the_workers_and_slots_and_the_others_
     assert app[EXECUTOR].limiter.in_flight == 4
 
 
-async def test_past_its_share_it_is_refused_with_the_time_of_its_own_work(
+async def test_a_refusal_over_the_quota_has_the_retry_after_of_that_pipeline(
     held: str, app: web.Application, png: bytes, client: ClientSession
 ) -> None:
     limiter = app[EXECUTOR].staff.lanes["slow"].limiter
@@ -79,7 +79,7 @@ async def test_past_its_share_it_is_refused_with_the_time_of_its_own_work(
     assert await ask(client, f"{held}/quick", png, Prefer="wait=4") == 200
 
 
-async def test_past_its_share_it_is_refused_before_the_body_is_read(held: str) -> None:
+async def test_refuses_over_the_quota_before_reading_the_body(held: str) -> None:
     address = urlsplit(held)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 1000000\r\n\r\n")
@@ -88,7 +88,7 @@ async def test_past_its_share_it_is_refused_before_the_body_is_read(held: str) -
     await writer.wait_closed()
 
 
-async def test_the_time_that_slow_work_takes_is_its_own(
+async def test_the_service_time_is_estimated_for_each_quota(
     serve: Serve, png: bytes, client: ClientSession, tmp_path: Path
 ) -> None:
     slow = {"factory": TRICK, "path": "/slow", "share": 0.5, "sleep_s": 0.5}
@@ -101,7 +101,7 @@ async def test_the_time_that_slow_work_takes_is_its_own(
     assert app[EXECUTOR].limiter.service_s == before
 
 
-async def test_at_a_reload_its_share_is_of_the_new_limit(app: web.Application, serve: Serve, gate: Gate) -> None:
+async def test_a_reload_recomputes_the_quota_from_the_new_limit(app: web.Application, serve: Serve, gate: Gate) -> None:
     gate.open()
     await serve(app)
     executor = app[EXECUTOR]
@@ -110,7 +110,7 @@ async def test_at_a_reload_its_share_is_of_the_new_limit(app: web.Application, s
     assert (executor.limiter.limit, executor.staff.lanes["slow"].limiter.limit) == (20, 10)
 
 
-async def test_the_slow_pipeline_has_its_share_also_where_the_quick_one_is_asked_for_without_end(
+async def test_a_pipeline_with_a_quota_is_not_starved_by_another_under_constant_load(
     app: web.Application, serve: Serve, gate: Gate, png: bytes, client: ClientSession
 ) -> None:
     gate.open()
@@ -129,7 +129,7 @@ async def test_the_slow_pipeline_has_its_share_also_where_the_quick_one_is_asked
     await asyncio.gather(*floods)
 
 
-async def test_without_a_share_it_may_have_everything(
+async def test_a_pipeline_without_a_quota_can_use_all_slots(
     serve: Serve, gate: Gate, png: bytes, client: ClientSession, tmp_path: Path
 ) -> None:
     pipelines = {"slow": {"factory": TRICK, "path": "/slow", "gate": str(gate.folder)}}

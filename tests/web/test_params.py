@@ -24,12 +24,12 @@ OFFERED = ("application/json", "image/jpeg", "image/png")
         (", ,", "application/json"),
     ],
 )
-def test_the_best_liked_type_is_chosen(accept: str, chosen: str) -> None:
+def test_the_media_type_with_the_highest_quality_is_chosen(accept: str, chosen: str) -> None:
     assert choose_media_type(accept, OFFERED) == chosen
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/x-ndjson", "image/webp", "*/*;q=0", "*/*;q=nan"])
-def test_nothing_that_is_liked_is_not_acceptable(accept: str) -> None:
+def test_no_matching_media_type_raises_not_acceptable(accept: str) -> None:
     with pytest.raises(NotAcceptable, match="application/json, image/jpeg, image/png"):
         choose_media_type(accept, OFFERED)
 
@@ -40,16 +40,16 @@ def read(*pairs: tuple[str, str]) -> FaceOptions:
     return options
 
 
-def test_options_are_read_from_the_query() -> None:
+def test_options_are_parsed_from_the_query() -> None:
     options = read(("attributes", "age"), ("min_confidence", "0.7"), ("max_faces", "3"), ("detail", "high"))
     assert options == FaceOptions(attributes=("age",), min_confidence=0.7, max_faces=3, detail="high")
 
 
-def test_a_space_in_a_list_is_no_mistake() -> None:
+def test_a_list_option_may_contain_spaces() -> None:
     assert read(("attributes", "age, gender")).attributes == ("age", "gender")
 
 
-def test_no_attributes_can_be_asked_for() -> None:
+def test_attributes_can_be_empty() -> None:
     assert read(("attributes", "")).attributes == ()
 
 
@@ -69,13 +69,13 @@ def test_no_attributes_can_be_asked_for() -> None:
         ),
     ],
 )
-def test_a_wrong_option_is_refused_by_its_name_and_range(name: str, value: str, said: str) -> None:
+def test_a_bad_option_is_refused_with_its_name_and_range(name: str, value: str, said: str) -> None:
     with pytest.raises(BadOption) as refused:
         read((name, value))
     assert said in refused.value.detail
 
 
-def test_an_option_given_twice_is_refused() -> None:
+def test_a_repeated_option_is_refused() -> None:
     with pytest.raises(BadOption, match="max_faces: given more than once"):
         read(("max_faces", "1"), ("max_faces", "2"))
 
@@ -96,5 +96,5 @@ def test_an_option_given_twice_is_refused() -> None:
         ("waiting=3", 7),
     ],
 )
-def test_the_wait_that_is_preferred(prefer: str, seconds: float) -> None:
+def test_the_wait_preference_is_parsed(prefer: str, seconds: float) -> None:
     assert parse_wait(prefer, default=7) == seconds

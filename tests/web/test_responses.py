@@ -43,7 +43,7 @@ async def url(serve: Serve) -> str:
     return await serve(app)
 
 
-async def test_a_refusal_says_when_to_come_back(url: str, client: ClientSession) -> None:
+async def test_a_refusal_has_retry_after(url: str, client: ClientSession) -> None:
     async with client.get(f"{url}/overloaded") as response:
         assert (response.status, response.content_type) == (503, "application/problem+json")
         assert response.headers["Retry-After"] == "4"
@@ -59,7 +59,7 @@ async def test_a_refusal_says_when_to_come_back(url: str, client: ClientSession)
         }
 
 
-async def test_a_bad_picture_is_no_error_in_the_log(
+async def test_a_bad_picture_is_not_logged_as_an_error(
     url: str, client: ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -69,7 +69,7 @@ async def test_a_bad_picture_is_no_error_in_the_log(
 
 
 @pytest.mark.parametrize("path", ["internal", "unforeseen"])
-async def test_a_fault_is_told_to_the_log_under_the_request_id_and_not_to_the_client(
+async def test_an_internal_error_is_logged_with_the_request_id_and_hidden_from_the_client(
     path: str, url: str, client: ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with client.get(f"{url}/{path}", headers={"X-Request-ID": "my-id"}) as response:
@@ -83,7 +83,7 @@ async def test_a_fault_is_told_to_the_log_under_the_request_id_and_not_to_the_cl
     ("path", "method", "status", "kind"),
     [("/no", "GET", 404, "not-found"), ("/fine", "POST", 405, "method-not-allowed")],
 )
-async def test_what_aiohttp_refuses_has_the_same_form(
+async def test_errors_of_aiohttp_become_problem_documents(
     path: str, method: str, status: int, kind: str, url: str, client: ClientSession
 ) -> None:
     async with client.request(method, url + path) as response:
@@ -92,7 +92,7 @@ async def test_what_aiohttp_refuses_has_the_same_form(
         assert response.headers.get("Allow") == ("GET,HEAD" if status == 405 else None)
 
 
-async def test_a_redirect_is_no_failure(url: str, client: ClientSession) -> None:
+async def test_a_redirect_is_not_a_problem(url: str, client: ClientSession) -> None:
     async with client.get(f"{url}/moved", allow_redirects=False) as response:
         assert (response.status, response.headers["Location"]) == (302, "/elsewhere")
 
@@ -100,7 +100,7 @@ async def test_a_redirect_is_no_failure(url: str, client: ClientSession) -> None
 @pytest.mark.parametrize(
     ("sent", "kept"), [("abc-123", True), ("x" * 129, False), ("a b", False), ("<script>", False), ("", False)]
 )
-async def test_a_sane_request_id_is_taken_over(
+async def test_a_valid_request_id_of_the_client_is_used(
     sent: str, kept: bool, url: str, client: ClientSession
 ) -> None:  # a table
     async with client.get(f"{url}/fine", headers={"X-Request-ID": sent}) as response:

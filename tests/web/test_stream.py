@@ -72,7 +72,7 @@ async def make(serve: Serve, apps: list[web.Application], tmp_path: Path) -> Mak
     return start
 
 
-async def test_each_picture_is_a_line_in_order_whatever_a_request_may_hold(
+async def test_each_picture_of_a_stream_is_answered_by_a_line_in_order(
     make: Make, png: bytes, client: ClientSession
 ) -> None:
     url = await make(upload={"max_bytes": len(png), "max_batch": 1, "max_parts": 2})
@@ -89,7 +89,7 @@ async def test_each_picture_is_a_line_in_order_whatever_a_request_may_hold(
     assert {line["id"] for line in lines} == {lines[1]["error"]["instance"]} == {"mine"}
 
 
-async def test_the_first_answer_comes_while_the_next_picture_is_awaited_and_no_slot_is_held(
+async def test_the_first_line_is_sent_while_the_next_picture_is_awaited_without_a_slot(
     make: Make, apps: list[web.Application], png: bytes, client: ClientSession
 ) -> None:
     async with talk(client, await make()) as stream:
@@ -102,13 +102,13 @@ async def test_the_first_answer_comes_while_the_next_picture_is_awaited_and_no_s
         assert await stream.line() is None
 
 
-async def test_a_raw_body_is_a_stream_of_one(make: Make, png: bytes, client: ClientSession) -> None:
+async def test_a_raw_body_is_a_stream_of_one_picture(make: Make, png: bytes, client: ClientSession) -> None:
     headers = {"Content-Type": "image/png", "Accept": "application/x-ndjson"}
     async with client.post(await make(), data=png, headers=headers) as response:
         assert json.loads(await response.text())["bytes"] == len(png)
 
 
-async def test_no_more_pictures_are_under_way_than_the_window_lets(
+async def test_no_more_pictures_are_in_progress_than_the_window_allows(
     make: Make, apps: list[web.Application], gate: Gate, png: bytes, client: ClientSession
 ) -> None:
     url = await make({"gate": str(gate.folder)}, upload={"stream_window": 3}, inference={"workers": 1, "limit": 8})
@@ -122,7 +122,7 @@ async def test_no_more_pictures_are_under_way_than_the_window_lets(
         assert [line["number"] for line in await stream.lines()] == list(range(20))
 
 
-async def test_a_stream_waits_for_its_turn_and_is_never_refused_a_slot(
+async def test_a_stream_waits_for_a_slot_and_is_never_refused_one(
     make: Make, apps: list[web.Application], gate: Gate, png: bytes, client: ClientSession
 ) -> None:
     url = await make({"gate": str(gate.folder)})
@@ -141,7 +141,7 @@ async def test_a_stream_waits_for_its_turn_and_is_never_refused_a_slot(
     assert [(await task).status for task in held] == [200, 200]
 
 
-async def test_what_is_wrong_before_the_first_line_is_the_status(make: Make, png: bytes, client: ClientSession) -> None:
+async def test_an_error_before_the_first_line_is_the_status(make: Make, png: bytes, client: ClientSession) -> None:
     url = await make(auth={"keys": [KEY]})
     for data, headers, status in (
         (b"junk", {}, 400),
@@ -159,7 +159,7 @@ async def test_what_is_wrong_before_the_first_line_is_the_status(make: Make, png
         assert answer.status == 400
 
 
-async def test_whatever_is_liked_better_or_as_well_is_no_stream(make: Make, png: bytes, client: ClientSession) -> None:
+async def test_a_stream_is_sent_only_when_accept_prefers_ndjson(make: Make, png: bytes, client: ClientSession) -> None:
     url = await make()
     for accept in ("*/*", "application/json, application/x-ndjson", "application/x-ndjson;q=0.5, image/png"):
         async with client.post(url, data=png, headers={"Content-Type": "image/png", "Accept": accept}) as response:
@@ -169,7 +169,7 @@ async def test_whatever_is_liked_better_or_as_well_is_no_stream(make: Make, png:
 @pytest.mark.parametrize(
     ("broken", "kind"), [(b"broken\r\n\r\n", "malformed-upload"), (b"\r\n\r\n" + BOUNDARY, "too-many-parts")]
 )
-async def test_what_is_wrong_later_is_the_last_line_and_the_end_of_the_connection(
+async def test_a_later_error_is_the_last_line_and_closes_the_connection(
     broken: bytes, kind: str, make: Make, png: bytes, client: ClientSession
 ) -> None:
     async with talk(client, await make(upload={"max_parts": 2})) as stream:
@@ -183,14 +183,14 @@ async def test_what_is_wrong_later_is_the_last_line_and_the_end_of_the_connectio
     assert "number" not in last
 
 
-async def test_a_client_that_sends_nothing_is_given_up(make: Make, png: bytes, client: ClientSession) -> None:
+async def test_a_stream_of_a_silent_client_is_ended(make: Make, png: bytes, client: ClientSession) -> None:
     async with talk(client, await make(upload={"timeout_s": 0.3})) as stream:
         stream.show(png)
         first, last = await stream.lines()
     assert (first["number"], last["error"]["status"]) == (0, 408)
 
 
-async def test_no_more_streams_are_open_than_may_be(make: Make, png: bytes, client: ClientSession) -> None:
+async def test_no_more_streams_are_open_than_the_limit(make: Make, png: bytes, client: ClientSession) -> None:
     url = await make(upload={"max_streams": 1})
     async with talk(client, url) as stream:
         stream.show(png)
@@ -203,7 +203,9 @@ async def test_no_more_streams_are_open_than_may_be(make: Make, png: bytes, clie
         assert (await stream.line())["number"] == 1
 
 
-async def test_a_stream_that_would_be_refused_is_not_invited(make: Make, png: bytes, client: ClientSession) -> None:
+async def test_expect_continue_of_a_refused_stream_gets_the_final_status(
+    make: Make, png: bytes, client: ClientSession
+) -> None:
     url = await make(upload={"max_streams": 1})
     async with talk(client, url, Expect="100-continue") as stream:
         stream.show(png)
@@ -216,7 +218,7 @@ async def test_a_stream_that_would_be_refused_is_not_invited(make: Make, png: by
         writer.close()
 
 
-async def test_what_has_arrived_is_answered_before_the_server_goes_down(
+async def test_pictures_that_have_arrived_are_answered_before_the_server_stops(
     make: Make, apps: list[web.Application], gate: Gate, png: bytes, client: ClientSession
 ) -> None:
     url = await make({"gate": str(gate.folder)}, inference={"workers": 1, "limit": 8}, upload={"stream_window": 3})
@@ -236,7 +238,7 @@ async def test_what_has_arrived_is_answered_before_the_server_goes_down(
     await until(lambda: is_idle(apps[0]))
 
 
-async def test_a_client_that_leaves_gives_everything_back(
+async def test_a_client_that_disconnects_releases_every_resource(
     make: Make, apps: list[web.Application], gate: Gate, png: bytes
 ) -> None:
     inference = {"workers": 1, "limit": 4, "timeout_s": 60}
@@ -257,7 +259,7 @@ async def test_a_client_that_leaves_gives_everything_back(
     assert not gate.somebody_came()  # for pictures that nobody waits for
 
 
-async def test_a_client_that_never_reads_is_given_up(make: Make, apps: list[web.Application]) -> None:
+async def test_a_client_that_never_reads_is_disconnected(make: Make, apps: list[web.Application]) -> None:
     url = await make(upload={"timeout_s": 0.5})
     host, port = url.split("/")[2].split(":")
     with socket.socket() as connection:
@@ -276,7 +278,7 @@ def send_until_reset(connection: socket.socket, start: bytes) -> None:
             connection.sendall(part(b"x") * 100)
 
 
-async def test_each_picture_counts_as_a_request_and_is_waited_with(
+async def test_each_picture_counts_for_the_rate_limit_and_waits_for_it(
     make: Make, apps: list[web.Application], png: bytes, client: ClientSession
 ) -> None:
     async with talk(client, await make(clients={"requests_per_minute": 2})) as stream:
@@ -291,7 +293,7 @@ async def test_each_picture_counts_as_a_request_and_is_waited_with(
         assert [line.get("number") for line in await stream.lines()] == [None]
 
 
-async def test_a_client_with_its_share_of_slots_waits_for_its_own(
+async def test_a_stream_waits_while_its_client_holds_its_share_of_slots(
     make: Make, apps: list[web.Application], gate: Gate, png: bytes, client: ClientSession
 ) -> None:
     url = await make({"gate": str(gate.folder)}, inference={"workers": 2, "limit": 2}, clients={"fair": True})
@@ -310,7 +312,7 @@ async def test_a_client_with_its_share_of_slots_waits_for_its_own(
     assert (await held).status == 200
 
 
-async def test_a_picture_that_is_known_takes_no_slot(
+async def test_a_cached_picture_of_a_stream_takes_no_slot(
     make: Make, apps: list[web.Application], png: bytes, client: ClientSession
 ) -> None:
     async with talk(client, await make(STEADY)) as stream:
@@ -326,14 +328,14 @@ async def test_a_picture_that_is_known_takes_no_slot(
     assert first["pid"] == second["pid"]
 
 
-async def test_a_fault_of_ours_is_one_picture_s(make: Make, png: bytes, client: ClientSession) -> None:
+async def test_an_internal_error_affects_one_picture_of_a_stream(make: Make, png: bytes, client: ClientSession) -> None:
     async with talk(client, f"{await make()}?do=raise") as stream:
         stream.show(png, png)
         stream.end()
         assert [line["error"]["status"] for line in await stream.lines()] == [500, 500]
 
 
-async def test_a_stream_is_told_as_it_goes_and_once_as_a_whole(
+async def test_a_stream_is_recorded_for_each_picture_and_once_as_a_request(
     make: Make, apps: list[web.Application], png: bytes, client: ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = await make()
@@ -365,7 +367,7 @@ async def test_a_stream_is_told_as_it_goes_and_once_as_a_whole(
     assert (count("faceattr_pictures_total"), count("faceattr_tricks_total")) == (3, 2)
 
 
-async def test_a_stream_to_an_old_client_ends_with_the_connection(make: Make, png: bytes) -> None:
+async def test_a_stream_over_http_1_0_ends_with_the_connection(make: Make, png: bytes) -> None:
     url = await make()
     host, port = url.split("/")[2].split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
