@@ -12,76 +12,81 @@ from tests.support import source
 from tests.support.behaviour import SECTIONS, differences, recorded
 
 
+def check(section: str) -> None:
+    found = differences(section)
+    assert not found, "\n".join([f"{section}:", *found])
+
+
 def test_every_section_is_recorded_and_no_other() -> None:
     assert set(recorded()) == set(SECTIONS)
 
 
 def test_the_routes_are_as_recorded() -> None:
-    assert not differences("routes by default")
+    check("routes by default")
 
 
 def test_the_routes_of_all_pipelines_with_keys_and_jobs_are_as_recorded() -> None:
-    assert not differences("routes with everything")
+    check("routes with everything")
 
 
 def test_the_routes_without_pages_metrics_and_jobs_are_as_recorded() -> None:
-    assert not differences("routes without pages, metrics and jobs")
+    check("routes without pages, metrics and jobs")
 
 
 def test_the_routes_with_redis_celery_and_traces_are_as_recorded() -> None:
-    assert not differences("routes with redis, celery and traces")
+    check("routes with redis, celery and traces")
 
 
 def test_the_openapi_document_means_the_same() -> None:
-    assert not differences("openapi by default")
+    check("openapi by default")
 
 
 def test_the_openapi_document_of_all_pipelines_with_keys_and_jobs_means_the_same() -> None:
-    assert not differences("openapi with everything")
+    check("openapi with everything")
 
 
 def test_every_setting_has_its_type_range_and_default() -> None:
-    assert not differences("settings")
+    check("settings")
 
 
 def test_a_reload_applies_the_same_settings() -> None:
-    assert not differences("settings that a reload applies")
+    check("settings that a reload applies")
 
 
 def test_the_pipelines_have_the_same_settings_options_and_answers() -> None:
-    assert not differences("pipelines")
+    check("pipelines")
 
 
 def test_every_problem_type_has_its_status_and_class() -> None:
-    assert not differences("problems")
+    check("problems")
 
 
 def test_responses_have_the_same_statuses_headers_and_shapes() -> None:
-    assert not differences("responses")
+    check("responses")
 
 
 def test_metrics_have_the_same_names_types_and_labels() -> None:
-    assert not differences("metrics")
+    check("metrics")
 
 
 def test_a_line_of_the_json_log_has_the_same_keys() -> None:
-    assert not differences("log line")
+    check("log line")
 
 
 def test_commands_have_the_same_flags_and_arguments() -> None:
-    assert not differences("commands")
+    check("commands")
 
 
 def test_the_same_models_are_listed() -> None:
-    assert not differences("models")
+    check("models")
 
 
 def test_commands_end_with_the_same_exit_statuses() -> None:
-    assert not differences("exit statuses")
+    check("exit statuses")
 
 
 def test_public_names_can_be_imported_and_have_the_same_signatures() -> None:
-    assert not differences("public names")
+    check("public names")
 
 
 def test_modules_that_are_loaded_by_name_exist() -> None:
@@ -105,40 +110,40 @@ def test_names_in_documentation_and_settings_are_recorded() -> None:
 
 
 def test_public_methods_have_the_same_signatures() -> None:
-    assert not differences("public methods")
+    check("public methods")
 
 
 def test_answers_of_the_client_have_the_same_fields() -> None:
-    assert not differences("answers of the client")
+    check("answers of the client")
 
 
 def test_loggers_have_the_same_names() -> None:
-    assert not differences("loggers")
+    check("loggers")
 
 
 def test_keys_and_documents_in_redis_are_the_same() -> None:
-    assert not differences("redis")
+    check("redis")
 
 
 def test_messages_and_queues_of_celery_are_the_same() -> None:
-    assert not differences("celery")
+    check("celery")
 
 
 def test_keys_of_apps_and_requests_have_the_same_names() -> None:
-    assert not differences("keys of an app")
+    check("keys of an app")
 
 
 def test_spans_have_the_same_attributes() -> None:
-    assert not differences("span attributes")
+    check("span attributes")
 
 
 def test_the_same_environment_variables_are_used() -> None:
-    assert not differences("environment")
+    check("environment")
 
 
 def test_temporary_files_have_the_same_prefixes() -> None:
-    assert not differences("temporary files")
+    check("temporary files")
 
 
 def test_the_package_has_the_same_program_and_extras() -> None:
-    assert not differences("packaging")
+    check("packaging")

@@ -70,15 +70,15 @@ def models() -> list[str]:
     return [f"{line[1]} {line[2]}".strip() for line in lines]
 
 
-def exit_statuses(picture: bytes) -> dict[str, int]:
+def exit_statuses(picture: bytes) -> dict[str, int | str]:
     """Return the exit status of each run. The runs find `picture` as picture.png."""
     with _folder() as folder:
         (folder / "picture.png").write_bytes(picture)
         return {name: run(arguments, environment)[0] for name, (arguments, environment) in RUNS.items()}
 
 
-def run(arguments: Sequence[str], environment: Environment) -> tuple[int, str]:
-    """Run a command in this process and return its exit status and standard output."""
+def run(arguments: Sequence[str], environment: Environment) -> tuple[int | str, str]:
+    """Run a command in this process and return its exit status, or the exception that it raises, and its output."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("FACEATTR_")}
     output = io.StringIO()
     with (
@@ -89,8 +89,10 @@ def run(arguments: Sequence[str], environment: Environment) -> tuple[int, str]:
         try:
             status: Any = main(arguments)
         except SystemExit as end:
-            status = end.code
-    return int(status or 0), output.getvalue()
+            status = end.code or 0
+        except Exception as error:  # noqa: BLE001  # one of many runs
+            status = repr(error)
+    return status, output.getvalue()
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ class Readings:
     responses: Tree
     metrics: Tree
     log: Tree
-    exits: dict[str, int]
+    exits: dict[str, int | str]
 
 
 @cache
@@ -76,7 +76,10 @@ def readings() -> Readings:
                 responses = Requests(client).responses
                 metrics = _metrics(client.get("/metrics").text)
             ready = run(["health", server.url], {})[0]
-            exits = {"health of a server that is ready": ready, "serve, ended by SIGTERM": server.stop()}
+            exits: dict[str, int | str] = {
+                "health of a server that is ready": ready,
+                "serve, ended by SIGTERM": server.stop(),
+            }
         finally:
             server.kill()
         log.seek(0)
@@ -198,12 +201,13 @@ def _metric(family: Metric) -> Tree:
 def _log(text: str) -> Tree:
     """Return the keys of the line about the first request."""
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    line = next(line for line in lines if line.get("request", {}).get("id") == ID)
+    line: Tree = next((line for line in lines if line.get("request", {}).get("id") == ID), {})
+    request = line.get("request", {})
     return {
         "line": sorted(line),
-        "request": sorted(line["request"]),
-        "stages": list(line["request"]["stages_ms"]),
-        "logger": line["logger"],
-        "level": line["level"],
-        "fields of the message": re.findall(r" (\w+)=", line["message"]),
+        "request": sorted(request),
+        "stages": list(request.get("stages_ms", ())),
+        "logger": line.get("logger"),
+        "level": line.get("level"),
+        "fields of the message": re.findall(r" (\w+)=", line.get("message", "")),
     }
