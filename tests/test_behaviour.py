@@ -7,7 +7,7 @@ import re
 from importlib.util import find_spec
 
 from tests.docs.pages import PAGES, blocks
-from tests.process import ROOT
+from tests.support.process import ROOT
 from tests.support import source
 from tests.support.behaviour import SECTIONS, differences, recorded
 

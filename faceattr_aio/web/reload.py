@@ -1,7 +1,6 @@
 """Reload: which settings can change while the app runs, and how they are applied."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 
 from aiohttp import web
@@ -11,18 +10,33 @@ from faceattr_aio.telemetry.setup import WINDOW
 from faceattr_aio.web.app import ADMIN, ENDPOINTS, EXECUTOR, JOBS, SHARED, UPLOADS, all_endpoints
 from faceattr_aio.web.components import client_share, make_admin_authenticator, make_authenticator
 
-RELOADABLE: Mapping[str, frozenset[str]] = {
-    "server": frozenset({"drain_s"}),
-    "inference": frozenset({"limit", "timeout_s", "deadline_s", "recycle_after", "recycle_bytes"}),
-    "upload": frozenset({"timeout_s", "min_rate", "max_in_progress"}),
-    "image": frozenset({"working_side"}),
-    "models": frozenset({"dir"}),
-    "auth": frozenset({"keys", "keys_file", "admin_keys", "admin_keys_file"}),
-    "clients": frozenset({"fair", "requests_per_minute", "trusted_proxies"}),
-    "stats": frozenset({"alert_s", "alert_waiting", "alert_error_rate"}),
-    "logging": frozenset({"level"}),
-}
-"""The keys that can change, by section. A pipeline's own keys can change too, all but factory, path and share."""
+RELOADABLE = frozenset(
+    {
+        "server.drain_s",
+        "inference.limit",
+        "inference.timeout_s",
+        "inference.deadline_s",
+        "inference.recycle_after",
+        "inference.recycle_bytes",
+        "upload.timeout_s",
+        "upload.min_rate",
+        "upload.max_in_progress",
+        "image.working_side",
+        "models.dir",
+        "auth.keys",
+        "auth.keys_file",
+        "auth.admin_keys",
+        "auth.admin_keys_file",
+        "clients.fair",
+        "clients.requests_per_minute",
+        "clients.trusted_proxies",
+        "stats.alert_s",
+        "stats.alert_waiting",
+        "stats.alert_error_rate",
+        "logging.level",
+    }
+)
+"""The keys that can change. A pipeline's own keys can change too, all but factory, path and share."""
 _FIXED = "factory", "path", "share"
 
 
@@ -33,7 +47,7 @@ def merge(running: Config, wanted: Config) -> tuple[Config, list[str]]:
     for section in Config.model_fields.keys() - {"pipelines"}:
         old, new = getattr(running, section), getattr(wanted, section)
         changed = {key for key in type(old).model_fields if getattr(old, key) != getattr(new, key)}
-        applied = changed & RELOADABLE.get(section, frozenset())
+        applied = {key for key in changed if f"{section}.{key}" in RELOADABLE}
         sections[section] = old.model_copy(update={key: getattr(new, key) for key in applied})
         needs_restart += [f"{section}.{key}" for key in changed - applied]
     return running.model_copy(update=sections), sorted(needs_restart)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.process import ROOT
+from tests.support.process import ROOT
 from tests.support import commands, interface, python_names, served, source
 from tests.support.schemas import Tree
 

@@ -16,7 +16,7 @@ import skimage.data
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.process import PATIENCE_S, start_server
+from tests.support.process import PATIENCE_S, start_server
 from tests.support.commands import run
 from tests.support.schemas import Tree, shape
 
