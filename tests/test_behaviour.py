@@ -7,9 +7,9 @@ import re
 from importlib.util import find_spec
 
 from tests.docs.pages import PAGES, blocks
-from tests.support.process import ROOT
 from tests.support import source
 from tests.support.behaviour import SECTIONS, differences, recorded
+from tests.support.process import ROOT
 
 
 def check(section: str) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.process import ROOT
 from tests.support import commands, interface, python_names, served, source
+from tests.support.process import ROOT
 from tests.support.schemas import Tree
 
 RECORD = Path(__file__).parent.parent / "behaviour.json"

@@ -16,8 +16,8 @@ import skimage.data
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.process import PATIENCE_S, start_server
 from tests.support.commands import run
+from tests.support.process import PATIENCE_S, start_server
 from tests.support.schemas import Tree, shape
 
 KEY, ADMIN = "a-key-of-a-client", "a-key-of-an-admin"
