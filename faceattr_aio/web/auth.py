@@ -13,7 +13,7 @@ from typing import Protocol
 from aiohttp import hdrs, web
 from pydantic import SecretStr
 
-from faceattr_aio.config.schema import sane_key
+from faceattr_aio.config.schema import validate_api_key
 from faceattr_aio.errors import StartError, Unauthorized
 
 API_KEY = "X-API-Key"
@@ -82,7 +82,7 @@ def _keys(path: Path, lines: list[str]) -> Iterator[str]:
         if not line or line.startswith("#"):
             continue
         try:
-            yield sane_key(line)
+            yield validate_api_key(line)
         except ValueError as error:
             raise StartError(f"Line {number} of {path} is no API key: {error}.") from error
 

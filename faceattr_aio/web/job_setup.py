@@ -6,7 +6,7 @@ from functools import partial
 
 from aiohttp import web
 
-from faceattr_aio.config import extras
+from faceattr_aio.config import load_extra
 from faceattr_aio.config.schema import Config
 from faceattr_aio.jobs.capacity import JobCapacity
 from faceattr_aio.jobs.memory import MemoryJobs
@@ -52,7 +52,7 @@ def make_jobs(config: Config, endpoints: Iterable[Endpoint], share: float) -> Jo
 def _open(config: Config, endpoint: Endpoint, room: JobCapacity, tell: Tell) -> Jobs:
     if config.jobs.backend == "memory":
         return MemoryJobs(config.jobs, endpoint.executor, endpoint.results, room, tell)
-    jobs: Jobs = extras.load("faceattr_aio.jobs.celery_jobs", "celery").CeleryJobs(config.jobs, room, tell)
+    jobs: Jobs = load_extra("faceattr_aio.jobs.celery_jobs", "celery").CeleryJobs(config.jobs, room, tell)
     return jobs
 
 

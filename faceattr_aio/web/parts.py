@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from faceattr_aio.admission.clients import ClientConcurrency, ClientLimits, RateLimiter
 from faceattr_aio.admission.limiter import Limiter
 from faceattr_aio.admission.wait_queue import WaitQueue
-from faceattr_aio.config import extras
+from faceattr_aio.config import load_extra
 from faceattr_aio.config.schema import Config
 from faceattr_aio.inference.executor import Executor
 from faceattr_aio.telemetry.record import RequestRecord
@@ -60,7 +60,7 @@ def redis_state_of(config: Config) -> "Shared | None":
     """None when nothing is shared. Raises StartError when the library for it is missing."""
     if config.shared.url is None:
         return None
-    opened: Shared = extras.load("faceattr_aio.admission.redis_state", "redis").Shared(
+    opened: Shared = load_extra("faceattr_aio.admission.redis_state", "redis").Shared(
         config.shared, with_keys=config.auth.shared_keys
     )
     return opened

@@ -6,7 +6,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from faceattr_aio.config.schema import Auth
+from faceattr_aio.config.schema import AuthConfig
 from faceattr_aio.errors import Unauthorized
 from faceattr_aio.web.auth import ApiKeys, Authenticator
 
@@ -24,7 +24,7 @@ def by_address(remote: str, *forwarded: str, proxies: Sequence[str] = ()) -> str
 
 
 def by_key(*headers: tuple[str, str], remote: str = "192.0.2.1") -> str:
-    return Authenticator(ApiKeys(Auth.model_validate({"keys": [KEY, OTHER]}).keys)).identify(asking(remote, *headers))
+    return Authenticator(ApiKeys(AuthConfig.model_validate({"keys": [KEY, OTHER]}).keys)).identify(asking(remote, *headers))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from faceattr_aio.config.schema import Auth, Config
+from faceattr_aio.config.schema import AuthConfig, Config
 from faceattr_aio.errors import StartError
 from faceattr_aio.web.auth import ApiKeys
 
@@ -12,7 +12,7 @@ ONE, TWO = "one-key-of-sixteen", "another-of-sixteen"
 
 
 def of(*given: str, file: Path | None = None) -> ApiKeys:
-    return ApiKeys(Auth.model_validate({"keys": given}).keys, file)
+    return ApiKeys(AuthConfig.model_validate({"keys": given}).keys, file)
 
 
 def test_only_a_key_that_is_ours_has_a_name() -> None:
