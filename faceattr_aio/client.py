@@ -9,16 +9,7 @@ import math
 import random
 import time
 import uuid
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from http import HTTPStatus
 from itertools import count
@@ -257,7 +248,7 @@ def _outcome_of(result: dict[str, Any], identity: str) -> Answer | FaceattrError
 
 
 def _outcome_of_line(line: bytes) -> Answer | FaceattrError:
-    """Return the outcome of a picture. Raises the failure of the whole stream, whose line has no number."""
+    """Return the outcome of a picture. A line without a number is the failure of the whole stream, which is raised."""
     document = _parse(line, HTTPStatus.OK)
     if "error" in document and "number" not in document:
         raise failure_of(document["error"])
@@ -297,7 +288,7 @@ class _StreamedForm:
         """The exception that ended `pictures`."""
         self._pictures = pictures
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         boundary = f"--{self.boundary}".encode()
         yield boundary + b"\r\n"
         try:
@@ -313,7 +304,7 @@ class _StreamedForm:
         yield b"\r\n\r\n" + boundary + b"--\r\n"
 
 
-async def _iterate(pictures: Pictures) -> AsyncIterator[Picture]:
+async def _iterate(pictures: Pictures) -> AsyncGenerator[Picture]:
     if isinstance(pictures, AsyncIterable):
         async for picture in pictures:
             yield picture

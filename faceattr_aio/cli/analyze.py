@@ -22,7 +22,7 @@ _MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"
 
 
 class _Annotated(NamedTuple):
-    """Where to write the annotated picture of a file, and its type."""
+    """The file for an annotated picture, and its type."""
 
     file: Path
     media_type: str

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import sys
-from ipaddress import ip_address
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
 from yarl import URL
@@ -13,6 +12,9 @@ from faceattr_aio.cli import FAILED, flags
 from faceattr_aio.config import load_config
 from faceattr_aio.config.schema import ServerConfig
 from faceattr_aio.errors import StartError
+
+_LOOPBACK = {"": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not an address to listen on
+"""Addresses to connect to, for wildcard addresses to listen on."""
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -27,7 +29,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 async def find_fault(url: URL, timeout_s: float) -> str | None:
-    """Return why the server whose app is at `url` is not ready, as the predicate of a sentence; None if it is ready."""
+    """Check the server at `url`. Return its fault, as the predicate of a sentence, or None if it is ready."""
     try:
         async with (
             ClientSession(timeout=ClientTimeout(total=timeout_s)) as session,
@@ -70,15 +72,4 @@ def _configured_url(server: ServerConfig) -> URL:
     """Return the URL of the server that runs on this machine with these settings."""
     if server.port == 0:
         raise StartError("The port is chosen by the system (server.port = 0): give the URL of the server.")
-    return URL.build(scheme="http", host=_connectable(server.host), port=server.port)
-
-
-def _connectable(host: str) -> str:
-    """Replace a wildcard address by the loopback address of the same family."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host or "localhost"
-    if not address.is_unspecified:
-        return host
-    return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004  # IPv4
+    return URL.build(scheme="http", host=_LOOPBACK.get(server.host, server.host), port=server.port)

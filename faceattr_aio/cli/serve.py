@@ -11,7 +11,6 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from ipaddress import ip_address
 from multiprocessing.connection import Connection
-from typing import NamedTuple
 
 import uvloop
 from aiohttp import web
@@ -24,9 +23,9 @@ from faceattr_aio.cli.supervisor import (
     divide_config,
     events_from_pipe,
     events_from_signals,
+    shared_metrics,
 )
 from faceattr_aio.config import Config, load_config, load_extra
-from faceattr_aio.config.schema import ServerConfig
 from faceattr_aio.errors import ReloadFailed, StartError
 from faceattr_aio.telemetry.setup import make_metrics_app
 from faceattr_aio.web.app import ADMIN, EXECUTOR, drain, is_idle, make_app, retire
@@ -36,18 +35,11 @@ log = logging.getLogger(__name__)
 reload_log = logging.getLogger("faceattr_aio.cli.reload")
 
 _READ_BUFFER = 1 << 16
-"""Bytes. A connection whose body is not read takes 235 KiB with it, and 779 KiB with aiohttp's default of 256 KiB."""
+"""Bytes. With it, a connection with an unread body takes 235 KiB; with aiohttp's default of 256 KiB, 779 KiB."""
 _PROBE_PERIOD_S = 0.5
 """Time between readiness going down and the port closing, for load balancers to notice."""
 _POLL_S = 0.02
 _BACKLOG = 1024
-
-
-class Listeners(NamedTuple):
-    """The listening sockets: for requests, and for metrics if they have their own port."""
-
-    requests: socket.socket
-    metrics: socket.socket | None
 
 
 class LiveConfig:
@@ -77,18 +69,22 @@ def run(parsed: argparse.Namespace) -> int:
     live = _set_up(parsed)
     server = live.own().server
     with ExitStack() as resources:
-        listeners = _open_listeners(server, resources)
-        _warn_if_open(listeners.requests.getsockname()[0], live.config)
-        announce = partial(_announce, listeners.requests)
+        ports = [port for port in (server.port, server.metrics_port) if port is not None]
+        listeners = [resources.enter_context(_listen(server.host, port)) for port in ports]
+        _warn_if_open(listeners[0].getsockname()[0], live.config)
+        announce = partial(_announce, listeners[0])
         if server.processes == 1:
             uvloop.run(_serve(live, listeners, events_from_signals, announce))
         else:
+            resources.enter_context(shared_metrics())
             serve = partial(_serve_as_one_of_several, parsed, listeners)
             asyncio.run(Supervisor(serve, server.processes, live.load_changes).run(announce))
     return 0
 
 
-def _serve_as_one_of_several(parsed: argparse.Namespace, listeners: Listeners, number: int, pipe: Connection) -> None:
+def _serve_as_one_of_several(
+    parsed: argparse.Namespace, listeners: list[socket.socket], number: int, pipe: Connection
+) -> None:
     """The main function of each process that the supervisor starts. It loads the settings itself."""
     try:
         live = _set_up(parsed, number)
@@ -128,15 +124,8 @@ def _warn_if_open(address: str, config: Config) -> None:
         )
 
 
-def _open_listeners(server: ServerConfig, resources: ExitStack) -> Listeners:
-    """Raises StartError."""
-    requests = resources.enter_context(_listen(server.host, server.port))
-    if server.metrics_port is None:
-        return Listeners(requests, None)
-    return Listeners(requests, resources.enter_context(_listen(server.host, server.metrics_port)))
-
-
 def _listen(host: str, port: int) -> socket.socket:
+    """Raises StartError."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
@@ -156,30 +145,33 @@ def _announce(listener: socket.socket) -> None:
 
 
 async def _serve(
-    live: LiveConfig, listeners: Listeners, listen: Callable[[], ControlEvents], announce: Callable[[], None]
+    live: LiveConfig, listeners: list[socket.socket], control: Callable[[], ControlEvents], announce: Callable[[], None]
 ) -> None:
-    events = listen()
+    """Serve requests at the first listener, and metrics at the second if there is one, until a stop is requested."""
+    events = control()
     config = live.own()
     app = make_app(config)
     app[ADMIN].is_alone = config.server.processes == 1
-    runner, metrics = _runner(app, config), _runner(make_metrics_app(app), config)
+    runners = [_runner(app, config), _runner(make_metrics_app(app), config)]
     try:
-        await runner.setup()
-        site = web.SockSite(runner, listeners.requests)
-        await site.start()
-        if listeners.metrics:
-            await metrics.setup()
-            await web.SockSite(metrics, listeners.metrics).start()
+        sites = [await _start_site(*pair) for pair in zip(runners, listeners, strict=False)]
         if events.stop.is_set():
             return
         announce()
         reloading = asyncio.create_task(_reload_on_request(app, live, events.reload))
         await events.stop.wait()
         reloading.cancel()
-        await _drain(app, site, live.own().server.drain_s)
+        await _drain(app, sites[0], live.own().server.drain_s)
     finally:
-        await runner.cleanup()
-        await metrics.cleanup()
+        for runner in runners:
+            await runner.cleanup()
+
+
+async def _start_site(runner: web.AppRunner, listener: socket.socket) -> web.SockSite:
+    await runner.setup()
+    site = web.SockSite(runner, listener)
+    await site.start()
+    return site
 
 
 def _runner(app: web.Application, config: Config) -> web.AppRunner:

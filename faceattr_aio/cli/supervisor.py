@@ -161,7 +161,7 @@ class _ServingProcess:
 class Supervisor:
     """Runs `serve` in a number of processes and restarts one that exits.
 
-    `check` raises StartError when the settings cannot be used as they are now.
+    `check` raises StartError when the settings cannot be used as they are now. Needs `shared_metrics`.
     """
 
     def __init__(self, serve: Serve, processes: int, check: Callable[[], Any]) -> None:
@@ -173,16 +173,15 @@ class Supervisor:
     async def run(self, announce: Callable[[], Any]) -> None:
         """Run until SIGTERM or SIGINT. Raises StartError when one of the first processes cannot start."""
         events = events_from_signals()
-        with _shared_metrics():
-            self._processes = [_ServingProcess(self._serve, number) for number in self._numbers]
-            try:
-                await asyncio.gather(*(process.until_ready() for process in self._processes))
-                announce()
-                await self._supervise(events)
-                await self._stop()
-            finally:
-                for process in self._processes:
-                    process.close()
+        self._processes = [_ServingProcess(self._serve, number) for number in self._numbers]
+        try:
+            await asyncio.gather(*(process.until_ready() for process in self._processes))
+            announce()
+            await self._supervise(events)
+            await self._stop()
+        finally:
+            for process in self._processes:
+                process.close()
 
     async def _supervise(self, events: ControlEvents) -> None:
         tasks = [asyncio.create_task(self._keep_running(number)) for number in self._numbers]
@@ -226,8 +225,8 @@ class Supervisor:
 
 
 @contextmanager
-def _shared_metrics() -> Iterator[None]:
-    """Let processes that start meanwhile add up their metrics in files of a temporary folder."""
+def shared_metrics() -> Iterator[None]:
+    """Let serving processes add up their metrics in files of a temporary folder. Exit after all of them have exited."""
     folder = TempDir(Path(tempfile.gettempdir()), "faceattr-metrics-")
     os.environ[SHARED] = str(folder.path)
     try:

@@ -33,7 +33,7 @@ class Table(Protocol):
         """Raises OSError."""
 
     def close(self) -> None:
-        """Write what is still buffered, and unlock the table."""
+        """Write buffered rows and unlock the table."""
 
 
 def open_table(path: Path) -> Table:

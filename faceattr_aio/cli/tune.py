@@ -65,7 +65,7 @@ def candidates(cores: int) -> list[int]:
 
 
 def find_knee(measurements: Sequence[Measurement]) -> Measurement:
-    """Return the measurement with the fewest workers whose rate is nearly the best."""
+    """Return the measurement with the fewest workers and a rate of at least 95 % of the best."""
     sufficient = _SUFFICIENT_SHARE * max(one.rate for one in measurements)
     return min((one for one in measurements if one.rate >= sufficient), key=lambda one: one.workers)
 

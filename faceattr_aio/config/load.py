@@ -20,7 +20,7 @@ PREFIX, DELIMITER = "FACEATTR_", "__"
 DEFAULT = "default"
 DEFAULT_FILE = Path("conf/faceattr.toml")
 SECRETS = "auth.keys", "auth.admin_keys"
-"""Settings whose values never appear in a message."""
+"""Settings with values that never appear in a message."""
 
 Origins = Mapping[str, str]
 """The origin of each key that is set, as `section.key`: environment, flag, or the name of the file."""
@@ -127,7 +127,7 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _messages(error: ValidationError, origins: Origins, prefix: tuple[str | int, ...] = ()) -> Iterator[str]:
-    """Yield a message for each invalid key: the key, its value, its origin, and what is allowed.
+    """Yield a message for each invalid key: the key, its value, its origin, and the allowed values.
 
     The value is left out if it is a secret, or if it may be one under a misspelt key.
     """

@@ -171,7 +171,7 @@ class AuthConfig(ConfigSection):
 
     @property
     def required(self) -> bool:
-        """Whether requests need an API key."""
+        """True if requests need an API key."""
         return bool(self.keys) or self.keys_file is not None or self.shared_keys
 
 

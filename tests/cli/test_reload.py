@@ -48,7 +48,7 @@ StartReloadable = Callable[[str], ReloadableServer]
 
 @pytest.fixture
 def logged(tmp_path: Path) -> Iterator[StartReloadable]:
-    """Start servers whose log is read."""
+    """Start servers with a log that tests can read."""
     servers: list[Server] = []
 
     def start(settings: str) -> ReloadableServer:

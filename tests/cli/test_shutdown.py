@@ -1,4 +1,4 @@
-"""How a real server ends: by signals, with requests in progress, and by SIGKILL."""
+"""The end of a real server: by signals, with requests in progress, and by SIGKILL."""
 
 import asyncio
 import os

@@ -25,7 +25,7 @@ def app(**sections: Any) -> web.Application:
 
 
 def stub(handler: Handler) -> web.Application:
-    """Return an app whose route /analyze is handled by `handler`."""
+    """Return an app with `handler` for the route /analyze."""
     app = web.Application()
     app.router.add_post("/analyze", handler)
     return app
