@@ -20,29 +20,29 @@ class ClientGone(Exception):
 class FaceattrError(Exception):
     """A request failed with the HTTP status `status`.
 
-    `detail` is the public message, by default `sentence` or the title. `members` are added to the problem document.
+    `detail` is the public message, by default `default_detail` or the title. `members` are added to the problem document.
     `log` is for the server's log only.
     """
 
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "internal"
     title: ClassVar[str] = "Internal error"
-    sentence: ClassVar[str] = ""
+    default_detail: ClassVar[str] = ""
 
     def __init__(self, detail: str = "", *, log: str = "", **members: object) -> None:
         super().__init__(detail)
-        self.detail: str = detail or self.sentence or f"{self.title}."
+        self.detail: str = detail or self.default_detail or f"{self.title}."
         self.log = log
         self.members = members
 
-    def bare(self) -> Self:
+    def without_traceback(self) -> Self:
         """Remove traceback, cause and context, which keep objects alive such as workers and open files."""
         for name in ("__traceback__", "__cause__", "__context__"):
             setattr(self, name, None)
         return self
 
     @classmethod
-    def because(cls, cause: BaseException, detail: str) -> Self:
+    def from_exception(cls, cause: BaseException, detail: str) -> Self:
         """Return this failure with `detail`, and with `cause` for the log."""
         return cls(detail, log=f"{type(cause).__name__}: {cause}")
 
@@ -62,7 +62,7 @@ NotNow = RetryableError
 class InternalError(FaceattrError):
     """A fault of the server, such as a worker that was killed. Not retried, because the picture may be the cause."""
 
-    sentence = (
+    default_detail = (
         "The picture could not be processed because of an internal error; see the server's log for this request id."
     )
 
@@ -89,12 +89,12 @@ class BatchTooLarge(FaceattrError):
 
 class Unauthorized(FaceattrError):
     status, kind, title = 401, "unauthorized", "An API key is required"
-    sentence = "Send a valid API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
+    default_detail = "Send a valid API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
 
 
 class UnknownJob(FaceattrError):
     status, kind, title = 404, "unknown-job", "Unknown job"
-    sentence = "The job does not exist, was submitted with another API key, or has expired."
+    default_detail = "The job does not exist, was submitted with another API key, or has expired."
 
 
 class NotAcceptable(FaceattrError):
@@ -147,7 +147,7 @@ class RateLimited(RetryableError):
 
 class Unavailable(RetryableError):
     status, kind, title = 503, "unavailable", "Not available at the moment"
-    sentence = "No picture can be processed at the moment; /readyz reports when the server is ready again."
+    default_detail = "No picture can be processed at the moment; /readyz reports when the server is ready again."
 
 
 class Overloaded(Unavailable):
@@ -156,7 +156,7 @@ class Overloaded(Unavailable):
 
 class Draining(Unavailable):
     kind, title = "draining", "The server is shutting down"
-    sentence = "The server is shutting down; send the request to another server or retry later."
+    default_detail = "The server is shutting down; send the request to another server or retry later."
 
 
 class StorageUnavailable(Unavailable):
@@ -169,4 +169,4 @@ class DeadlineOutOfReach(Unavailable):
 
 class DeadlineExceeded(FaceattrError):
     status, kind, title = 504, "deadline-exceeded", "The answer came too late"
-    sentence = "The answer was not ready within the time limit of the request or of one picture."
+    default_detail = "The answer was not ready within the time limit of the request or of one picture."

@@ -31,12 +31,12 @@ def test_the_retry_time_is_pickled_too(failure: type[RetryableError]) -> None:
 
 
 def test_a_cause_is_logged_and_not_sent_to_the_client() -> None:
-    error = DeadlineExceeded.because(ValueError("a path"), "Too late.")
+    error = DeadlineExceeded.from_exception(ValueError("a path"), "Too late.")
     assert error.detail == "Too late."
     assert error.log == "ValueError: a path"
 
 
-def test_the_default_detail_is_the_sentence_or_the_title() -> None:
-    assert DeadlineExceeded().detail == DeadlineExceeded.sentence
-    assert Overloaded.sentence in Overloaded().detail
+def test_the_default_detail_is_that_of_the_class_or_its_title() -> None:
+    assert DeadlineExceeded().detail == DeadlineExceeded.default_detail
+    assert Overloaded.default_detail in Overloaded().detail
     assert UploadTooLarge().detail == "The upload is too large."

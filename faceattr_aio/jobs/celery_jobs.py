@@ -208,7 +208,9 @@ def _reaching_redis() -> Iterator[None]:
     try:
         yield
     except _FAULTS as error:
-        raise StorageUnavailable.because(error, "Where jobs are kept cannot be reached; try again shortly.") from error
+        raise StorageUnavailable.from_exception(
+            error, "Where jobs are kept cannot be reached; try again shortly."
+        ) from error
 
 
 async def _again_and_again(work: Callable[[], Awaitable[None]]) -> None:

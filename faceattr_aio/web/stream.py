@@ -153,7 +153,7 @@ class Stream:
                 await self._wait_to_be_counted()
             return await self._find_out(arrival.picture, arrival.held)
         except FaceattrError as fault:
-            return fault.bare()
+            return fault.without_traceback()
 
     async def _find_out(self, picture: SpoolFile, held: ExitStack) -> Outcome:
         task = Task(picture.path, self._wishes.options, probed=True)
