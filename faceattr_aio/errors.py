@@ -20,8 +20,8 @@ class ClientGone(Exception):
 class FaceattrError(Exception):
     """A request failed with the HTTP status `status`.
 
-    `detail` is the public message, by default `default_detail` or the title. `members` are added to the problem document.
-    `log` is for the server's log only.
+    `detail` is the public message, by default `default_detail` or the title. `log` is for the server's log only.
+    `members` are added to the problem document.
     """
 
     status: ClassVar[int] = 500
@@ -62,9 +62,7 @@ NotNow = RetryableError
 class InternalError(FaceattrError):
     """A fault of the server, such as a worker that was killed. Not retried, because the picture may be the cause."""
 
-    default_detail = (
-        "The picture could not be processed because of an internal error; see the server's log for this request id."
-    )
+    default_detail = "The picture could not be processed (internal error); see the server's log for this request id."
 
 
 class MalformedUpload(FaceattrError):

@@ -24,7 +24,9 @@ def by_address(remote: str, *forwarded: str, proxies: Sequence[str] = ()) -> str
 
 
 def by_key(*headers: tuple[str, str], remote: str = "192.0.2.1") -> str:
-    return Authenticator(ApiKeys(AuthConfig.model_validate({"keys": [KEY, OTHER]}).keys)).identify(asking(remote, *headers))
+    return Authenticator(ApiKeys(AuthConfig.model_validate({"keys": [KEY, OTHER]}).keys)).identify(
+        asking(remote, *headers)
+    )
 
 
 @pytest.mark.parametrize(
