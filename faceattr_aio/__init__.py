@@ -1,6 +1,6 @@
-"""Faces with gender and age from uploaded pictures, as an aiohttp app or inside one, that refuses at once what it
-cannot do in time. Importing it loads no vision library and changes nothing in the process; its names are imported when
-they are asked for, because worker processes import it too and want none of them.
+"""Detects faces with gender and age in uploaded pictures: an aiohttp app, or part of one, that refuses requests at once
+if it cannot finish them in time. Importing the package loads no vision library. Its names are imported on first use,
+because worker processes import the package too and need none of them.
 """
 
 from importlib import import_module
@@ -31,7 +31,7 @@ __all__ = [
     "setup",
 ]
 
-_HOMES = {
+_MODULES = {
     "Config": "config.schema",
     "Executor": "inference.executor",
     "FaceattrError": "errors",
@@ -41,13 +41,13 @@ _HOMES = {
     "load_config": "config.load",
     "reload": "web.reload",
 }
-"""The modules that names are from, where that is not `web.app`."""
+"""The modules of the names that are not from `web.app`."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'web.app')}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'web.app')}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m faceattr_aio` is the command line."""
+"""Runs the command line: `python -m faceattr_aio`."""
 
 import sys
 

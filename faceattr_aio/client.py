@@ -1,5 +1,5 @@
-"""Asks a server about faces in pictures: streams files, comes back when it is told to, and raises failures by their own
-types. Knows nothing of how the work is done.
+"""An asyncio client of the server: streams files, retries when the server is full, and raises the server's failures as
+exceptions of their own types.
 """
 
 import asyncio
@@ -9,21 +9,13 @@ import math
 import random
 import time
 import uuid
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
+from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, NoReturn, Self
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, FormData, hdrs
 
@@ -36,92 +28,126 @@ __all__ = ["Client", "Option", "Picture", "UnexpectedAnswer", "Unreachable"]
 Picture = Path | bytes
 Pictures = Iterable[Picture] | AsyncIterable[Picture]
 Option = str | float
-Once = Callable[[float, int], Awaitable[bytes]]
-"""One try of several, with the seconds that are left and the number of those before."""
 
 _JSON = "application/json"
-_RAW: Mapping[str, str] = {hdrs.CONTENT_TYPE: "application/octet-stream"}
-_FINE = 200, 202
-_SHORTEST_WAIT_S, _MOST_DOUBLINGS = 0.1, 6
-_MOST_BREAKS = 5
-"""Tries after which nobody is expected at the address any longer: about three seconds."""
+_NDJSON = "application/x-ndjson"
+_BYTES = "application/octet-stream"
+_SUCCESS = HTTPStatus.OK, HTTPStatus.ACCEPTED
+_MIN_BACKOFF_S, _MAX_DOUBLINGS = 0.1, 6
+_MAX_CONNECTION_RETRIES = 5
+"""The client gives up on an unreachable server after these, about three seconds."""
+_CHUNK = 1 << 16
+_MAX_LINE = 1 << 21
+"""Bytes. An answer with a thousand faces has a seventh of it."""
+_PART_HEADER = b'Content-Disposition: form-data; name="image"\r\n\r\n'
+_PROBLEM_MEMBERS = {"type", "title", "status", "detail", "instance", "retry_after_ms"}
+_FAILURES = {
+    failure.kind: failure
+    for failure in vars(errors).values()
+    if isinstance(failure, type) and issubclass(failure, FaceattrError)
+}
 
 
 class Client:
-    """One server, for many requests, also at the same time: `async with Client("http://127.0.0.1:5000") as client`.
+    """A client of one server, for concurrent requests: `async with Client("http://127.0.0.1:5000") as client`.
 
-    A request that is told to come back later does so until `deadline_s` have passed since it began, and the server is
-    told how much of that is left. All methods raise what the server says as the `FaceattrError` of that name,
+    A request that is refused with 429 or 503 is retried until `deadline_s` have passed since its start; the server
+    receives the remaining time. All methods raise the server's failure as the `FaceattrError` of that name,
     DeadlineExceeded, Unreachable, UnexpectedAnswer, or OSError for a file that cannot be read.
+
+    `url` is where the app is mounted, `path` the route of the pipeline, and `key` the API key if one is required.
+    `deadline_s` (seconds) applies to each request that has no deadline of its own.
     """
 
     def __init__(self, url: str, *, key: str = "", deadline_s: float = 60.0, path: str = "analyze") -> None:
         self.deadline_s = deadline_s
         self._url = f"{url.rstrip('/')}/{path.lstrip('/')}"
-        self._jobs = f"{url.rstrip('/')}/jobs"
+        self._jobs_url = f"{url.rstrip('/')}/jobs"
         self._headers = {hdrs.AUTHORIZATION: f"Bearer {key}"} if key else {}
         self._opened: ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._opened = ClientSession(
             headers=self._headers,
-            timeout=ClientTimeout(total=None),  # each request has a deadline of its own
+            timeout=ClientTimeout(total=None),  # each request has its own deadline
         )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._opened
-        await self._opened.close()
+        await self._session.close()
 
     async def analyze(self, picture: Picture, *, deadline_s: float | None = None, **options: Option) -> Answer:
-        """The faces in one picture; options as in docs/api.md, as `max_faces=1`."""
+        """Return the faces in a picture. The options are those of docs/api.md, for example `max_faces=1`."""
         return Answer.model_validate(await self.ask([picture], deadline_s, options))
 
     async def analyze_batch(
         self, pictures: Sequence[Picture], *, deadline_s: float | None = None, **options: Option
     ) -> list[Answer | FaceattrError]:
-        """Those in several, in one request: for each picture in their order its answer, or why there is none."""
+        """Send several pictures in one request. Return the answer or the failure of each, in their order."""
         document = await self.ask(pictures, deadline_s, options)
-        return [_entry(each, document["id"]) for each in document.get("results", [document])]
+        return [_outcome_of(result, document["id"]) for result in document.get("results", [document])]
 
     async def annotate(
         self, picture: Picture, media_type: str = "image/jpeg", *, deadline_s: float | None = None, **options: Option
     ) -> bytes:
-        """The picture with boxes and labels, as image/jpeg or image/png."""
+        """Return the picture with boxes and labels, as image/jpeg or image/png."""
         return await self._send(self._url, [picture], media_type, deadline_s, options)
 
-    def stream(self, pictures: Pictures, **options: Option) -> AsyncGenerator[Answer | FaceattrError]:
-        """Those in any number of pictures, over one request: for each in their order its answer, or why there is none,
-        as soon as it is known, while later ones are still awaited. Is not tried again and has no deadline.
+    async def stream(self, pictures: Pictures, **options: Option) -> AsyncGenerator[Answer | FaceattrError]:
+        """Send any number of pictures over one request. Yield the answer or the failure of each, in their order, as
+        soon as it is known and while later pictures are sent. There are no retries and no deadline.
+
+        Raises the failure of the whole stream, and any exception of `pictures`.
         """
-        assert self._opened, "use the client as `async with Client(...) as client`"
-        return stream(self._opened, self._url, pictures, options)
+        body = _StreamedForm(pictures)
+        headers = {hdrs.ACCEPT: _NDJSON, hdrs.CONTENT_TYPE: f"multipart/form-data; boundary={body.boundary}"}
+        request = self._session.post(
+            self._url, data=body.chunks(), params=options, headers=headers, read_bufsize=_MAX_LINE
+        )
+        try:
+            async with request as response:
+                if response.status != HTTPStatus.OK:
+                    _raise_failure(await response.read(), response.status, response.headers)
+                async for line in response.content:
+                    yield _outcome_of_line(line)
+        except ClientError as error:
+            raise body.fault or Unreachable(f"The stream to {self._url} broke: {error}.", retry_after_s=0) from error
+        except FaceattrError as error:
+            raise body.fault or error from None
+        if body.fault:
+            raise body.fault
 
     async def ask(
         self, pictures: Sequence[Picture], deadline_s: float | None = None, options: Mapping[str, Option] | None = None
     ) -> dict[str, Any]:
-        """The server's document as it is, of one picture or several."""
-        body = await self._send(self._url, pictures, _JSON, deadline_s, options or {})
-        return document_of(body, 200)
+        """Return the server's JSON document about one picture or several."""
+        return _parse(await self._send(self._url, pictures, _JSON, deadline_s, options or {}), HTTPStatus.OK)
 
     async def submit(self, pictures: Sequence[Picture], *, deadline_s: float | None = None, **options: Option) -> Job:
-        """Orders a job, whose `id` is asked for later; `pipeline` and `callback` may be among the options."""
-        return Job.model_validate(document_of(await self._send(self._jobs, pictures, _JSON, deadline_s, options), 202))
+        """Submit a job and return it at once. The options may include `pipeline` and `callback`."""
+        return Job.model_validate(
+            _parse(await self._send(self._jobs_url, pictures, _JSON, deadline_s, options), HTTPStatus.ACCEPTED)
+        )
 
     async def result(self, identity: str, *, deadline_s: float | None = None) -> Job:
-        """The job, once it is done or has failed."""
-        ends = time.monotonic() + (self.deadline_s if deadline_s is None else deadline_s)
+        """Wait until a job is done or has failed, and return it."""
+        end = time.monotonic() + (self.deadline_s if deadline_s is None else deadline_s)
 
-        async def once(left_s: float, _: int) -> bytes:
+        async def attempt(left_s: float, _: int) -> bytes:
             wait = {"Prefer": f"wait={left_s:.3f}"}
-            return await self._fetch(hdrs.METH_GET, f"{self._jobs}/{identity}", headers=wait)
+            return await self._request(hdrs.METH_GET, f"{self._jobs_url}/{identity}", headers=wait)
 
         while True:
-            job = Job.model_validate(document_of(await self._persist(once, ends - time.monotonic()), 200))
+            job = Job.model_validate(_parse(await self._retry(attempt, end - time.monotonic()), HTTPStatus.OK))
             if job.is_over:
                 return job
+
+    @property
+    def _session(self) -> ClientSession:
+        assert self._opened, "use the client as `async with Client(...) as client`"
+        return self._opened
 
     async def _send(
         self,
@@ -131,152 +157,154 @@ class Client:
         deadline_s: float | None,
         options: Mapping[str, Option],
     ) -> bytes:
-        """Who was refused before asks first whether the body is wanted (100-continue)."""
+        """Send the pictures with retries. Each retry uses `Expect: 100-continue`, to send the body only if accepted."""
 
-        async def once(left_s: float, tries: int) -> bytes:
+        async def attempt(left_s: float, retries: int) -> bytes:
             headers = {hdrs.ACCEPT: accept, "Prefer": f"wait={left_s:.3f}"}
-            async with AsyncExitStack() as opened:
-                body = await _body(pictures, opened)
-                kind = {} if isinstance(body, FormData) else dict(_RAW)
-                sent = {"data": body, "params": dict(options), "headers": {**headers, **kind}, "expect100": tries > 0}
-                return await self._fetch(hdrs.METH_POST, url, **sent)
+            async with AsyncExitStack() as files:
+                body = await _body_of(pictures, files)
+                if not isinstance(body, FormData):
+                    headers[hdrs.CONTENT_TYPE] = _BYTES
+                return await self._request(
+                    hdrs.METH_POST, url, data=body, params=options, headers=headers, expect100=retries > 0
+                )
 
-        return await self._persist(once, self.deadline_s if deadline_s is None else deadline_s)
+        return await self._retry(attempt, self.deadline_s if deadline_s is None else deadline_s)
 
-    async def _persist(self, once: Once, deadline_s: float) -> bytes:
-        """Until there is an answer, a failure that does not pass, or no time for another try."""
-        ends = time.monotonic() + deadline_s
-        for tries in count():
-            left_s = max(0.0, ends - time.monotonic())
+    async def _retry(self, attempt: Callable[[float, int], Awaitable[bytes]], deadline_s: float) -> bytes:
+        """Call `attempt(left_s, retries)` until it succeeds, fails permanently, or no time is left for a retry."""
+        end = time.monotonic() + deadline_s
+        for retries in count():
+            left_s = max(0.0, end - time.monotonic())
             try:
                 async with asyncio.timeout(left_s):
-                    return await once(left_s, tries)
+                    return await attempt(left_s, retries)
             except TimeoutError as error:
                 raise DeadlineExceeded from error
             except RetryableError as error:
-                wait_s = max(error.retry_after_s, _backoff_s(tries))
-                lost = isinstance(error, Unreachable) and tries >= _MOST_BREAKS
-                if lost or wait_s >= ends - time.monotonic():
+                wait_s = max(error.retry_after_s, _backoff_s(retries))
+                is_lost = isinstance(error, Unreachable) and retries >= _MAX_CONNECTION_RETRIES
+                if is_lost or wait_s >= end - time.monotonic():
                     raise
                 await asyncio.sleep(wait_s)
         raise AssertionError  # count() does not end
 
-    async def _fetch(self, method: str, url: str, **sent: Any) -> bytes:
-        """Once."""
-        assert self._opened, "use the client as `async with Client(...) as client`"
+    async def _request(self, method: str, url: str, **arguments: Any) -> bytes:
+        """Make one attempt and return the body of the response."""
         try:
-            async with self._opened.request(method, url, **sent) as response:
+            async with self._session.request(method, url, **arguments) as response:
                 content = await response.read()
         except ClientError as error:
-            raise Unreachable(f"There is no answer from {url}: {error}.", retry_after_s=0) from error
-        if response.status not in _FINE:
-            raise failure_of(document_of(content, response.status), response.headers.get(hdrs.RETRY_AFTER, ""))
+            raise Unreachable(f"There is no response from {url}: {error}.", retry_after_s=0) from error
+        if response.status not in _SUCCESS:
+            _raise_failure(content, response.status, response.headers)
         return content
 
 
-async def _body(pictures: Sequence[Picture], opened: AsyncExitStack) -> FormData | IO[bytes]:
-    """One picture as it is, several as a form; files are sent as they are read."""
-    contents = [await _content(picture, opened) for picture in pictures]
+class Unreachable(RetryableError):
+    """The server does not respond, or the connection broke."""
+
+    status, kind, title = 503, "unreachable", "The server cannot be reached"
+
+
+class UnexpectedAnswer(FaceattrError):
+    """A response that is not from this kind of server: a wrong URL, or a proxy. `members` contains the `status`."""
+
+    status, kind, title = 502, "unexpected-answer", "The response is not from a faceattr-aio server"
+
+
+def failure_of(problem: dict[str, Any], retry_after: str = "") -> FaceattrError:
+    """Return the failure that a problem document describes; `retry_after_ms` overrides the header `Retry-After`."""
+    failure = _FAILURES.get(str(problem.get("type", "")).removeprefix("urn:faceattr:"))
+    detail = str(problem.get("detail", ""))
+    if failure is None:
+        return UnexpectedAnswer(detail, status=problem.get("status"))
+    members = {name: value for name, value in problem.items() if name not in _PROBLEM_MEMBERS}
+    if not issubclass(failure, RetryableError):
+        return failure(detail, **members)
+    header_s = float(retry_after) if retry_after.isdecimal() else 1.0
+    return failure(detail, retry_after_s=problem.get("retry_after_ms", header_s * 1e3) / 1e3, **members)
+
+
+def _raise_failure(content: bytes, status: int, headers: Mapping[str, str]) -> NoReturn:
+    raise failure_of(_parse(content, status), headers.get(hdrs.RETRY_AFTER, ""))
+
+
+def _parse(content: bytes, status: int) -> dict[str, Any]:
+    """Raises UnexpectedAnswer when the content is not a JSON object."""
+    try:
+        document = json.loads(content)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise UnexpectedAnswer(f"The response {status} is not a JSON object.", status=status)
+    return document
+
+
+def _outcome_of(result: dict[str, Any], identity: str) -> Answer | FaceattrError:
+    if "error" in result:
+        return failure_of(result["error"])
+    return Answer.model_validate({"id": identity} | result)
+
+
+def _outcome_of_line(line: bytes) -> Answer | FaceattrError:
+    """Return the outcome of a picture. A line without a number is the failure of the whole stream, which is raised."""
+    document = _parse(line, HTTPStatus.OK)
+    if "error" in document and "number" not in document:
+        raise failure_of(document["error"])
+    return _outcome_of(document, "")
+
+
+def _backoff_s(retries: int) -> float:
+    """Return the time before the next retry: exponential backoff with jitter."""
+    return _MIN_BACKOFF_S * math.exp2(min(retries, _MAX_DOUBLINGS)) * random.uniform(0.75, 1.25)  # noqa: S311  # jitter
+
+
+async def _body_of(pictures: Sequence[Picture], files: AsyncExitStack) -> FormData | IO[bytes]:
+    """Return one picture as it is, or a form of several. Files are read while they are sent, and closed by `files`."""
+    contents = [await _open(picture, files) for picture in pictures]
     if len(contents) == 1:
         return contents[0]
     form = FormData()
     for content in contents:
-        form.add_field("image", content, filename="picture", content_type="application/octet-stream")
+        form.add_field("image", content, filename="picture", content_type=_BYTES)
     return form
 
 
-async def _content(picture: Picture, opened: AsyncExitStack) -> IO[bytes]:
+async def _open(picture: Picture, files: AsyncExitStack) -> IO[bytes]:
     if isinstance(picture, bytes):
         return io.BytesIO(picture)
-    return opened.enter_context(await asyncio.to_thread(picture.open, "rb"))
+    return files.enter_context(await asyncio.to_thread(picture.open, "rb"))
 
 
-def _backoff_s(tries: int) -> float:
-    """At least this long, twice as long each time, and not at the same time as others."""
-    return _SHORTEST_WAIT_S * math.exp2(min(tries, _MOST_DOUBLINGS)) * random.uniform(0.75, 1.25)  # noqa: S311
-
-
-def _entry(document: dict[str, Any], identity: str) -> Answer | FaceattrError:
-    if "error" in document:
-        return failure_of(document["error"], "")
-    return Answer.model_validate({"id": identity} | document)
-
-
-_NDJSON = "application/x-ndjson"
-_CHUNK = 1 << 16
-_LONGEST_LINE = 1 << 21
-"""Bytes: an answer of a thousand faces has a seventh of it."""
-_PART = b'Content-Disposition: form-data; name="image"\r\n\r\n'
-
-
-async def stream(
-    session: ClientSession, url: str, pictures: Pictures, options: Mapping[str, str | float]
-) -> AsyncGenerator[Answer | FaceattrError]:
-    """For each picture in order its answer, or why there is none.
-
-    Raises what the server says of the whole, Unreachable, UnexpectedAnswer, and whatever `pictures` do.
+class _StreamedForm:
+    """A multipart body that sends each picture with the boundary that ends it, so that the server can process it before
+    the next picture is known.
     """
-    sending = _Sending(pictures)
-    kind = f"multipart/form-data; boundary={sending.boundary}"
-    asking = session.post(
-        url,
-        data=sending.body(),
-        params=dict(options),
-        headers={hdrs.ACCEPT: _NDJSON, hdrs.CONTENT_TYPE: kind},
-        read_bufsize=_LONGEST_LINE,
-    )
-    try:
-        async with asking as response:
-            if response.status != 200:  # noqa: PLR2004  # all others are failures
-                retry_after = response.headers.get(hdrs.RETRY_AFTER, "")
-                raise failure_of(document_of(await response.read(), response.status), retry_after)
-            async for line in response.content:
-                yield _read(line)
-    except ClientError as error:
-        raise sending.fault or Unreachable(f"The stream to {url} broke: {error}.", retry_after_s=0) from error
-    except FaceattrError as error:
-        raise sending.fault or error from None
-    if sending.fault:
-        raise sending.fault
-
-
-def _read(line: bytes) -> Answer | FaceattrError:
-    """Raises the failure of a last line, which is that of no picture."""
-    document = document_of(line, 200)
-    if "error" not in document:
-        return Answer.model_validate(document)
-    failure = failure_of(document["error"], "")
-    if "number" not in document:
-        raise failure
-    return failure
-
-
-class _Sending:
-    """A body whose every picture ends with the boundary behind it, so that none waits for the next."""
 
     def __init__(self, pictures: Pictures) -> None:
         self.boundary = uuid.uuid4().hex
         self.fault: Exception | None = None
-        """Why there was no next picture."""
+        """The exception that ended `pictures`."""
         self._pictures = pictures
 
-    async def body(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         boundary = f"--{self.boundary}".encode()
         yield boundary + b"\r\n"
         try:
-            async for picture in _each(self._pictures):
-                yield _PART
-                async with aclosing(_chunks(picture)) as content:
-                    async for chunk in content:
+            async for picture in _iterate(self._pictures):
+                yield _PART_HEADER
+                async with aclosing(_chunks_of(picture)) as chunks:
+                    async for chunk in chunks:
                         yield chunk
                 yield b"\r\n" + boundary + b"\r\n"
-        except Exception as error:  # noqa: BLE001  # it is raised where answers are read
+        except Exception as error:  # noqa: BLE001  # raised in Client.stream
             self.fault = error
-            return  # the body is cut short: what came before is still answered
+            return  # the body is cut short, and the pictures that were sent are still answered
         yield b"\r\n\r\n" + boundary + b"--\r\n"
 
 
-async def _each(pictures: Pictures) -> AsyncIterator[Picture]:
+async def _iterate(pictures: Pictures) -> AsyncGenerator[Picture]:
     if isinstance(pictures, AsyncIterable):
         async for picture in pictures:
             yield picture
@@ -285,49 +313,10 @@ async def _each(pictures: Pictures) -> AsyncIterator[Picture]:
         yield picture
 
 
-async def _chunks(picture: Picture) -> AsyncGenerator[bytes]:
+async def _chunks_of(picture: Picture) -> AsyncGenerator[bytes]:
     if isinstance(picture, bytes):
         yield picture
         return
     with await asyncio.to_thread(picture.open, "rb") as file:
         while chunk := await asyncio.to_thread(file.read, _CHUNK):
             yield chunk
-
-
-_KINDS = {one.kind: one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, FaceattrError)}
-_STANDARD = {"type", "title", "status", "detail", "instance", "retry_after_ms"}
-
-
-class Unreachable(RetryableError):
-    """Nobody answers at the address, or the connection broke."""
-
-    status, kind, title = 503, "unreachable", "The server cannot be reached"
-
-
-class UnexpectedAnswer(FaceattrError):
-    """Not what a server of ours would say: a wrong address, or a proxy in between. `members` has the `status`."""
-
-    status, kind, title = 502, "unexpected-answer", "The answer is not that of such a server"
-
-
-def document_of(content: bytes, status: int) -> dict[str, Any]:
-    try:
-        document = json.loads(content)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise UnexpectedAnswer(f"The answer {status} is no document of such a server.", status=status)
-    return document
-
-
-def failure_of(problem: dict[str, Any], retry_after: str) -> FaceattrError:
-    """The failure that a problem document tells of; `retry_after_ms` goes over the header's whole seconds."""
-    kind = _KINDS.get(str(problem.get("type", "")).removeprefix("urn:faceattr:"))
-    detail = str(problem.get("detail", ""))
-    if kind is None:
-        return UnexpectedAnswer(detail, status=problem.get("status"))
-    members = {name: value for name, value in problem.items() if name not in _STANDARD}
-    if not issubclass(kind, RetryableError):
-        return kind(detail, **members)
-    whole_s = float(retry_after) if retry_after.isdecimal() else 1.0
-    return kind(detail, retry_after_s=problem.get("retry_after_ms", whole_s * 1e3) / 1e3, **members)

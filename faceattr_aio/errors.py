@@ -1,52 +1,54 @@
-"""Every failure by its name: a stable type, an HTTP status, and a sentence a person can act on.
-Knows neither HTTP libraries nor pixels; an error crosses from a worker process as plain data.
+"""The failures of requests, each with a stable type, an HTTP status and a message for the client. They can be pickled,
+because workers send them to the server.
 """
 
 from typing import ClassVar, Self
 
 
 class StartError(Exception):
-    """The program cannot start; the message is one sentence that says what to do about it."""
+    """The program cannot start. The message is one sentence that says what to do."""
 
 
 class WorkerGone(Exception):
-    """A worker had ended before it was given its task: another one can take it."""
+    """A worker exited before it received its task, so another worker can run it."""
 
 
 class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
+    """The client has disconnected, so the answer is no longer needed."""
 
 
 class FaceattrError(Exception):
-    """A request fails with `status`. `detail` is public, and `sentence` where there is no more to say; `members` join
-    the problem document; `log` never leaves us.
+    """A request failed with the HTTP status `status`.
+
+    `detail` is the public message, by default `default_detail` or the title. `log` is for the server's log only.
+    `members` are added to the problem document.
     """
 
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "internal"
     title: ClassVar[str] = "Internal error"
-    sentence: ClassVar[str] = "Something failed."
+    default_detail: ClassVar[str] = ""
 
     def __init__(self, detail: str = "", *, log: str = "", **members: object) -> None:
         super().__init__(detail)
-        self.detail: str = detail or self.sentence
+        self.detail: str = detail or self.default_detail or f"{self.title}."
         self.log = log
         self.members = members
 
-    def bare(self) -> Self:
-        """The same without its history, which keeps alive what was at hand when it was raised: workers, descriptors."""
+    def without_traceback(self) -> Self:
+        """Remove traceback, cause and context, which keep objects alive such as workers and open files."""
         for name in ("__traceback__", "__cause__", "__context__"):
             setattr(self, name, None)
         return self
 
     @classmethod
-    def because(cls, cause: BaseException, detail: str) -> Self:
-        """The same failure with its cause kept for the log."""
+    def from_exception(cls, cause: BaseException, detail: str) -> Self:
+        """Return this failure with `detail`, and with `cause` for the log."""
         return cls(detail, log=f"{type(cause).__name__}: {cause}")
 
 
 class RetryableError(FaceattrError):
-    """The same request may succeed in `retry_after_s` (seconds)."""
+    """The same request may succeed after `retry_after_s` seconds."""
 
     def __init__(self, detail: str = "", *, log: str = "", retry_after_s: float = 1.0, **members: object) -> None:
         super().__init__(detail, log=log, **members)
@@ -54,21 +56,21 @@ class RetryableError(FaceattrError):
 
 
 NotNow = RetryableError
-"""The name in programs written for version 0.1."""
+"""The name in version 0.1."""
 
 
 class InternalError(FaceattrError):
-    """A fault of ours, a killed worker included; never retried, because the picture may be what killed it."""
+    """A fault of the server, such as a worker that was killed. Not retried, because the picture may be the cause."""
 
-    sentence = "The picture could not be processed, through a fault of ours; the log has more under this request's id."
+    default_detail = "The picture could not be processed (internal error); see the server's log for this request id."
 
 
 class MalformedUpload(FaceattrError):
-    status, kind, title = 400, "malformed-upload", "The upload cannot be read"
+    status, kind, title = 400, "malformed-upload", "The upload is malformed"
 
 
 class NoImage(FaceattrError):
-    status, kind, title = 400, "no-image", "No picture in the request"
+    status, kind, title = 400, "no-image", "The request contains no picture"
 
 
 class BadOption(FaceattrError):
@@ -76,25 +78,25 @@ class BadOption(FaceattrError):
 
 
 class TooManyParts(FaceattrError):
-    status, kind, title = 400, "too-many-parts", "Too many parts in the upload"
+    status, kind, title = 400, "too-many-parts", "The upload has too many parts"
 
 
 class BatchTooLarge(FaceattrError):
-    status, kind, title = 400, "batch-too-large", "Too many pictures in one request"
+    status, kind, title = 400, "batch-too-large", "The request has too many pictures"
 
 
 class Unauthorized(FaceattrError):
-    status, kind, title = 401, "unauthorized", "An API key is needed"
-    sentence = "Send an API key that is valid here, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
+    status, kind, title = 401, "unauthorized", "An API key is required"
+    default_detail = "Send a valid API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
 
 
 class UnknownJob(FaceattrError):
-    status, kind, title = 404, "unknown-job", "No such job"
-    sentence = "There is no such job, or it was not made with your key, or its time is over."
+    status, kind, title = 404, "unknown-job", "Unknown job"
+    default_detail = "The job does not exist, was submitted with another API key, or has expired."
 
 
 class NotAcceptable(FaceattrError):
-    status, kind, title = 406, "not-acceptable", "No answer in the wanted form"
+    status, kind, title = 406, "not-acceptable", "No acceptable response format"
 
 
 class UploadTimeout(FaceattrError):
@@ -102,9 +104,9 @@ class UploadTimeout(FaceattrError):
 
 
 class ReloadFailed(FaceattrError):
-    """New models or settings cannot be used, and those of before are."""
+    """The new models or settings cannot be used; the previous ones stay in use."""
 
-    status, kind, title = 409, "reload-failed", "The models were not reloaded"
+    status, kind, title = 409, "reload-failed", "The reload failed"
 
 
 class UploadTooLarge(FaceattrError):
@@ -112,11 +114,11 @@ class UploadTooLarge(FaceattrError):
 
 
 class UnsupportedMedia(FaceattrError):
-    status, kind, title = 415, "unsupported-media", "Not a picture type that is accepted"
+    status, kind, title = 415, "unsupported-media", "The picture type is not accepted"
 
 
 class UnknownExpectation(FaceattrError):
-    status, kind, title = 417, "unknown-expectation", "Only 100-continue can be expected"
+    status, kind, title = 417, "unknown-expectation", "The only supported expectation is 100-continue"
 
 
 class UnreadableImage(FaceattrError):
@@ -136,33 +138,33 @@ class TooBlurred(FaceattrError):
 
 
 class RateLimited(RetryableError):
-    """One client has had its share; the others are served."""
+    """One client exceeds its rate or concurrency limit; other clients are served."""
 
-    status, kind, title = 429, "rate-limited", "More than one client's share"
+    status, kind, title = 429, "rate-limited", "Too many requests from this client"
 
 
 class Unavailable(RetryableError):
     status, kind, title = 503, "unavailable", "Not available at the moment"
-    sentence = "No picture can be worked on at the moment; /readyz tells when that is over."
+    default_detail = "No picture can be processed at the moment; /readyz reports when the server is ready again."
 
 
 class Overloaded(Unavailable):
-    kind, title = "overloaded", "As much as can be done is being done"
+    kind, title = "overloaded", "The server is at capacity"
 
 
 class Draining(Unavailable):
-    kind, title = "draining", "The server is going down"
-    sentence = "The server is going down; send the request to another one, or again later."
+    kind, title = "draining", "The server is shutting down"
+    default_detail = "The server is shutting down; send the request to another server or retry later."
 
 
 class StorageUnavailable(Unavailable):
-    kind, title = "storage", "No room for the upload"
+    kind, title = "storage", "Storage is not available"
 
 
 class DeadlineOutOfReach(Unavailable):
-    kind, title = "deadline", "The answer would come too late"
+    kind, title = "deadline", "The deadline cannot be met"
 
 
 class DeadlineExceeded(FaceattrError):
     status, kind, title = 504, "deadline-exceeded", "The answer came too late"
-    sentence = "The answer was not ready in the time that the request, or one picture of it, is given."
+    default_detail = "The answer was not ready within the time limit of the request or of one picture."

@@ -27,7 +27,7 @@ ORDER = (
 
 PIPELINES = {"pipelines", "faces", "holistic", "anime", "imaging"}
 """Imported by dotted name in a worker, never by the rest of the package; the last four are aliases."""
-FOR_PIPELINES = {"errors", "pipeline", "schemas", "uploads.formats", "config.extras"}
+FOR_PIPELINES = {"errors", "pipeline", "schemas", "uploads.formats"}
 """What pipelines import."""
 FOR_WORKERS = {"errors", "pipeline"}
 """What a worker process imports besides its pipelines."""

@@ -104,7 +104,7 @@ class Limiter:
         Raises Overloaded, Draining, or DeadlineOutOfReach when its answer is wanted sooner than can be.
         """
         if self.draining:
-            raise self._refusal(Draining, Draining.sentence)
+            raise self._refusal(Draining, Draining.default_detail)
         if self.in_flight + self.promised >= self.limit:
             raise self._overloaded()
         self._check_reach(within_s)

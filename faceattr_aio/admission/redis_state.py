@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 
 from faceattr_aio.admission.circuit_breaker import CircuitBreaker
 from faceattr_aio.admission.clients import MINUTE_NS, too_early
-from faceattr_aio.config.schema import Shared as Settings
+from faceattr_aio.config.schema import SharedConfig
 
 _RATE, _KEYS = "faceattr:rate:", "faceattr:keys"
 _GCRA = """
@@ -70,7 +70,7 @@ class RedisKeys:
 class Shared:
     """As `[shared]` says; `keys` are looked up only where they are asked for."""
 
-    def __init__(self, settings: Settings, *, with_keys: bool) -> None:
+    def __init__(self, settings: SharedConfig, *, with_keys: bool) -> None:
         self._redis = Redis.from_url(settings.url or "", decode_responses=True, retry=Retry(NoBackoff(), 0))
         self._guard = CircuitBreaker(settings.timeout_s, "each server counts alone and keeps the API keys that it has")
         self.rate = RedisRateLimiter(self._redis, self._guard)

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from cachetools import TTLCache
 
-from faceattr_aio.config import extras
-from faceattr_aio.config.schema import Cache as Settings
+from faceattr_aio.config import load_extra
+from faceattr_aio.config.schema import CacheConfig
 
 
 class Cache(Protocol):
@@ -48,13 +48,13 @@ class MemoryCache:
         self._known.clear()
 
 
-def open_cache(settings: Settings) -> Cache | None:
+def open_cache(settings: CacheConfig) -> Cache | None:
     """As the settings say; None when nothing is to be kept. Raises StartError when a library for it is missing."""
     match settings.backend:
         case "memory":
             return MemoryCache(settings.entries, settings.ttl_s)
         case "redis":
-            cache: Cache = extras.load("faceattr_aio.cache.redis_cache", "redis").RedisCache(settings)
+            cache: Cache = load_extra("faceattr_aio.cache.redis_cache", "redis").RedisCache(settings)
             return cache
         case _:
             return None

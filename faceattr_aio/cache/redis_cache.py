@@ -7,7 +7,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from faceattr_aio.admission.circuit_breaker import CircuitBreaker
-from faceattr_aio.config.schema import Cache as Settings
+from faceattr_aio.config.schema import CacheConfig
 
 _PREFIX = "faceattr:result:"
 _MOST_PUTS = 64
@@ -17,7 +17,7 @@ _MOST_PUTS = 64
 class RedisCache:
     """As `cache.url` says."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: CacheConfig) -> None:
         self._redis = Redis.from_url(settings.url, decode_responses=True, retry=Retry(NoBackoff(), 0))
         self._ttl_ms = round(settings.ttl_s * 1e3)
         self._guard = CircuitBreaker(settings.timeout_s, "results are not looked up")

@@ -1,8 +1,9 @@
-"""The command line: which commands and flags there are, and what an exit status means. Each command's work is in its
-own module, imported when it is called, because worker processes import this one too.
+"""The command line: commands, flags and exit statuses. Each command is a module that is imported when it runs, because
+worker processes import this package too.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
@@ -12,14 +13,24 @@ from typing import Any
 from faceattr_aio.errors import StartError
 
 FAILED, UNUSABLE = 1, 2
-"""Exit statuses: something that was asked for failed; the program could not start."""
+"""Exit statuses: a part of the work failed; the program could not start."""
+
+_COMMANDS = {
+    "serve": "Run the HTTP server.",
+    "analyze": "Find the faces in picture files.",
+    "models": "Download, list or verify the model files.",
+    "config": "Show or check the effective settings.",
+    "health": "Check whether a running server is ready.",
+    "tune": "Measure how many workers and slots to use on this machine.",
+    "worker": "Process the jobs that servers have queued (jobs.backend = celery).",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns the exit status."""
-    parsed = _parser().parse_args(arguments)
+    """Run a command and return its exit status."""
+    parsed = make_parser().parse_args(arguments)
     try:
-        status: int = import_module(f"faceattr_aio.cli.{parsed.module}").run(parsed)
+        status: int = import_module(f"faceattr_aio.cli.{parsed.command}").run(parsed)
     except StartError as error:
         print(f"faceattr-aio: {error}", file=sys.stderr)
         return UNUSABLE
@@ -29,98 +40,82 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def flags(parsed: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """The flags that were given, as settings by section: `--port` is `server.port`."""
-    given: dict[str, dict[str, Any]] = {}
+    """Return the flags that are set, as settings by section: `--port` is `server.port`."""
+    settings: dict[str, dict[str, Any]] = {}
     for name, value in vars(parsed).items():
         section, dot, key = name.partition(".")
         if dot and value is not None:
-            given.setdefault(section, {})[key] = value
-    return given
+            settings.setdefault(section, {})[key] = value
+    return settings
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="faceattr-aio", description="Faces with gender and age from pictures.")
+def limit_decoder(max_pixels: int) -> None:
+    """Set OpenCV's own limit of pixels, in addition to `image.max_pixels`. Workers read it when they import OpenCV.
+
+    Replaces an existing value, because OpenCV ends a process if the value is not a number.
+    """
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max_pixels)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="faceattr-aio", description="Detect faces with gender and age in pictures.")
     parser.add_argument("--version", action="version", version=metadata.version("faceattr-aio"))
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_serve(commands)
-    _add_analyze(commands)
-    _add_models(commands)
-    _add_config(commands)
-    _add_health(commands)
-    _add_tune(commands)
-    _add_worker(commands)
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    commands = {name: subparsers.add_parser(name, help=text, description=text) for name, text in _COMMANDS.items()}
+    for command in commands.values():
+        command.add_argument("--config", type=Path, metavar="FILE", help="settings (default: conf/faceattr.toml)")
+    _add_server_arguments(commands)
+    _add_file_arguments(commands)
+    _add_operation_arguments(commands)
     return parser
 
 
-def _command(commands: Any, name: str, summary: str, module: str = "") -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
-    command.set_defaults(module=module or name)
-    command.add_argument("--config", type=Path, metavar="FILE", help="settings (conf/faceattr.toml if it is there)")
-    return command
-
-
-def _add_serve(commands: Any) -> None:
-    serve = _command(commands, "serve", "Answer HTTP requests.")
+def _add_server_arguments(commands: dict[str, argparse.ArgumentParser]) -> None:
+    serve, worker = commands["serve"], commands["worker"]
     serve.add_argument("--host", dest="server.host", metavar="ADDRESS")
-    serve.add_argument("--port", dest="server.port", metavar="N", help="0 lets the system choose")
-    serve.add_argument("--workers", dest="inference.workers", metavar="N", help="default: one for each core")
+    serve.add_argument("--port", dest="server.port", metavar="N", help="0: a free port")
     serve.add_argument("--limit", dest="inference.limit", metavar="N", help="requests in flight, running and waiting")
-    serve.add_argument("--processes", dest="server.processes", metavar="N", help="event loops that share all that")
-    serve.add_argument("--pool", dest="inference.pool", metavar="KIND", help="auto, process or thread")
-
-
-def _add_analyze(commands: Any) -> None:
-    analyze = _command(commands, "analyze", "Find the faces in picture files.")
-    analyze.add_argument("files", nargs="+", type=Path, metavar="FILE", help="with --out also folders")
-    analyze.add_argument("--json", action="store_true", help="one JSON document a line")
-    analyze.add_argument(
-        "--out",
-        type=Path,
-        metavar="TABLE",
-        help="a row for each file; goes on with what is there: .jsonl, .csv, .parquet",
+    serve.add_argument(
+        "--processes", dest="server.processes", metavar="N", help="event loops that share workers and limit"
     )
-    analyze.add_argument("--annotate", type=Path, metavar="OUT", help="the picture with boxes; a folder for several")
-    analyze.add_argument("--server", metavar="URL", help="let it do the work; it is shown the first of auth.keys")
-    analyze.add_argument("--jobs", type=int, metavar="N", help="so many of the server's jobs at a time")
-    analyze.add_argument("--workers", dest="inference.workers", metavar="N")
+    serve.add_argument("--pool", dest="inference.pool", metavar="KIND", help="auto, process or thread")
+    for command in (serve, worker, commands["analyze"]):
+        command.add_argument("--workers", dest="inference.workers", metavar="N", help="default: one for each core")
 
 
-def _add_models(commands: Any) -> None:
-    models = _command(commands, "models", "Fetch, list or verify the model files.")
+def _add_file_arguments(commands: dict[str, argparse.ArgumentParser]) -> None:
+    analyze, models = commands["analyze"], commands["models"]
+    analyze.add_argument("files", nargs="+", type=Path, metavar="FILE", help="with --out also folders")
+    analyze.add_argument("--json", action="store_true", help="print one JSON document for each file")
+    table = "write a row for each file, or resume such a table: .jsonl, .csv, .parquet"
+    analyze.add_argument("--out", type=Path, metavar="TABLE", help=table)
+    analyze.add_argument("--annotate", type=Path, metavar="OUT", help="draw boxes on the picture; a folder for several")
+    analyze.add_argument("--server", metavar="URL", help="use this server, with the first key of auth.keys")
+    analyze.add_argument("--jobs", type=int, metavar="N", help="use N jobs of the server at a time")
     models.add_argument("action", choices=["pull", "list", "verify"])
-    models.add_argument("names", nargs="*", metavar="NAME", help="default: those that the settings use")
+    models.add_argument("names", nargs="*", metavar="NAME", help="default: the models that the settings use")
     models.add_argument("--dir", dest="models.dir", metavar="FOLDER")
 
 
-def _add_config(commands: Any) -> None:
-    config = _command(commands, "config", "Show or check the effective settings.")
-    config.add_argument("action", choices=["show", "check"])
-
-
-def _add_health(commands: Any) -> None:
-    health = _command(commands, "health", "Ask a running server whether it is ready.")
-    health.add_argument(
-        "url", nargs="?", metavar="URL", help="where its app is; default: host and port of the settings"
+def _add_operation_arguments(commands: dict[str, argparse.ArgumentParser]) -> None:
+    commands["config"].add_argument("action", choices=["show", "check"])
+    health, tune = commands["health"], commands["tune"]
+    health.add_argument("url", nargs="?", metavar="URL", help="of the app (default: host and port of the settings)")
+    health.add_argument("--timeout", type=seconds, default=3.0, metavar="S", help="for the response (default: 3)")
+    tune.add_argument("picture", type=Path, metavar="PICTURE", help="typical of those that your clients send")
+    tune.add_argument(
+        "--seconds", type=seconds, default=5.0, metavar="S", help="for each number of workers (default: 5)"
     )
-    health.add_argument("--timeout", type=seconds, default=3.0, metavar="S", help="for its answer (3)")
-
-
-def _add_tune(commands: Any) -> None:
-    tune = _command(commands, "tune", "Find out how many workers and slots pay on this machine.")
-    tune.add_argument("picture", type=Path, metavar="PICTURE", help="one as your clients send it")
-    tune.add_argument("--seconds", type=seconds, default=5.0, metavar="S", help="for each number of workers (5)")
-    tune.add_argument("--wait", type=seconds, default=0.25, metavar="S", help="longest wait of a request (0.25)")
+    tune.add_argument(
+        "--wait", type=seconds, default=0.25, metavar="S", help="longest wait of a request (default: 0.25)"
+    )
     tune.add_argument("--pipeline", metavar="NAME", help="default: the first in the settings")
-    tune.add_argument("--output", type=Path, metavar="FILE", help="a new file for the settings that are recommended")
-
-
-def _add_worker(commands: Any) -> None:
-    worker = _command(commands, "worker", "Work on the jobs that servers have taken in (jobs.backend = celery).")
-    worker.add_argument("--workers", dest="inference.workers", metavar="N", help="default: one for each core")
+    tune.add_argument("--output", type=Path, metavar="FILE", help="write the recommended settings to a new file")
 
 
 def seconds(text: str) -> float:
-    """A time in seconds. Raises ValueError, which argparse tells under the name of this function."""
+    """Parse a positive time. Raises ValueError; argparse shows the name of this function in its message."""
     number = float(text)
     if not 0 < number < float("inf"):
         raise ValueError

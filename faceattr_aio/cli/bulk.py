@@ -1,14 +1,16 @@
-"""`faceattr-aio analyze --out`: folders of any size, into a table with one row for each file, here or by a server. What
-the table has already is not done again, so after a kill the same command goes on. Holds a few files at a time.
+"""`faceattr-aio analyze --out`: analyzes folders of any size into a table with one row for each file. Files that have a
+row are skipped, so the same command resumes after a kill. Holds a few files in memory at a time.
 """
 
 import argparse
 import asyncio
+import os
+import sqlite3
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,107 +19,156 @@ from typing import Any
 from tqdm import tqdm
 
 from faceattr_aio.cli import FAILED
-from faceattr_aio.cli.remote import Ask
-from faceattr_aio.cli.seen import Seen, name_of
+from faceattr_aio.cli.analyzers import Analyze, Analyzer
 from faceattr_aio.cli.tables import Row, Table, open_table
-from faceattr_aio.cli.walk import pictures
 from faceattr_aio.errors import FaceattrError, RetryableError, StartError
 from faceattr_aio.pipeline import Outcome, Reply
 
-_LOOKED_FOR = 256
-"""Files at a time, by a thread."""
-
-Working = AbstractAsyncContextManager[tuple[Ask, int]]
-
-
-@dataclass
-class Tally:
-    """Of the rows in the table: all, those that are failures, and those that were there before."""
-
-    rows: int = 0
-    failed: int = 0
-    before: int = 0
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
+_SCAN_CHUNK = 256
+"""Files that a thread looks up at a time."""
 
 
-def run(parsed: argparse.Namespace, working: Working) -> int:
-    """1 when a file has a row that is a failure. Raises StartError, also when nobody can do the work any longer."""
+def run(parsed: argparse.Namespace, analyzer: Analyzer) -> int:
+    """Return 1 when the row of a file is a failure. Raises StartError, also when no further file can be analyzed."""
     if parsed.annotate or parsed.json:
-        raise StartError("--out takes everything: leave out --annotate and --json.")
-    with closing(open_table(parsed.out)) as table, closing(Seen()) as seen:
-        tally = _take_up(table, seen)
+        raise StartError("--out cannot be combined with --annotate or --json.")
+    with closing(open_table(parsed.out)) as table, closing(ResumeIndex()) as index:
+        counts = _resume(table, index)
         try:
-            asyncio.run(_Bulk(parsed.files, table, seen, tally).run(working))
+            asyncio.run(_BulkRun(parsed.files, table, index, counts).run(analyzer))
         except RetryableError as error:
-            raise StartError(f"{error.detail} The same command goes on from here.") from error
+            raise StartError(f"{error.detail} Run the same command to continue.") from error
         except OSError as error:
             raise StartError(f"{parsed.out} cannot be written to: {error.strerror}.") from error
-    print(f"{parsed.out}: {tally.rows} files, {tally.failed} of them failed; {tally.before} were there before")
-    return FAILED if tally.failed else 0
+    print(f"{parsed.out}: {counts.rows} files, {counts.failed} of them failed; {counts.existing} were already there")
+    return FAILED if counts.failed else 0
 
 
 def row_of(file: Path, outcome: Outcome) -> Row:
-    """What is told of a file."""
     if isinstance(outcome, Reply):
         return {"file": name_of(file), **outcome.result}
     return {"file": name_of(file), "error": {"type": f"urn:faceattr:{outcome.kind}", "detail": outcome.detail}}
 
 
-def _take_up(table: Table, seen: Seen) -> Tally:
-    tally = Tally()
+def name_of(path: Path) -> str:
+    """Return a unique name of the path that can be encoded as UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def scan(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files among `paths`, and from folders, recursively, the files with the suffix of a picture.
+
+    Links to folders are not followed. A folder that cannot be read is yielded like a file, so that its row has the
+    error. Holds one open folder for each level.
+    """
+    for path in paths:
+        if path.is_dir():
+            yield from _scan_folder(path)
+        else:
+            yield path
+
+
+def _scan_folder(folder: Path) -> Iterator[Path]:
+    """Yield in the order of the file system, because sorting would read the whole folder first."""
+    with ExitStack() as resources:
+        levels = [resources.enter_context(os.scandir(folder))]
+        while levels:
+            entry = next(levels[-1], None)
+            if entry is None:
+                levels.pop().close()
+            elif entry.is_dir(follow_symlinks=False):
+                try:
+                    levels.append(resources.enter_context(os.scandir(entry)))
+                except OSError:
+                    yield Path(entry)
+            elif Path(entry).suffix.lower() in SUFFIXES and entry.is_file():
+                yield Path(entry)
+
+
+class ResumeIndex:
+    """A set of file names of any size, in a temporary database on disk. Not safe for concurrent use by threads."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute("CREATE TABLE seen (name TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._database.execute("BEGIN")
+
+    def add(self, name: str) -> bool:
+        """Add the name and return whether it is new."""
+        return self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (name,)).rowcount == 1
+
+    def close(self) -> None:
+        """Delete the database."""
+        self._database.close()
+
+
+@dataclass
+class RowCounts:
+    """Rows of the table: all, the failures among them, and those from before this run."""
+
+    rows: int = 0
+    failed: int = 0
+    existing: int = 0
+
+
+def _resume(table: Table, index: ResumeIndex) -> RowCounts:
+    counts = RowCounts()
     for name, failed in table.resume():
-        seen.add(name)
-        tally.rows += 1
-        tally.before += 1
-        tally.failed += failed
-    return tally
+        index.add(name)
+        counts.rows += 1
+        counts.existing += 1
+        counts.failed += failed
+    return counts
 
 
-class _Bulk:
-    """One run over `places`."""
+class _BulkRun:
+    """One run of the command."""
 
-    def __init__(self, places: Sequence[Path], table: Table, seen: Seen, tally: Tally) -> None:
-        self._places, self._table, self._tally = places, table, tally
-        self._fresh = (file for file in pictures(places) if seen.add(name_of(file)))
-        self._found: deque[Path] = deque()
-        self._looking = asyncio.Lock()
-        self._over = threading.Event()
+    def __init__(self, paths: Sequence[Path], table: Table, index: ResumeIndex, counts: RowCounts) -> None:
+        self._paths, self._table, self._counts = paths, table, counts
+        self._new_files = (file for file in scan(paths) if index.add(name_of(file)))
+        self._queue: deque[Path] = deque()
+        self._scan_lock = asyncio.Lock()
+        self._finished = threading.Event()
 
-    async def run(self, working: Working) -> None:
-        """As many files at a time as `working` says. Raises NotNow when one cannot be done now, nor others."""
-        async with working as (ask, at_a_time):
-            with tqdm(unit="file", initial=self._tally.rows, file=sys.stderr) as bar:
-                tasks = [asyncio.create_task(self._work(ask, bar)) for _ in range(at_a_time)]
-                counting = asyncio.create_task(asyncio.to_thread(self._count, bar))
+    async def run(self, analyzer: Analyzer) -> None:
+        """Analyze all files. Raises RetryableError when no file can be analyzed at present."""
+        async with analyzer as (analyze, concurrency):
+            with tqdm(unit="file", initial=self._counts.rows, file=sys.stderr) as bar:
+                tasks = [asyncio.create_task(self._work(analyze, bar)) for _ in range(concurrency)]
+                counting = asyncio.create_task(asyncio.to_thread(self._count_files, bar))
                 try:
                     await asyncio.gather(*tasks)
                 finally:
-                    self._over.set()
+                    self._finished.set()
                     for task in tasks:
                         task.cancel()
                     await asyncio.gather(counting, *tasks, return_exceptions=True)
 
-    async def _work(self, ask: Ask, bar: "tqdm[Any]") -> None:
-        while file := await self._next():
-            outcome = await ask(file, None)
+    async def _work(self, analyze: Analyze, bar: "tqdm[Any]") -> None:
+        while file := await self._next_file():
+            outcome = await analyze(file, None)
             if isinstance(outcome, RetryableError):
                 raise outcome
             self._table.add(row_of(file, outcome))
-            self._tally.rows += 1
-            self._tally.failed += isinstance(outcome, FaceattrError)
+            self._counts.rows += 1
+            self._counts.failed += isinstance(outcome, FaceattrError)
             bar.update()
 
-    async def _next(self) -> Path | None:
-        """A file without a row."""
-        async with self._looking:
-            if not self._found:
-                self._found.extend(await asyncio.to_thread(list, islice(self._fresh, _LOOKED_FOR)))
-            return self._found.popleft() if self._found else None
+    async def _next_file(self) -> Path | None:
+        """Return a file that has no row, or None after the last."""
+        async with self._scan_lock:
+            if not self._queue:
+                self._queue.extend(await asyncio.to_thread(list, islice(self._new_files, _SCAN_CHUNK)))
+            return self._queue.popleft() if self._queue else None
 
-    def _count(self, bar: "tqdm[Any]") -> None:
-        """For the bar: how many there will be. In a thread, beside the work."""
+    def _count_files(self, bar: "tqdm[Any]") -> None:
+        """Count all files for the progress bar, in a thread of its own."""
         total = 0
-        for _ in pictures(self._places):
-            if self._over.is_set():
+        for _ in scan(self._paths):
+            if self._finished.is_set():
                 return
             total += 1
-        bar.total = max(total, self._tally.before)
+        bar.total = max(total, self._counts.existing)

@@ -1,26 +1,25 @@
-"""`faceattr-aio health`: asks a running server whether it is ready, as a container's health check or an operator does.
-Knows no more of it than its address.
-"""
+"""`faceattr-aio health`: checks whether a running server is ready, for operators and container health checks."""
 
 import argparse
 import asyncio
 import json
 import sys
-from ipaddress import ip_address
-from typing import Any
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
 from yarl import URL
 
 from faceattr_aio.cli import FAILED, flags
-from faceattr_aio.config.load import load_config
-from faceattr_aio.config.schema import Server
+from faceattr_aio.config import load_config
+from faceattr_aio.config.schema import ServerConfig
 from faceattr_aio.errors import StartError
+
+_LOOPBACK = {"": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not an address to listen on
+"""Addresses to connect to, for wildcard addresses to listen on."""
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Says in a sentence what is wrong, if anything is. Raises StartError when it is not told whom to ask."""
-    url = _base(parsed.url) if parsed.url else _own(load_config(flags(parsed), parsed.config)[0].server)
+    """Print whether the server is ready. Raises StartError when its URL is invalid or cannot be derived."""
+    url = _parse_url(parsed.url) if parsed.url else _configured_url(load_config(flags(parsed), parsed.config)[0].server)
     fault = asyncio.run(find_fault(url, parsed.timeout))
     if fault is None:
         print(f"{url} is ready")
@@ -30,61 +29,47 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 async def find_fault(url: URL, timeout_s: float) -> str | None:
-    """What is wrong with the server whose app is at `url`, to be read after its name; known within `timeout_s`."""
+    """Check the server at `url`. Return its fault, as the predicate of a sentence, or None if it is ready."""
     try:
         async with (
             ClientSession(timeout=ClientTimeout(total=timeout_s)) as session,
             session.get(url.joinpath("readyz").with_query("verbose")) as response,
         ):
-            return _read(response.status, await response.read())
+            return _fault_of(response.status, await response.read())
     except TimeoutError:
         return f"has not answered within {timeout_s:g} s."
     except ClientConnectorError as error:
         return f"cannot be reached: {error.strerror}."
     except (ClientError, OSError) as error:
-        return f"does not speak HTTP: {error}."
+        return f"is not an HTTP server: {error}."
 
 
-def _read(status: int, body: bytes) -> str | None:
-    """What an answer of /readyz says to be wrong."""
+def _fault_of(status: int, body: bytes) -> str | None:
+    """Return the fault that a response of /readyz describes."""
     try:
         document = json.loads(body)
-        told = document["status"]
+        summary = document["status"]
     except (ValueError, KeyError, TypeError):
-        return f"answers {status}, but not as a faceattr-aio server does; is there more to its path?"
+        return f"is not a faceattr-aio server (its response was {status}); check the path of the URL."
     if status == 200:  # noqa: PLR2004  # OK
         return None
-    return f"is not ready: {_failed(document) or told}."
-
-
-def _failed(document: dict[str, Any]) -> str:
     checks = document.get("checks", {})
-    return "; ".join(f"{name}: {state}".rstrip(".") for name, state in checks.items() if state != "ok")
+    failed = "; ".join(f"{name}: {state}".rstrip(".") for name, state in checks.items() if state != "ok")
+    return f"is not ready: {failed or summary}."
 
 
-def _base(text: str) -> URL:
+def _parse_url(text: str) -> URL:
     try:
         url = URL(text)
     except ValueError as error:
-        raise StartError(f"{text} is no URL: {error}.") from error
+        raise StartError(f"{text} is not a URL: {error}.") from error
     if url.scheme not in {"http", "https"} or not url.host:
-        raise StartError(f"{text} is no URL of a server; one begins with http:// or https://.")
+        raise StartError(f"{text} is not the URL of a server; it has to begin with http:// or https://.")
     return url
 
 
-def _own(server: Server) -> URL:
-    """Where the server of these settings listens, as seen from its own machine."""
+def _configured_url(server: ServerConfig) -> URL:
+    """Return the URL of the server that runs on this machine with these settings."""
     if server.port == 0:
-        raise StartError("The settings let the system choose the port (server.port = 0): give the server's URL.")
-    return URL.build(scheme="http", host=_reachable(server.host), port=server.port)
-
-
-def _reachable(host: str) -> str:
-    """An address to connect to: one that means all of them becomes the loopback address of its kind."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host or "localhost"
-    if not address.is_unspecified:
-        return host
-    return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004  # IPv4
+        raise StartError("The port is chosen by the system (server.port = 0): give the URL of the server.")
+    return URL.build(scheme="http", host=_LOOPBACK.get(server.host, server.host), port=server.port)

@@ -1,5 +1,5 @@
-"""Where the log of `serve` goes: through a bounded queue to a thread that writes, so that a full disk or a reader that
-stands still holds up no request. Knows not what is logged.
+"""The log of `serve` and `worker`: a bounded queue and a thread that writes, so that a full disk or a reader that stops
+reading does not delay a request.
 """
 
 import atexit
@@ -15,80 +15,82 @@ from pathlib import Path
 from aiohttp.http_exceptions import HttpProcessingError
 from pythonjsonlogger.json import JsonFormatter
 
-from faceattr_aio.config.schema import Logging
+from faceattr_aio.config.schema import LoggingConfig
 from faceattr_aio.errors import StartError
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _JSON = "{asctime}{levelname}{name}{message}"
-_MOST = 10_000
-"""Lines that may wait to be written; what comes then is dropped and counted."""
-_STANDARD_ERROR = 2
-_PAUSE_S, _PATIENCE_S = 0.2, 2.0
+_QUEUE_SIZE = 10_000
+"""Lines. Further lines are dropped and counted."""
+_STDERR = 2
+_WRITE_PERIOD_S, _EXIT_TIMEOUT_S = 0.2, 2.0
+
+Lines = queue.Queue[logging.LogRecord]
 
 
 class BoundedHandler(QueueHandler):
-    """Never waits: drops lines when too many wait, and says how many as soon as there is room again. What an operator
-    should know is written without delay: `hurry` sees to it.
+    """Queues lines without blocking. Lines that do not fit are dropped, and their number is logged when there is space.
+    `flush_soon` is called for warnings and errors, so that they are written without delay.
     """
 
-    def __init__(self, lines: "queue.Queue[logging.LogRecord]", hurry: Callable[[], None]) -> None:
+    def __init__(self, lines: Lines, flush_soon: Callable[[], None]) -> None:
         super().__init__(lines)
         self.dropped = 0
-        self._hurry = hurry
+        self._flush_soon = flush_soon
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """As it is: what is written is put together by the thread that writes, from plain data that nobody changes."""
+        """Return the record unchanged: the writing thread formats it, and its arguments are immutable."""
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
             if self.dropped:
-                self.queue.put_nowait(_dropped(self.dropped))
+                self.queue.put_nowait(_dropped_record(self.dropped))
                 self.dropped = 0
             self.queue.put_nowait(record)
         except queue.Full:
             self.dropped += 1
         if record.levelno >= logging.WARNING:
-            self._hurry()
+            self._flush_soon()
 
 
-class StandardError(logging.Handler):
-    """Without locks and buffers: a reader that stands still would hold them until after our end, and with them that."""
+class StderrHandler(logging.Handler):
+    """Writes to file descriptor 2 without buffer and lock, so that a reader that stops reading cannot block exit."""
 
-    def createLock(self) -> None:  # noqa: N802  # so it is called
-        self.lock = None  # one thread writes
+    def createLock(self) -> None:  # noqa: N802  # overrides
+        self.lock = None  # only one thread writes
 
     def emit(self, record: logging.LogRecord) -> None:
         line = f"{self.format(record)}\n"
-        with suppress(OSError):  # nobody reads any more
-            os.write(_STANDARD_ERROR, line.encode(errors="backslashreplace"))
+        with suppress(OSError):  # the reader has closed the pipe
+            os.write(_STDERR, line.encode(errors="backslashreplace"))
 
 
-class Writer(threading.Thread):
-    """Writes what has gathered, then lets more gather: to wake for each line would cost more than the line."""
+class LogWriter(threading.Thread):
+    """Writes the queued lines every 0.2 s: waking for each line would cost more than writing it."""
 
-    def __init__(self, lines: "queue.Queue[logging.LogRecord]", handler: logging.Handler) -> None:
+    def __init__(self, lines: Lines, handler: logging.Handler) -> None:
         super().__init__(name="faceattr-log", daemon=True)
         self._lines, self._handler = lines, handler
         self._due = threading.Event()
-        self._ending = False
+        self._closing = False
 
     def run(self) -> None:
-        while not self._ending:
-            self._due.wait(_PAUSE_S)
+        while not self._closing:
+            self._due.wait(_WRITE_PERIOD_S)
             self._due.clear()
             self._write()
         self._write()
 
-    def hurry(self) -> None:
-        """Lets no more gather."""
+    def flush_soon(self) -> None:
+        """Write the queued lines now, without waiting for it."""
         self._due.set()
 
-    def end(self) -> None:
-        """Returns when all is written, or when that takes too long: whoever reads may stand still."""
-        self._ending = True
-        self.hurry()
-        self.join(_PATIENCE_S)
+    def close(self) -> None:
+        """Write the queued lines and stop; gives up after 2 s, because the reader may have stopped reading."""
+        self._closing = True
+        self.flush_soon()
+        self.join(_EXIT_TIMEOUT_S)
 
     def _write(self) -> None:
         with suppress(queue.Empty):
@@ -96,50 +98,48 @@ class Writer(threading.Thread):
                 self._handler.handle(self._lines.get_nowait())
 
 
-def set_up_log(settings: Logging, number: int | None = None) -> None:
-    """For the whole process, which is the one with this number of several. What is wrong with a client's request is the
-    client's to know, and it is told. Raises StartError when the file cannot be written.
+def set_up_log(settings: LoggingConfig, number: int | None = None) -> None:
+    """Set up logging for the whole process. `number` is the number of a serving process if there are several.
+
+    Errors in a client's request are not logged, because they are in its response. Raises StartError when the file
+    cannot be written.
     """
-    lines: queue.Queue[logging.LogRecord] = queue.Queue(_MOST)
-    writer = Writer(lines, _handler(settings, number))
+    lines: Lines = queue.Queue(_QUEUE_SIZE)
+    writer = LogWriter(lines, _make_handler(settings, number))
     writer.start()
-    atexit.register(writer.end)
-    logging.basicConfig(level=settings.level.upper(), handlers=[BoundedHandler(lines, writer.hurry)], force=True)
-    logging.getLogger("aiohttp.server").addFilter(_is_no_clients_fault)
+    atexit.register(writer.close)
+    logging.basicConfig(level=settings.level.upper(), handlers=[BoundedHandler(lines, writer.flush_soon)], force=True)
+    logging.getLogger("aiohttp.server").addFilter(_is_not_malformed_request)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
-def _handler(settings: Logging, number: int | None) -> logging.Handler:
-    handler: logging.Handler = StandardError()
-    if settings.file:
-        path = settings.file if number is None else _numbered(settings.file, number)
-        try:
-            handler = RotatingFileHandler(
-                path, maxBytes=settings.max_bytes, backupCount=settings.backup_count, encoding="utf-8"
-            )
-        except OSError as error:
-            raise StartError(f"The log file {path} cannot be written: {error.strerror}.") from error
-    handler.setFormatter(_formatter(settings))
+def _make_handler(settings: LoggingConfig, number: int | None) -> logging.Handler:
+    handler = _open_file(settings.file, settings, number) if settings.file else StderrHandler()
+    if settings.format == "json":
+        names = {"asctime": "time", "levelname": "level", "name": "logger"}
+        handler.setFormatter(JsonFormatter(_JSON, style="{", rename_fields=names))
+    else:
+        handler.setFormatter(logging.Formatter(_TEXT))
     return handler
 
 
-def _formatter(settings: Logging) -> logging.Formatter:
-    if settings.format == "json":
-        names = {"asctime": "time", "levelname": "level", "name": "logger"}
-        return JsonFormatter(_JSON, style="{", rename_fields=names)
-    return logging.Formatter(_TEXT)
+def _open_file(path: Path, settings: LoggingConfig, number: int | None) -> logging.Handler:
+    """Open the file; process 1 of several opens faceattr-1.log instead of faceattr.log."""
+    if number is not None:
+        path = path.with_stem(f"{path.stem}-{number}")
+    try:
+        return RotatingFileHandler(
+            path, maxBytes=settings.max_bytes, backupCount=settings.backup_count, encoding="utf-8"
+        )
+    except OSError as error:
+        raise StartError(f"The log file {path} cannot be written: {error.strerror}.") from error
 
 
-def _numbered(file: Path, number: int) -> Path:
-    """As faceattr-1.log."""
-    return file.with_stem(f"{file.stem}-{number}")
+def _dropped_record(count: int) -> logging.LogRecord:
+    text = "%d lines were dropped because they could not be written fast enough"
+    return logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (count,), None)
 
 
-def _dropped(lines: int) -> logging.LogRecord:
-    text = "%d lines were dropped: they came faster than they could be written"
-    return logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (lines,), None)
-
-
-def _is_no_clients_fault(record: logging.LogRecord) -> bool:
-    """False for a request that is no HTTP, which aiohttp logs as an error with its traceback."""
+def _is_not_malformed_request(record: logging.LogRecord) -> bool:
+    """Return False for a request that is not valid HTTP, which aiohttp logs as an error with its traceback."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

@@ -1,4 +1,4 @@
-"""`faceattr-aio models`: fetches, lists and verifies model files."""
+"""`faceattr-aio models`: downloads, lists and verifies model files."""
 
 import argparse
 import sys
@@ -6,8 +6,7 @@ import sys
 from tqdm import tqdm
 
 from faceattr_aio.cli import FAILED, flags
-from faceattr_aio.config.load import load_config
-from faceattr_aio.config.schema import Config
+from faceattr_aio.config import Config, load_config
 from faceattr_aio.errors import StartError
 from faceattr_aio.inference.models import ModelStore
 
@@ -18,35 +17,35 @@ def run(parsed: argparse.Namespace) -> int:
     store = ModelStore(config.models.dir)
     match parsed.action:
         case "pull":
-            return _pull(store, parsed.names or used(config))
+            return _pull(store, parsed.names or used_models(config))
         case "verify":
-            return verify(store, parsed.names or used(config))
+            return verify(store, parsed.names or used_models(config))
         case _:
-            return _list(store, used(config))
+            return _list(store, used_models(config))
 
 
-def used(config: Config) -> list[str]:
-    """The models that the settings use, each once."""
+def used_models(config: Config) -> list[str]:
+    """Return the models that the settings use, each once."""
     entries = config.pipelines.values()
     return list(dict.fromkeys(name for entry in entries for name in entry.declaration.models(entry.settings)))
 
 
 def _pull(store: ModelStore, names: list[str]) -> int:
-    missing = [name for name in names if not store.is_whole(name)]
+    missing = [name for name in names if not store.is_intact(name)]
     size = sum(store.manifest[name].size for name in missing)
     with tqdm(total=size, unit="B", unit_scale=True, desc="models", disable=not missing, file=sys.stderr) as bar:
         if missing:
             store.pull(missing, bar.update)
-    print(f"{len(missing)} of {len(names)} models fetched into {store.folder}; the others were whole")
+    print(f"{len(missing)} of {len(names)} models downloaded to {store.folder}; the others were intact")
     return 0
 
 
 def verify(store: ModelStore, names: list[str]) -> int:
-    """Prints a sentence for each; 1 when one is missing or damaged."""
+    """Print the state of each model. Return 1 when one is missing or damaged."""
     status = 0
     for name in names:
         try:
-            print(f"{name}: {store.verify(name).path} is whole")
+            print(f"{name}: {store.verify(name).path} is intact")
         except StartError as error:
             print(f"{name}: {error}")
             status = FAILED
@@ -55,7 +54,7 @@ def verify(store: ModelStore, names: list[str]) -> int:
 
 def _list(store: ModelStore, used: list[str]) -> int:
     for name, model in store.manifest.items():
-        state = "whole" if store.is_whole(name) else "damaged" if store.path(name).is_file() else "missing"
+        state = "intact" if store.is_intact(name) else "damaged" if store.path(name).is_file() else "missing"
         source = f"{model.wheel.package}=={model.wheel.version}" if model.wheel else model.url
         mark = "*" if name in used else " "
         print(f"{mark} {name:30} {state:8} {model.size:>11,} B  {model.licence:11} {source}")

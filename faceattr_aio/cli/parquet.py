@@ -1,5 +1,5 @@
-"""Rows as a folder of Parquet files, each of which is there as a whole or not at all: what reads Parquet takes the
-folder for one table. A kill costs the rows of the last minute. Knows not where rows come from.
+"""A table as a folder of Parquet files, which readers of Parquet treat as one table. Each file is written completely or
+not at all; a kill loses the rows of the last minute.
 """
 
 import os
@@ -13,8 +13,8 @@ from pyarrow import parquet
 from faceattr_aio.cli.tables import Row, lock
 from faceattr_aio.errors import StartError
 
-_MOST_ROWS, _LONGEST_S = 10_000, 60.0
-"""Of one part: so many are held in memory, and so long they may be lost."""
+_MAX_ROWS, _MAX_AGE_S = 10_000, 60.0
+"""Limits for the rows in memory: their number, and the age of the first. Then they are written as a file."""
 _NEW = ".new"
 
 _POINT = pa.list_(pa.int32())
@@ -41,45 +41,45 @@ SCHEMA = pa.schema(
 )
 
 
-class Parts:
+class ParquetTable:
     """`folder` with part-00000.parquet and so on."""
 
     def __init__(self, folder: Path) -> None:
         """Raises StartError or OSError."""
         if folder.exists() and not folder.is_dir():
-            raise StartError(f"{folder} is a file and would be a folder of Parquet files: name another one.")
+            raise StartError(f"{folder} is a file, but a table of Parquet files is a folder: choose another name.")
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._locked = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        lock(self._locked)
+        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        lock(self._descriptor)
         self._rows: list[Row] = []
-        self._since = 0.0
+        self._started_at = 0.0
         self._number = 0
 
     def resume(self) -> Iterator[tuple[str, bool]]:
-        for left in self._folder.glob(f"part-*{_NEW}"):
-            left.unlink()
+        for unfinished in self._folder.glob(f"part-*{_NEW}"):
+            unfinished.unlink()
         for part in sorted(self._folder.glob("part-*.parquet")):
             self._number = int(part.stem.removeprefix("part-")) + 1
             yield from self._read(part)
 
     def add(self, row: Row) -> None:
         if not self._rows:
-            self._since = time.monotonic()
+            self._started_at = time.monotonic()
         image, error = row.get("image", {}), row.get("error", {})
         models = row.get("models")
         flat = {"file": row["file"], **image, "faces": row.get("faces"), **error}
         self._rows.append(flat | {"error": error.get("type"), "models": list(models.items()) if models else None})
-        if len(self._rows) >= _MOST_ROWS or time.monotonic() - self._since >= _LONGEST_S:
+        if len(self._rows) >= _MAX_ROWS or time.monotonic() - self._started_at >= _MAX_AGE_S:
             self._write()
 
     def close(self) -> None:
         if self._rows:
             self._write()
-        os.close(self._locked)
+        os.close(self._descriptor)
 
     def _write(self) -> None:
-        """Under another name until it is whole, and on the disk."""
+        """Write the rows to a file that gets its name when it is complete and on disk."""
         part = self._folder / f"part-{self._number:05}.parquet"
         new = part.with_name(part.name + _NEW)
         parquet.write_table(pa.Table.from_pylist(self._rows, schema=SCHEMA), new, compression="zstd")
@@ -94,4 +94,4 @@ class Parts:
                 for row in batch.to_pylist():
                     yield row["file"], row["error"] is not None
         except (pa.ArrowException, LookupError) as error:
-            raise StartError(f"{part} is no part of ours: name another folder.") from error
+            raise StartError(f"{part} was not written by this program: choose another folder.") from error

@@ -1,4 +1,4 @@
-"""`faceattr-aio serve`: a process of its own around the app. Binds, serves, and on a signal drains before it stops."""
+"""`faceattr-aio serve`: binds the sockets, serves the app, reloads settings on SIGHUP, and drains before it stops."""
 
 import argparse
 import asyncio
@@ -11,119 +11,131 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from ipaddress import ip_address
 from multiprocessing.connection import Connection
-from typing import NamedTuple
 
 import uvloop
 from aiohttp import web
 
-from faceattr_aio.cli import flags
+from faceattr_aio.cli import flags, limit_decoder
 from faceattr_aio.cli.logs import set_up_log
-from faceattr_aio.cli.opencv_env import bound_pixels
-from faceattr_aio.cli.reload import Settings, reload_when_asked
-from faceattr_aio.cli.sharing import forget_process, sharing_metrics
-from faceattr_aio.cli.signals import Asked, by_pipe, by_signal
-from faceattr_aio.cli.supervisor import Supervisor
-from faceattr_aio.config import extras
-from faceattr_aio.config.load import load_config
-from faceattr_aio.config.schema import Config, Server
-from faceattr_aio.errors import StartError
+from faceattr_aio.cli.supervisor import (
+    ControlEvents,
+    Supervisor,
+    divide_config,
+    events_from_pipe,
+    events_from_signals,
+    shared_metrics,
+)
+from faceattr_aio.config import Config, load_config, load_extra
+from faceattr_aio.errors import ReloadFailed, StartError
 from faceattr_aio.telemetry.setup import make_metrics_app
 from faceattr_aio.web.app import ADMIN, EXECUTOR, drain, is_idle, make_app, retire
+from faceattr_aio.web.reload import merge, reload
 
 log = logging.getLogger(__name__)
+reload_log = logging.getLogger("faceattr_aio.cli.reload")
 
 _READ_BUFFER = 1 << 16
-"""Bytes; 200 connections whose bodies nobody reads take 235 KiB each with it, 779 with aiohttp's 256 KiB."""
+"""Bytes. With it, a connection with an unread body takes 235 KiB; with aiohttp's default of 256 KiB, 779 KiB."""
 _PROBE_PERIOD_S = 0.5
-"""How long a balancer may take to see that we are not ready, before the port closes."""
+"""Time between readiness going down and the port closing, for load balancers to notice."""
 _POLL_S = 0.02
 _BACKLOG = 1024
 
 
-class Listeners(NamedTuple):
-    """Where requests come in, and where metrics are asked for if that is elsewhere."""
+class LiveConfig:
+    """The settings of a serving process, loaded at the start and on each reload.
 
-    requests: socket.socket
-    metrics: socket.socket | None
+    `config` holds the settings of all serving processes together; `number` is the number of this one.
+    """
+
+    def __init__(self, load: Callable[[], Config], number: int = 0) -> None:
+        self.config = load()
+        self._load = load
+        self._number = number
+
+    def own(self, config: Config | None = None) -> Config:
+        """Return the settings of this process. Raises StartError when there are too few workers or slots to divide."""
+        return divide_config(config or self.config, self._number)
+
+    def load_changes(self) -> tuple[Config, list[str]]:
+        """Return the settings after a reload, and the changed keys that need a restart. Raises StartError."""
+        config, need_restart = merge(self.config, self._load())
+        self.own(config)
+        return config, need_restart
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Serves until SIGTERM or SIGINT. Raises StartError."""
-    config = _set_up(parsed)
-    with ExitStack() as opened:
-        listeners = _open(config.server, opened)
-        _warn_if_open(listeners.requests.getsockname()[0], config)
-        announce = partial(_announce, listeners.requests)
-        if config.server.processes == 1:
-            uvloop.run(_serve(Settings(config, partial(_read, parsed)), listeners, by_signal, announce))
+    """Serve until SIGTERM or SIGINT. Raises StartError."""
+    live = _set_up(parsed)
+    server = live.own().server
+    with ExitStack() as resources:
+        ports = [port for port in (server.port, server.metrics_port) if port is not None]
+        listeners = [resources.enter_context(_listen(server.host, port)) for port in ports]
+        _warn_if_open(listeners[0].getsockname()[0], live.config)
+        announce = partial(_announce, listeners[0])
+        if server.processes == 1:
+            uvloop.run(_serve(live, listeners, events_from_signals, announce))
         else:
-            settings = Settings(config, partial(_read, parsed), 0)
-            settings.own()  # refuses what cannot be shared, before anything is started
-            opened.enter_context(sharing_metrics())
-            member = partial(_run_member, parsed, listeners)
-            fleet = Supervisor(member, config.server.processes, settings.read_again, forget_process)
-            asyncio.run(fleet.run(announce))
+            resources.enter_context(shared_metrics())
+            serve = partial(_serve_as_one_of_several, parsed, listeners)
+            asyncio.run(Supervisor(serve, server.processes, live.load_changes).run(announce))
     return 0
 
 
-def _run_member(parsed: argparse.Namespace, listeners: Listeners, number: int, pipe: Connection) -> None:
-    """One process of several. It reads the settings anew."""
+def _serve_as_one_of_several(
+    parsed: argparse.Namespace, listeners: list[socket.socket], number: int, pipe: Connection
+) -> None:
+    """The main function of each process that the supervisor starts. It loads the settings itself."""
     try:
-        settings = Settings(_set_up(parsed, number), partial(_read, parsed), number)
-        uvloop.run(_serve(settings, listeners, partial(by_pipe, pipe), partial(pipe.send, None)))
+        live = _set_up(parsed, number)
+        uvloop.run(_serve(live, listeners, partial(events_from_pipe, pipe), partial(pipe.send, None)))
     except StartError as error:
-        with suppress(OSError):  # another one has said it already
+        with suppress(OSError):  # the supervisor stops because of another process
             pipe.send(error)
 
 
-def _set_up(parsed: argparse.Namespace, number: int | None = None) -> Config:
-    """The settings, and what holds for the whole process, which is the one with this number of several."""
-    config = _read(parsed)
-    set_up_log(config.logging, number)
-    if config.logging.traces:
-        extras.load("faceattr_aio.cli.tracing", "otel").set_up_tracing()
-    bound_pixels(config)
-    _allow_descriptors()
-    return config
+def _set_up(parsed: argparse.Namespace, number: int | None = None) -> LiveConfig:
+    """Load the settings and apply those that concern the whole process. `number` is None for the first process."""
+    live = LiveConfig(partial(_load, parsed), number or 0)
+    set_up_log(live.config.logging, number)
+    if live.config.logging.traces:
+        load_extra("faceattr_aio.cli.tracing", "otel").set_up_tracing()
+    limit_decoder(live.config.image.max_pixels)
+    _raise_descriptor_limit()
+    return live
 
 
-def _read(parsed: argparse.Namespace) -> Config:
+def _load(parsed: argparse.Namespace) -> Config:
     config, _ = load_config(flags(parsed), parsed.config)
     return config.with_auto_pool("process")
 
 
-def _allow_descriptors() -> None:
-    """As many as the system lets us have: the usual 1024 are soon taken by idle connections."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def _raise_descriptor_limit() -> None:
+    """Raise the soft limit of open files to the hard limit: idle connections alone can use up the usual 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _warn_if_open(address: str, config: Config) -> None:
     if not config.auth.required and not ip_address(address).is_loopback:
         log.warning(
-            "everybody who can reach %s may use this server: set auth.keys or auth.keys_file, or let it listen on "
-            "127.0.0.1",
+            "any client that can reach %s can use this server: set auth.keys or auth.keys_file, or listen on 127.0.0.1",
             address,
         )
 
 
-def _open(server: Server, opened: ExitStack) -> Listeners:
-    """Raises StartError."""
-    requests = opened.enter_context(_listen(server.host, server.port))
-    if server.metrics_port is None:
-        return Listeners(requests, None)
-    return Listeners(requests, opened.enter_context(_listen(server.host, server.metrics_port)))
-
-
 def _listen(host: str, port: int) -> socket.socket:
+    """Raises StartError."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except (socket.gaierror, UnicodeError) as error:
-        raise StartError(f"The host {host} is not known: {error}.") from error
+        raise StartError(f"The host {host} cannot be resolved: {error}.") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise StartError(f"Port {port} on {host} is in use: end what listens there, or choose another.") from error
+            raise StartError(
+                f"Port {port} on {host} is in use: stop the other program or choose another port."
+            ) from error
         raise StartError(f"Port {port} on {host} cannot be opened: {error.strerror}.") from error
 
 
@@ -133,53 +145,73 @@ def _announce(listener: socket.socket) -> None:
 
 
 async def _serve(
-    settings: Settings, listeners: Listeners, listen: Callable[[], Asked], announce: Callable[[], None]
+    live: LiveConfig, listeners: list[socket.socket], control: Callable[[], ControlEvents], announce: Callable[[], None]
 ) -> None:
-    asked = listen()
-    config = settings.own()
+    """Serve requests at the first listener, and metrics at the second if there is one, until a stop is requested."""
+    events = control()
+    config = live.own()
     app = make_app(config)
     app[ADMIN].is_only_process = config.server.processes == 1
-    runner, metrics = _runner(app, config), _runner(make_metrics_app(app), config)
+    runners = [_runner(app, config), _runner(make_metrics_app(app), config)]
     try:
-        await runner.setup()
-        site = web.SockSite(runner, listeners.requests)
-        await site.start()
-        if listeners.metrics:
-            await metrics.setup()
-            await web.SockSite(metrics, listeners.metrics).start()
-        if asked.stop.is_set():
+        sites = [await _start_site(*pair) for pair in zip(runners, listeners, strict=False)]
+        if events.stop.is_set():
             return
         announce()
-        reloading = asyncio.create_task(reload_when_asked(app, settings, asked.reload))
-        await asked.stop.wait()
+        reloading = asyncio.create_task(_reload_on_request(app, live, events.reload))
+        await events.stop.wait()
         reloading.cancel()
-        await _drain(app, site, settings.own().server.drain_s)
+        await _drain(app, sites[0], live.own().server.drain_s)
     finally:
-        await runner.cleanup()
-        await metrics.cleanup()
+        for runner in runners:
+            await runner.cleanup()
+
+
+async def _start_site(runner: web.AppRunner, listener: socket.socket) -> web.SockSite:
+    await runner.setup()
+    site = web.SockSite(runner, listener)
+    await site.start()
+    return site
 
 
 def _runner(app: web.Application, config: Config) -> web.AppRunner:
     return web.AppRunner(
         app,
         access_log=None,
-        auto_decompress=False,  # else a refused gzip bomb is inflated while it is drained
+        auto_decompress=False,  # the body of a refused request is read and discarded: never inflate a gzip bomb
         keepalive_timeout=config.server.keepalive_s,
         read_bufsize=_READ_BUFFER,
         shutdown_timeout=1.0,
     )
 
 
+async def _reload_on_request(app: web.Application, live: LiveConfig, requested: asyncio.Event) -> None:
+    """Reload whenever `requested` is set; requests during a reload cause one more. An error changes nothing."""
+    while await requested.wait():
+        requested.clear()
+        try:
+            config, need_restart = live.load_changes()
+            await reload(app, live.own(config))
+        except StartError as error:
+            app[EXECUTOR].record_failed_reload(error)
+        except ReloadFailed:  # `reload` has recorded it
+            continue
+        else:
+            live.config = config
+            reload_log.info("settings reloaded; a restart is needed for %s", ", ".join(need_restart) or "none of them")
+            logging.getLogger().setLevel(config.logging.level.upper())
+
+
 async def _drain(app: web.Application, site: web.SockSite, drain_s: float) -> None:
-    """Readiness goes down first; balancers see it; the port closes; what was accepted ends, within `drain_s`."""
+    """Take readiness down, wait for load balancers to notice, close the port, and finish accepted work in `drain_s`."""
     retire(app)
     try:
         async with asyncio.timeout(drain_s):
             await asyncio.sleep(min(_PROBE_PERIOD_S, drain_s / 2))
             drain(app)
             await site.stop()
-            while not is_idle(app):  # noqa: ASYNC110  # counted by several endpoints
+            while not is_idle(app):  # noqa: ASYNC110  # several endpoints count
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
-        log.warning("what was not done within %g s of draining is given up", drain_s)
+        log.warning("draining took more than %g s; the remaining work is cancelled", drain_s)
         await app[EXECUTOR].close()

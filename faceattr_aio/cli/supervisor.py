@@ -1,34 +1,92 @@
-"""Several serving processes behind one listening socket, for when one event loop is the bottleneck: starts them,
-replaces one that ends, and stops them together. Knows neither app nor workers.
+"""Several serving processes behind one listening socket, for loads that one event loop cannot handle: starts them,
+restarts one that exits, stops them together, and collects their metrics.
 """
 
 import asyncio
 import logging
 import multiprocessing
-from collections.abc import Callable
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
-from faceattr_aio.cli.signals import RELOAD, STOP, Asked, by_signal
-from faceattr_aio.config.schema import Config, Section
+from prometheus_client.multiprocess import mark_process_dead
+
+from faceattr_aio.config import Config
 from faceattr_aio.errors import StartError
+from faceattr_aio.telemetry.metrics import SHARED
+from faceattr_aio.uploads.temp_dir import TempDir
 
 log = logging.getLogger("faceattr_aio.cli.fleet")
 
 Serve = Callable[[int, Connection], None]
-"""What process number N does: says None through the pipe once it serves, or the StartError that keeps it from it, and
-does what comes back. Must be picklable.
+"""The main function of process number N, picklable. It sends None through the pipe once it serves, or the StartError
+that prevents it, and obeys the commands that it receives.
 """
-_PAUSE_S = 1.0
-"""Before another process is started where one has ended: it may end for the same reason."""
+_STOP, _RELOAD = "stop", "reload"
+"""Commands that are sent through the pipe."""
+_STOP_SIGNALS = signal.SIGTERM, signal.SIGINT
+_RESTART_DELAY_S = 1.0
+"""Because a new process may exit for the same reason as the last."""
+
+
+@dataclass
+class ControlEvents:
+    """Events that are set when a process has to stop, or to reload its settings and models."""
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    reload: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def events_from_signals() -> ControlEvents:
+    """SIGTERM or SIGINT stop, SIGHUP reloads. A second signal to stop ends the process at once: its files have no names
+    on disk that would remain.
+    """
+    events, loop = ControlEvents(), asyncio.get_running_loop()
+
+    def stop() -> None:
+        if events.stop.is_set():
+            os._exit(1)
+        events.stop.set()
+
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, events.reload.set)
+    return events
+
+
+def events_from_pipe(pipe: Connection) -> ControlEvents:
+    """Commands of the supervisor stop or reload. The process ends at once when the pipe closes, for example because the
+    supervisor was killed. Signals are ignored, because they may be sent to the whole process group.
+    """
+    for number in (*_STOP_SIGNALS, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    events = ControlEvents()
+
+    def receive() -> None:
+        try:
+            command = pipe.recv()
+        except (EOFError, OSError):
+            os._exit(1)
+        (events.stop if command == _STOP else events.reload).set()
+
+    asyncio.get_running_loop().add_reader(pipe.fileno(), receive)
+    return events
 
 
 def divide_config(config: Config, number: int) -> Config:
-    """The settings of one process: workers, slots and uploads of all of them add up to those of the whole.
+    """Return the settings of process `number`. Workers, slots and uploads of all processes add up to those of `config`.
 
     Raises StartError when there are not enough for each.
     """
     processes, inference, upload = config.server.processes, config.inference, config.upload
+    if processes == 1:
+        return config
     workers, limit = inference.worker_count, inference.limit_count
     if min(workers, limit, upload.max_in_progress) < processes:
         raise StartError(f"{processes} processes need as many workers and slots; there are {workers} and {limit}.")
@@ -36,129 +94,143 @@ def divide_config(config: Config, number: int) -> Config:
     def share(total: int) -> int:
         return total // processes + (number < total % processes)
 
-    numbers: dict[str, int] = {"workers_min": share(inference.workers_min), "workers_max": share(inference.workers_max)}
+    counts = {"workers_min": share(inference.workers_min), "workers_max": share(inference.workers_max)}
     if not inference.workers_max:
-        numbers["workers"] = share(workers)
+        counts["workers"] = share(workers)
     if inference.limit:
-        numbers["limit"] = share(limit)
-    alone = {"backend": "none"} if config.jobs.backend == "memory" else {}  # a job is asked for at any of them
+        counts["limit"] = share(limit)
+    uploads = {
+        "max_in_progress": share(upload.max_in_progress),
+        "max_streams": max(1, share(upload.max_streams)),
+        "max_spool_bytes": max(upload.max_bytes, share(upload.max_spool_bytes)),
+    }
+    # A request for a job may reach any process, and jobs in memory exist in one.
+    jobs = {"backend": "none"} if config.jobs.backend == "memory" else {}
     return config.model_copy(
         update={
-            "jobs": config.jobs.model_copy(update=alone),
-            "inference": _with(inference, **numbers),
-            "upload": _with(
-                upload,
-                max_in_progress=share(upload.max_in_progress),
-                max_streams=max(1, share(upload.max_streams)),
-                max_spool_bytes=max(upload.max_bytes, share(upload.max_spool_bytes)),
-            ),
+            "jobs": config.jobs.model_copy(update=jobs),
+            "inference": inference.model_copy(update=counts),
+            "upload": upload.model_copy(update=uploads),
         }
     )
 
 
-def _with(section: Section, **values: int) -> Section:
-    return section.model_copy(update=values)
-
-
-class _Member:
-    """One process, and our end of its pipe. The process ends when that is closed, as when we are killed."""
+class _ServingProcess:
+    """A serving process and the supervisor's end of its pipe. The process ends when the pipe is closed."""
 
     def __init__(self, serve: Serve, number: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(number, theirs), name=f"faceattr-serve-{number}")
+        self._pipe, child_end = context.Pipe()
+        self._process = context.Process(target=serve, args=(number, child_end), name=f"faceattr-serve-{number}")
         self._process.start()
-        theirs.close()
+        child_end.close()
 
     @property
     def pid(self) -> int:
         return self._process.pid or 0
 
-    async def serves(self) -> None:
-        """Returns when it does. Raises StartError."""
+    async def until_ready(self) -> None:
+        """Wait until it serves. Raises StartError."""
         try:
-            said = await asyncio.to_thread(self._pipe.recv)
+            fault = await asyncio.to_thread(self._pipe.recv)
         except EOFError as error:
-            raise StartError("A serving process ended as it started.") from error
-        if said is not None:
-            raise said
+            raise StartError("A serving process exited during its start.") from error
+        if fault is not None:
+            raise fault
 
-    def ask(self, word: str) -> None:
-        """To stop, or to reload."""
+    def send(self, command: str) -> None:
         try:
-            self._pipe.send(word)
+            self._pipe.send(command)
         except OSError:
-            log.warning("a serving process had ended already")
+            log.warning("a serving process has already exited")
 
-    async def ended(self) -> None:
-        """Returns when it has. Takes no thread, of which there may be fewer than processes."""
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self._process.sentinel, ended.set)
+    async def until_exit(self) -> None:
+        """Wait for its exit, without a thread: the default executor may have fewer threads than there are processes."""
+        loop, exited = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._process.sentinel, exited.set)
         try:
-            await ended.wait()
+            await exited.wait()
         finally:
             loop.remove_reader(self._process.sentinel)
         self._process.join()
 
-    def end(self) -> None:
+    def close(self) -> None:
         self._pipe.close()
 
 
 class Supervisor:
-    """As many processes as `config.server` says, each doing `serve`. `check` raises StartError when the settings cannot
-    be used as they are now.
+    """Runs `serve` in a number of processes and restarts one that exits.
+
+    `check` raises StartError when the settings cannot be used as they are now. Needs `shared_metrics`.
     """
 
-    def __init__(self, serve: Serve, processes: int, check: Callable[[], Any], bury: Callable[[int], None]) -> None:
-        """`bury` is told the id of a process that has ended and is replaced."""
+    def __init__(self, serve: Serve, processes: int, check: Callable[[], Any]) -> None:
         self._serve = serve
         self._check = check
-        self._bury = bury
-        self._members: list[_Member] = []
-        self._processes = processes
+        self._numbers = range(processes)
+        self._processes: list[_ServingProcess] = []
 
     async def run(self, announce: Callable[[], Any]) -> None:
-        """Until SIGTERM or SIGINT. Raises StartError when one of the first processes cannot start."""
-        asked = by_signal()
-        self._members = [_Member(self._serve, number) for number in range(self._processes)]
+        """Run until SIGTERM or SIGINT. Raises StartError when one of the first processes cannot start."""
+        events = events_from_signals()
+        self._processes = [_ServingProcess(self._serve, number) for number in self._numbers]
         try:
-            await asyncio.gather(*(member.serves() for member in self._members))
+            await asyncio.gather(*(process.until_ready() for process in self._processes))
             announce()
-            tasks = [asyncio.create_task(self._keep(number)) for number in range(self._processes)]
-            tasks.append(asyncio.create_task(self._pass_on(asked)))
-            await asked.stop.wait()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for member in self._members:
-                member.ask(STOP)
-            await asyncio.gather(*(member.ended() for member in self._members))
+            await self._supervise(events)
+            await self._stop()
         finally:
-            for member in self._members:
-                member.end()
+            for process in self._processes:
+                process.close()
 
-    async def _pass_on(self, asked: Asked) -> None:
-        """A reload is every process's own, unless the settings are wrong: that is said once."""
-        while await asked.reload.wait():
-            asked.reload.clear()
+    async def _supervise(self, events: ControlEvents) -> None:
+        tasks = [asyncio.create_task(self._keep_running(number)) for number in self._numbers]
+        tasks.append(asyncio.create_task(self._forward_reloads(events)))
+        await events.stop.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _stop(self) -> None:
+        for process in self._processes:
+            process.send(_STOP)
+        await asyncio.gather(*(process.until_exit() for process in self._processes))
+
+    async def _forward_reloads(self, events: ControlEvents) -> None:
+        """Check the settings once, so that an error is logged once, and let every process reload them."""
+        while await events.reload.wait():
+            events.reload.clear()
             try:
                 self._check()
             except StartError as error:
                 log.error("nothing was reloaded: %s", error)  # noqa: TRY400  # one sentence
                 continue
-            for member in self._members:
-                member.ask(RELOAD)
+            for process in self._processes:
+                process.send(_RELOAD)
 
-    async def _keep(self, number: int) -> None:
-        """Puts a new process where one has ended."""
+    async def _keep_running(self, number: int) -> None:
+        """Restart the process whenever it exits."""
         while True:
-            await self._members[number].ended()
-            log.error("serving process %d has ended; another one is started", number)
-            self._members[number].end()
-            self._bury(self._members[number].pid)
-            await asyncio.sleep(_PAUSE_S)
+            process = self._processes[number]
+            await process.until_exit()
+            log.error("serving process %d has exited; starting another one", number)
+            process.close()
+            mark_process_dead(process.pid)  # type: ignore[no-untyped-call]  # its counters remain in the sums
+            await asyncio.sleep(_RESTART_DELAY_S)
             try:
-                self._members[number] = _Member(self._serve, number)
-                await self._members[number].serves()
+                self._processes[number] = _ServingProcess(self._serve, number)
+                await self._processes[number].until_ready()
             except (StartError, OSError) as error:
                 log.error("serving process %d: %s", number, error)  # noqa: TRY400  # one sentence
+
+
+@contextmanager
+def shared_metrics() -> Iterator[None]:
+    """Let serving processes add up their metrics in files of a temporary folder. Exit after all of them have exited."""
+    folder = TempDir(Path(tempfile.gettempdir()), "faceattr-metrics-")
+    os.environ[SHARED] = str(folder.path)
+    try:
+        yield
+    finally:
+        del os.environ[SHARED]
+        folder.close()

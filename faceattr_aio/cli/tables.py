@@ -1,5 +1,5 @@
-"""Files with a row for each picture, which are gone on with after a kill: a row that was half written is taken away.
-Their kind is told by the end of the name. Knows not where rows come from.
+"""Files with one row for each picture. They can be resumed after a kill: a row that was only partly written is removed.
+The suffix of the name selects the format.
 """
 
 import csv
@@ -12,49 +12,53 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from faceattr_aio.config import extras
+from faceattr_aio.config import load_extra
 from faceattr_aio.errors import StartError
 
 Row = dict[str, Any]
-"""`file`, and either what was found in it or `error`."""
+"""`file`, and either the members of the result or `error`."""
 _COLUMNS = ("file", "width", "height", "format", "faces", "found", "error", "detail")
 
 
 class Table(Protocol):
-    """One process at a time has it."""
+    """A table that this process has locked."""
 
     def resume(self) -> Iterator[tuple[str, bool]]:
-        """The files that have a row, and whether it is a failure; to be read to the end before anything is added.
+        """Yield each file that has a row, and whether the row is a failure. Read it to the end before `add`.
 
-        Raises StartError when that is something else.
+        Raises StartError when the file contains anything else.
         """
 
     def add(self, row: Row) -> None:
         """Raises OSError."""
 
     def close(self) -> None:
-        """Everything that was added is there."""
+        """Write buffered rows and unlock the table."""
 
 
 def open_table(path: Path) -> Table:
     """Raises StartError."""
-    kinds: dict[str, Callable[[Path], Table]] = {".jsonl": JsonLines, ".ndjson": JsonLines, ".csv": Csv}
+    formats: dict[str, Callable[[Path], Table]] = {
+        ".jsonl": JsonLinesTable,
+        ".ndjson": JsonLinesTable,
+        ".csv": CsvTable,
+    }
     suffix = path.suffix.lower()
     try:
         if suffix == ".parquet":
-            table: Table = extras.load("faceattr_aio.cli.parquet", "bulk").Parts(path)
+            table: Table = load_extra("faceattr_aio.cli.parquet", "bulk").ParquetTable(path)
             return table
-        if suffix in kinds:
-            return kinds[suffix](path)
+        if suffix in formats:
+            return formats[suffix](path)
     except BlockingIOError as error:
         raise StartError(f"{path} is being written to by another process.") from error
     except OSError as error:
         raise StartError(f"{path} cannot be written to: {error.strerror}.") from error
-    raise StartError(f"{path} names no kind of file: end it in .parquet, .jsonl or .csv.")
+    raise StartError(f"{path} is not a supported kind of table: use .parquet, .jsonl or .csv.")
 
 
 def lock(descriptor: int) -> None:
-    """Raises BlockingIOError when another process has it, and closes it."""
+    """Lock the file until it is closed. When another process has locked it, close it and raise BlockingIOError."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -62,8 +66,8 @@ def lock(descriptor: int) -> None:
         raise
 
 
-class _Appended:
-    """A file of rows that are bytes."""
+class _AppendedFile:
+    """A locked file to which rows are appended."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -78,28 +82,26 @@ class _Appended:
         self._file.seek(0)
         return iter(self._file.readline, b"")
 
-    def _cut(self, size: int, begins: bytes) -> None:
-        """Leaves so many bytes. What follows them is a row of ours that was cut, which `begins` like this, or else it
-        stays where it is.
-        """
+    def _truncate(self, size: int, row_start: bytes) -> None:
+        """Truncate the file to `size` bytes. Raises StartError, unless what follows them begins like a row."""
         self._file.seek(size)
-        begun = self._file.read(len(begins))
-        if begun != begins[: len(begun)]:
-            raise self._alien()
+        rest = self._file.read(len(row_start))
+        if rest != row_start[: len(rest)]:
+            raise self._foreign()
         self._file.truncate(size)
         self._file.seek(0, io.SEEK_END)
 
     def _write(self, data: bytes) -> None:
-        """At once: what was computed is not computed again, whatever happens to us."""
+        """Write without buffering, so that a kill loses no row."""
         self._file.write(data)
         self._file.flush()
 
-    def _alien(self) -> StartError:
-        return StartError(f"{self._path} has something else in it than rows of ours: name another file.")
+    def _foreign(self) -> StartError:
+        return StartError(f"{self._path} contains something other than rows of this program: choose another file.")
 
 
-class JsonLines(_Appended):
-    """A line of JSON for each, as `--json` prints it."""
+class JsonLinesTable(_AppendedFile):
+    """One line of JSON for each row, in the format of `--json`."""
 
     def resume(self) -> Iterator[tuple[str, bool]]:
         size = 0
@@ -108,7 +110,7 @@ class JsonLines(_Appended):
                 break
             yield self._read(line)
             size += len(line)
-        self._cut(size, b'{"file": "')
+        self._truncate(size, b'{"file": "')
 
     def add(self, row: Row) -> None:
         self._write(json.dumps(row).encode() + b"\n")
@@ -118,21 +120,21 @@ class JsonLines(_Appended):
             row = json.loads(line)
             return row["file"], "error" in row
         except (ValueError, LookupError, TypeError) as error:
-            raise self._alien() from error
+            raise self._foreign() from error
 
 
-class Csv(_Appended):
-    """A line for each, the faces as JSON in one column."""
+class CsvTable(_AppendedFile):
+    """One record for each row, with the faces as JSON in one column."""
 
     def resume(self) -> Iterator[tuple[str, bool]]:
         size = 0
         for record, end in self._records():
             if len(record) != len(_COLUMNS) or (size == 0 and record != list(_COLUMNS)):
-                raise self._alien()
+                raise self._foreign()
             if size:
                 yield record[0], bool(record[_COLUMNS.index("error")])
             size = end
-        self._cut(size, b"" if size else _csv(_COLUMNS))
+        self._truncate(size, b"" if size else _csv(_COLUMNS))
         if size == 0:
             self._write(_csv(_COLUMNS))
 
@@ -144,25 +146,23 @@ class Csv(_Appended):
         self._write(_csv((row["file"], *size, *found, error.get("type", ""), error.get("detail", ""))))
 
     def _records(self) -> Iterator[tuple[list[str], int]]:
-        """Those that are whole, and where in the file each ends. Raises StartError when there is more than one that is
-        not.
-        """
+        """Yield each complete record and the offset of its end. Raises StartError if any but the last is incomplete."""
         end, last = 0, b""
         lines = self._lines()
 
-        def texts() -> Iterator[str]:
+        def decoded_lines() -> Iterator[str]:
             nonlocal end, last
             for last in lines:
                 end += len(last)
                 yield last.decode("utf-8", "replace")
 
-        with suppress(csv.Error):  # it ends in the middle of a value
-            for record in csv.reader(texts(), strict=True):
+        with suppress(csv.Error):  # the file ends within a value
+            for record in csv.reader(decoded_lines(), strict=True):
                 if not last.endswith(b"\r\n"):
                     break
                 yield record, end
         if next(lines, None) is not None:
-            raise self._alien()
+            raise self._foreign()
 
 
 def _csv(values: Sequence[object]) -> bytes:

@@ -1,5 +1,5 @@
-"""Where the traces of `serve` go: to the collector that the environment variables of OpenTelemetry name. Knows not what
-is in them.
+"""Exports the traces of `serve` to the collector that the environment variables of OpenTelemetry name. A module of its
+own, because it needs the libraries of the extra `otel`.
 """
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -10,7 +10,7 @@ from opentelemetry.trace import set_tracer_provider
 
 
 def set_up_tracing() -> None:
-    """For the whole process; what is not sent yet is sent as it ends."""
+    """Set the tracer provider of the process. Spans that are still buffered are sent at exit."""
     resource = Resource({SERVICE_NAME: "faceattr_aio"}).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -1,14 +1,12 @@
-"""`faceattr-aio worker`: works on the jobs that servers leave in Redis, on as many machines as there are workers."""
+"""`faceattr-aio worker`: processes the jobs that servers queue in Redis. Any number of machines can run one."""
 
 import argparse
 import logging
 from functools import partial
 
-from faceattr_aio.cli import flags
+from faceattr_aio.cli import flags, limit_decoder
 from faceattr_aio.cli.logs import set_up_log
-from faceattr_aio.cli.opencv_env import bound_pixels
-from faceattr_aio.config import extras
-from faceattr_aio.config.load import load_config
+from faceattr_aio.config import load_config, load_extra
 from faceattr_aio.errors import StartError
 from faceattr_aio.inference.loader import starter
 from faceattr_aio.inference.pool import Pool
@@ -17,18 +15,18 @@ log = logging.getLogger(__name__)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Until SIGTERM or SIGINT; what is being worked on then is ended first. Raises StartError."""
+    """Run until SIGTERM or SIGINT, then finish the tasks in progress. Raises StartError."""
     config, _ = load_config(flags(parsed), parsed.config)
     config = config.with_auto_pool("process")
     if config.jobs.backend != "celery":
-        raise StartError("There is nothing to work on: set jobs.backend to 'celery', here and for the servers.")
+        raise StartError("No jobs are queued: set jobs.backend to 'celery' for this worker and for the servers.")
     set_up_log(config.logging)
-    bound_pixels(config)
+    limit_decoder(config.image.max_pixels)
     pool = Pool(starter(config), config.inference.worker_count)
-    make_worker = extras.load("faceattr_aio.jobs.celery_worker", "celery").make_worker
+    make_worker = load_extra("faceattr_aio.jobs.celery_worker", "celery").make_worker
     pool.start()
     try:
-        make_worker(config, pool, partial(print, "faceattr-aio: working on jobs", flush=True))()
+        make_worker(config, pool, partial(print, "faceattr-aio: processing jobs", flush=True))()
     finally:
         pool.close()
     return 0

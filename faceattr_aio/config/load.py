@@ -1,34 +1,40 @@
-"""Where settings come from: defaults < file < environment < flags, checked together, each value with its origin.
-Knows no argv and no section by name.
+"""Loads the settings: defaults < file < environment < flags, validated together, each value with its origin. Also
+loads the modules that need an optional dependency.
 """
 
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource, SettingsError, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
-from faceattr_aio.config.schema import DELIMITER, HIDDEN, PREFIX, Config
+from faceattr_aio.config.schema import Config
 from faceattr_aio.errors import StartError
 
+PREFIX, DELIMITER = "FACEATTR_", "__"
 DEFAULT = "default"
 DEFAULT_FILE = Path("conf/faceattr.toml")
+SECRETS = "auth.keys", "auth.admin_keys"
+"""Settings with values that never appear in a message."""
 
 Origins = Mapping[str, str]
-"""For every key as `section.key`: default, environment, flag, or the file's name."""
+"""The origin of each key that is set, as `section.key`: environment, flag, or the name of the file."""
 
 
 def load_config(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> tuple[Config, Origins]:
-    """The effective configuration and where each value came from.
+    """Return the effective configuration and the origin of each value.
 
-    The file is `file`, else FACEATTR_CONFIG, else conf/faceattr.toml if it is there. Raises StartError for a file
-    that is missing or no TOML, and for a key that is unknown or out of range, with key, value and allowed range.
+    The file is `file`, else FACEATTR_CONFIG, else conf/faceattr.toml if it exists. Raises StartError for a file that
+    is missing or not valid TOML, and for a key that is unknown or out of range, with key, value and allowed range.
     """
-    chosen = _choose_file(file)
+    path = _find_file(file)
     sources: list[tuple[str, dict[str, Any]]] = [
-        (str(chosen), _read_file(chosen) if chosen else {}),
+        (str(path), _read_file(path) if path else {}),
         ("environment", _read_environment()),
         ("flag", dict(flags or {})),
     ]
@@ -41,12 +47,25 @@ def load_config(flags: Mapping[str, Any] | None = None, file: Path | None = None
     try:
         config = Config(**merged)
     except ValidationError as error:
-        raise StartError("; ".join(_sentences(error, origins))) from error
+        raise StartError("; ".join(_messages(error, origins))) from error
     return config, origins
 
 
+def load_extra(module: str, extra: str) -> ModuleType:
+    """Import a module of this package that needs the libraries of an extra.
+
+    Raises StartError with the command that installs them.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise StartError(
+            f"{error}: run pip install 'faceattr-aio[{extra}]', or change the setting that needs it."
+        ) from error
+
+
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The keys as `section.key`, with their values."""
+    """Yield each key as `section.key`, with its value."""
     for key, value in values.items():
         if isinstance(value, dict) and value:
             yield from leaves(value, f"{prefix}{key}.")
@@ -55,30 +74,36 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def origin_of(key: str, origins: Origins) -> str:
-    """Where a key, or something in a section, came from."""
-    for known, origin in origins.items():
-        if _overlap(known, key):
-            return origin
-    return DEFAULT
+    """Return the origin of a key or section."""
+    return next((origin for known, origin in origins.items() if _overlap(known, key)), DEFAULT)
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether one of the keys is the other, or something in it."""
+    """Return whether the keys are equal or one contains the other."""
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
-def _choose_file(file: Path | None) -> Path | None:
-    named = file or (Path(os.environ[PREFIX + "CONFIG"]) if os.environ.get(PREFIX + "CONFIG") else None)
-    if named is not None and not named.is_file():
-        raise StartError(f"The configuration file {named} does not exist.")
-    return named or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+def _find_file(file: Path | None) -> Path | None:
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    path = file or (Path(named) if named else None)
+    if path is not None and not path.is_file():
+        raise StartError(f"The configuration file {path} does not exist.")
+    return path or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
 
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        return TomlConfigSettingsSource(Config, path)()
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise StartError(f"The configuration file {path} cannot be read: {error}.") from error
+
+
+class _Environment(BaseSettings, Config):
+    """The settings with the options for parsing environment variables."""
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=DELIMITER, extra="forbid"
+    )
 
 
 def _read_environment() -> dict[str, Any]:
@@ -86,11 +111,11 @@ def _read_environment() -> dict[str, Any]:
         section, delimiter, _ = name.removeprefix(PREFIX).partition(DELIMITER)
         if name.startswith(PREFIX) and delimiter and section.lower() not in Config.model_fields:
             known = ", ".join(Config.model_fields)
-            raise StartError(f"The environment variable {name} names no section; there are {known}.")
+            raise StartError(f"The environment variable {name} does not name a section; the sections are {known}.")
     try:
-        return EnvSettingsSource(Config)()
+        return EnvSettingsSource(_Environment)()
     except SettingsError as error:
-        raise StartError(f"The environment cannot be read: {error}.") from error
+        raise StartError(f"The environment variables cannot be parsed: {error}.") from error
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,21 +126,22 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _sentences(error: ValidationError, origins: Origins, prefix: tuple[str | int, ...] = ()) -> Iterator[str]:
-    """One sentence for each wrong key: the key, its value, where it came from, what is allowed. A value stays unsaid
-    where it is a secret, or may be one under a misspelt key.
+def _messages(error: ValidationError, origins: Origins, prefix: tuple[str | int, ...] = ()) -> Iterator[str]:
+    """Yield a message for each invalid key: the key, its value, its origin, and the allowed values.
+
+    The value is left out if it is a secret, or if it may be one under a misspelt key.
     """
-    for wrong in error.errors():
-        path = prefix + wrong["loc"]
-        cause = wrong.get("ctx", {}).get("error")
+    for fault in error.errors():
+        path = prefix + fault["loc"]
+        cause = fault.get("ctx", {}).get("error")
         if isinstance(cause, ValidationError):
-            yield from _sentences(cause, origins, path)
+            yield from _messages(cause, origins, path)
             continue
         key = ".".join(str(part) for part in path)
         origin = origin_of(key, origins)
-        place = "" if origin == DEFAULT else f", from {origin}"
-        unknown = wrong["type"] == "extra_forbidden"
-        said = "there is no such key" if unknown else wrong["msg"]
-        unsaid = unknown or isinstance(wrong["input"], dict) or any(_overlap(key, hidden) for hidden in HIDDEN)
-        value = "" if unsaid else f" = {wrong['input']!r}"
-        yield f"{key}{value}{place}: {said}"
+        source = "" if origin == DEFAULT else f", from {origin}"
+        is_unknown = fault["type"] == "extra_forbidden"
+        reason = "there is no such key" if is_unknown else fault["msg"]
+        hidden = is_unknown or isinstance(fault["input"], dict) or any(_overlap(key, secret) for secret in SECRETS)
+        value = "" if hidden else f" = {fault['input']!r}"
+        yield f"{key}{value}{source}: {reason}"

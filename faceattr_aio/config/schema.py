@@ -1,5 +1,5 @@
-"""The settings by section, with types, ranges and defaults; meanings and units are in conf/faceattr.toml.
-Reads nothing: `sources` does.
+"""The settings by section, with types, ranges and defaults. Meanings and units are in conf/faceattr.toml; `load` reads
+the file and the environment.
 """
 
 import os
@@ -14,155 +14,155 @@ from pydantic import (
     ConfigDict,
     Field,
     IPvAnyNetwork,
+    NonNegativeInt,
     PrivateAttr,
     SecretStr,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from faceattr_aio.pipeline import Declaration, PipelineSettings, resolve
 
-PREFIX, DELIMITER = "FACEATTR_", "__"
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "faces": {"factory": "faceattr_aio.faces:FaceAttributes", "path": "/analyze"},
     "holistic": {"factory": "faceattr_aio.holistic:Holistic", "path": "/predict"},
     "anime": {"factory": "faceattr_aio.anime:Anime", "path": "/api/convert"},
 }
-"""The pipelines whose entry may leave out `factory` and `path`."""
-HIDDEN = "auth.keys", "auth.admin_keys"
-"""The settings whose values are never shown."""
+"""Default `factory` and `path` of the pipelines in the package, by name."""
 
-Natural = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Folder = Path | None
+AtLeastOne = Annotated[int, Field(ge=1)]
 MIB = 1 << 20
-SHORTEST_KEY = 16
+MIN_KEY_LENGTH = 16
 
 
-def _words(value: object) -> object:
-    return value.replace(",", " ").split() if isinstance(value, str) else value
-
-
-def _words_if_any(value: object) -> object:
-    """Fails closed: who sets a variable to nothing has lost the keys, rather than wants none."""
-    words = _words(value)
-    if isinstance(value, str) and not words:
-        raise ValueError("there is no key in it; leave it out where no keys are wanted")
-    return words
-
-
-def sane_key(key: str) -> str:
-    """An API key that nobody guesses and any header can carry. Raises ValueError, without the key."""
-    if len(key) < SHORTEST_KEY or not key.isascii() or not key.isprintable() or " " in key:
-        raise ValueError(f"an API key is at least {SHORTEST_KEY} letters, digits or signs of ASCII, without spaces")
+def validate_api_key(key: str) -> str:
+    """Return `key` if it is long enough and fits into a header. Raises ValueError, without the key in its text."""
+    if len(key) < MIN_KEY_LENGTH or not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError(f"an API key is at least {MIN_KEY_LENGTH} printable ASCII characters without spaces")
     return key
 
 
-def _sane_secret(secret: SecretStr) -> SecretStr:
-    sane_key(secret.get_secret_value())
+def _validate_secret(secret: SecretStr) -> SecretStr:
+    validate_api_key(secret.get_secret_value())
     return secret
 
 
+def _split_words(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+def _split_keys(value: object) -> object:
+    """Reject an empty string: more likely a variable that lost its value than a server meant to be open."""
+    words = _split_words(value)
+    if isinstance(value, str) and not words:
+        raise ValueError("it contains no key; remove the setting if no keys are required")
+    return words
+
+
 ApiKeys = Annotated[
-    tuple[Annotated[SecretStr, AfterValidator(_sane_secret)], ...], NoDecode, BeforeValidator(_words_if_any)
+    tuple[Annotated[SecretStr, AfterValidator(_validate_secret)], ...], NoDecode, BeforeValidator(_split_keys)
 ]
-Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_words)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split_words)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)]
 Format = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
-Formats = Annotated[tuple[Format, ...], NoDecode, BeforeValidator(_words), Field(min_length=1)]
+Formats = Annotated[tuple[Format, ...], NoDecode, BeforeValidator(_split_words), Field(min_length=1)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+WorkerRange = Annotated[int, Field(ge=0, le=1024)]
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
+    """Base of the sections: immutable, without unknown keys."""
+
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
-class Server(Section):
+class ServerConfig(ConfigSection):
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535)] = 5000
+    port: Port = 5000
     processes: Annotated[int, Field(ge=1, le=256)] = 1
-    metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    metrics_port: Port | None = None
     drain_s: Seconds = 20.0
     keepalive_s: Seconds = 75.0
     page: bool = True
 
 
-class Inference(Section):
+class InferenceConfig(ConfigSection):
     workers: Annotated[int, Field(ge=1, le=1024)] | None = None
-    limit: Natural | None = None
+    limit: AtLeastOne | None = None
     pool: Literal["auto", "process", "thread"] = "auto"
     timeout_s: Seconds = 10.0
     deadline_s: Seconds | None = None
     nice: Annotated[int, Field(ge=0, le=19)] = 10
-    workers_min: Annotated[int, Field(ge=0, le=1024)] = 0
-    workers_max: Annotated[int, Field(ge=0, le=1024)] = 0
-    recycle_after: Count = 0
-    recycle_bytes: Count = 0
+    workers_min: WorkerRange = 0
+    workers_max: WorkerRange = 0
+    recycle_after: NonNegativeInt = 0
+    recycle_bytes: NonNegativeInt = 0
 
     @model_validator(mode="after")
-    def _workers_are_a_number_or_a_range(self) -> Self:
+    def _check_workers(self) -> Self:
         if not self.workers_min and not self.workers_max:
             return self
         if not 1 <= self.workers_min <= self.workers_max:
-            raise ValueError("workers_min and workers_max are set together, the one at least 1, the other no less")
+            raise ValueError("set workers_min and workers_max together, with 1 <= workers_min <= workers_max")
         if self.workers:
-            raise ValueError("workers is a fixed number, workers_min and workers_max are a range: set one of the two")
+            raise ValueError("workers is a fixed number, workers_min and workers_max are a range: set only one of them")
         return self
 
     @property
     def worker_count(self) -> int:
-        """At the start: as configured, else one for each core that this process may use."""
+        """Workers at the start: as configured, by default one for each core that this process may use."""
         return self.workers_min or self.workers or len(os.sched_getaffinity(0))
 
     @property
-    def most_workers(self) -> int:
-        """As many as there may ever be."""
+    def max_workers(self) -> int:
+        """The largest number of workers that autoscaling can start."""
         return self.workers_max or self.worker_count
 
     @property
     def limit_count(self) -> int:
-        """At the start."""
+        """The limit of requests in flight at the start."""
         return self.limit_of(self.worker_count)
 
     def limit_of(self, workers: int) -> int:
-        """As configured, else four for each worker."""
+        """The limit for a number of workers: as configured, by default four for each worker."""
         return self.limit or 4 * workers
 
 
-class Upload(Section):
-    dir: Folder = None
-    max_bytes: Natural = 20 * MIB
-    max_part_bytes: Natural | None = None
-    max_parts: Natural = 16
-    max_batch: Natural = 8
-    max_header_bytes: Natural = 4096
+class UploadConfig(ConfigSection):
+    dir: Path | None = None
+    max_bytes: AtLeastOne = 20 * MIB
+    max_part_bytes: AtLeastOne | None = None
+    max_parts: AtLeastOne = 16
+    max_batch: AtLeastOne = 8
+    max_header_bytes: AtLeastOne = 4096
     timeout_s: Seconds = 30.0
-    min_rate: Natural = 4096
-    max_in_progress: Natural = 256
-    max_spool_bytes: Natural = 1024 * MIB
-    max_streams: Natural = 64
-    stream_window: Natural | None = None
+    min_rate: AtLeastOne = 4096
+    max_in_progress: AtLeastOne = 256
+    max_spool_bytes: AtLeastOne = 1024 * MIB
+    max_streams: AtLeastOne = 64
+    stream_window: AtLeastOne | None = None
 
     @model_validator(mode="after")
-    def _one_request_fits(self) -> Self:
+    def _check_spool_size(self) -> Self:
         if self.max_spool_bytes < self.max_bytes:
             raise ValueError(f"max_spool_bytes must be at least max_bytes, which is {self.max_bytes}")
         return self
 
 
-class Image(Section):
+class ImageConfig(ConfigSection):
     formats: Formats = ("jpeg", "png", "webp")
     max_pixels: Annotated[int, Field(ge=1, le=1 << 30)] = 50_000_000
-    max_scans: Natural = 100
-    max_scan_megapixels: Natural = 600
+    max_scans: AtLeastOne = 100
+    max_scan_megapixels: AtLeastOne = 600
     working_side: Annotated[int, Field(ge=64, le=16_384)] = 1024
 
 
-class Models(Section):
-    dir: Folder = None
+class ModelsConfig(ConfigSection):
+    dir: Path | None = None
 
 
-class Auth(Section):
+class AuthConfig(ConfigSection):
     keys: ApiKeys = ()
     keys_file: Path | None = None
     admin_keys: ApiKeys = ()
@@ -171,50 +171,50 @@ class Auth(Section):
 
     @property
     def required(self) -> bool:
-        """Whether a request has to show a key."""
+        """True if requests need an API key."""
         return bool(self.keys) or self.keys_file is not None or self.shared_keys
 
 
-class Clients(Section):
+class ClientsConfig(ConfigSection):
     fair: bool = False
-    requests_per_minute: Natural | None = None
+    requests_per_minute: AtLeastOne | None = None
     trusted_proxies: Networks = ()
 
 
-class Cache(Section):
+class CacheConfig(ConfigSection):
     backend: Literal["memory", "redis", "none"] = "memory"
-    entries: Natural = 1000
+    entries: AtLeastOne = 1000
     ttl_s: Seconds = 600.0
     url: str = "redis://127.0.0.1:6379/0"
     timeout_s: Seconds = 0.02
     control: str = "no-store"
 
 
-class Shared(Section):
+class SharedConfig(ConfigSection):
     url: str | None = None
     timeout_s: Seconds = 0.02
     keys_period_s: Seconds = 5.0
 
 
-class Jobs(Section):
+class JobsConfig(ConfigSection):
     backend: Literal["memory", "celery", "none"] = "memory"
-    waiting: Natural = 100
-    max_batch: Natural = 16
+    waiting: AtLeastOne = 100
+    max_batch: AtLeastOne = 16
     keep_s: Seconds = 3600.0
-    kept: Natural = 10_000
+    kept: AtLeastOne = 10_000
     callbacks: Words = ()
     url: str = "redis://127.0.0.1:6379/1"
     visibility_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
 
 
-class Stats(Section):
+class StatsConfig(ConfigSection):
     window: Annotated[int, Field(ge=1, le=100_000)] = 1000
     alert_s: Seconds = 1.0
     alert_waiting: Annotated[float, Field(ge=0)] = 20.0
     alert_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
-class Logging(Section):
+class LoggingConfig(ConfigSection):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
     requests: bool = True
@@ -224,15 +224,15 @@ class Logging(Section):
     backup_count: Annotated[int, Field(ge=1, le=1000)] = 5
 
 
-def _declaration(name: str) -> Declaration:
+def _load_declaration(name: str) -> Declaration:
     found = resolve(name)
     if not isinstance(found, Declaration):
-        raise ValueError("it is no pipeline declaration")  # noqa: TRY004  # a value, to those who configure
+        raise ValueError("it is not a pipeline declaration")  # noqa: TRY004  # reported as an invalid value
     return found
 
 
 class PipelineEntry(BaseModel):
-    """`[pipelines.NAME]`: whom to ask, under which path, and the pipeline's own keys."""
+    """`[pipelines.NAME]`: the factory, the path of its route, and the pipeline's own keys."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", frozen=True)
 
@@ -245,7 +245,7 @@ class PipelineEntry(BaseModel):
     @model_validator(mode="after")
     def _resolve(self) -> Self:
         try:
-            declaration = _declaration(self.factory)
+            declaration = _load_declaration(self.factory)
         except (ImportError, AttributeError, ValueError) as error:
             raise ValueError(f"the factory {self.factory!r} cannot be imported: {error}") from error
         self._settings = declaration.settings.model_validate(self.model_extra)
@@ -261,38 +261,36 @@ class PipelineEntry(BaseModel):
         return self._settings
 
 
-class Config(BaseSettings):
-    """All settings. Made in code it takes what it is given; `sources.load_config` reads file and environment too."""
+class Config(BaseModel):
+    """All settings. The constructor uses its arguments only; `load_config` also reads the file and the environment."""
 
-    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter=DELIMITER,
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid",
         frozen=True,
-        hide_input_in_errors=True,  # it may be an API key
+        hide_input_in_errors=True,  # an input may be an API key
     )
 
-    server: Server = Server()
-    inference: Inference = Inference()
-    upload: Upload = Upload()
-    image: Image = Image()
-    models: Models = Models()
-    auth: Auth = Auth()
-    clients: Clients = Clients()
-    cache: Cache = Cache()
-    shared: Shared = Shared()
-    jobs: Jobs = Jobs()
-    stats: Stats = Stats()
-    logging: Logging = Logging()
+    server: ServerConfig = ServerConfig()
+    inference: InferenceConfig = InferenceConfig()
+    upload: UploadConfig = UploadConfig()
+    image: ImageConfig = ImageConfig()
+    models: ModelsConfig = ModelsConfig()
+    auth: AuthConfig = AuthConfig()
+    clients: ClientsConfig = ClientsConfig()
+    cache: CacheConfig = CacheConfig()
+    shared: SharedConfig = SharedConfig()
+    jobs: JobsConfig = JobsConfig()
+    stats: StatsConfig = StatsConfig()
+    logging: LoggingConfig = LoggingConfig()
     pipelines: dict[str, PipelineEntry] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
-    def _complete_built_in(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Without any pipelines there is `faces`."""
+    def _add_built_in_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Complete the entries of built-in pipelines. The default is `faces` alone."""
         entries = values.get("pipelines", {"faces": {}})
         if not isinstance(entries, dict):
-            return values  # and be refused
+            return values  # the field's own validation reports it
         complete = {
             name: {**BUILT_IN.get(name, {}), **entry} if isinstance(entry, dict) else entry
             for name, entry in entries.items()
@@ -300,32 +298,20 @@ class Config(BaseSettings):
         return {**values, "pipelines": complete}
 
     @model_validator(mode="after")
-    def _paths_differ(self) -> Self:
+    def _check_paths(self) -> Self:
         paths = [entry.path for entry in self.pipelines.values()]
         if len(set(paths)) < len(paths):
             raise ValueError(f"two pipelines have the same path: {', '.join(sorted(paths))}")
         return self
 
     @model_validator(mode="after")
-    def _shared_keys_are_somewhere(self) -> Self:
+    def _check_shared_keys(self) -> Self:
         if self.auth.shared_keys and self.shared.url is None:
-            raise ValueError("auth.shared_keys needs shared.url, the Redis that they are in")
+            raise ValueError("auth.shared_keys needs shared.url, the Redis that stores the keys")
         return self
 
     def with_auto_pool(self, kind: Literal["process", "thread"]) -> "Config":
-        """The same settings, with `kind` where `inference.pool` is left open."""
+        """Return the settings with `inference.pool` set to `kind` if it is "auto"."""
         if self.inference.pool != "auto":
             return self
         return self.model_copy(update={"inference": self.inference.model_copy(update={"pool": kind})})
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  # see below
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is handed in, alone: nothing is read behind an embedding program's back."""
-        return (init_settings,)

@@ -69,7 +69,7 @@ class Batch:
         except WorkerGone:
             return self._perform(task, free_since)
         except FaceattrError as error:
-            return error.bare()
+            return error.without_traceback()
 
     def _work(self, worker: WorkerHandle, task: Task, free_since: float) -> Reply:
         began = time.monotonic()

@@ -1,10 +1,9 @@
-"""Fetches one file: a member of a wheel through pip, so that the user's own index settings hold, or a URL.
-Knows no manifest and checks no hash.
+"""Downloads one file: from a URL, or out of a wheel with pip, so that the user's settings of package indexes apply.
+Hashes are verified by the caller.
 """
 
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from faceattr_aio.errors import StartError
 
 Advance = Callable[[int], object]
-"""Called with the number of bytes that arrived since the last call."""
+"""Called with the number of bytes received since the last call."""
 
 _CHUNK = 1 << 18
 _TIMEOUT_S = 60
@@ -24,7 +23,7 @@ _SCHEMES = ("https://", "http://127.0.0.1:", "http://localhost:")
 
 
 class Wheel(BaseModel):
-    """A member of a wheel. With `python`, `abi` and `platform` it is the wheel of those tags, whatever runs here."""
+    """A member of a wheel. `python`, `abi` and `platform` select the tags of the wheel; default: this platform."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,14 +35,14 @@ class Wheel(BaseModel):
     platform: str | None = None
 
     def pip_arguments(self) -> list[str]:
-        """What pip is asked: this wheel alone, nothing built, nothing installed."""
+        """Return the arguments that download this wheel alone, without building or installing anything."""
         tags = {"--python-version": self.python, "--abi": self.abi, "--platform": self.platform}
-        chosen = [word for flag, tag in tags.items() if tag is not None for word in (flag, tag)]
-        return ["download", "--no-deps", "--only-binary=:all:", *chosen, f"{self.package}=={self.version}"]
+        selected = [word for flag, tag in tags.items() if tag is not None for word in (flag, tag)]
+        return ["download", "--no-deps", "--only-binary=:all:", *selected, f"{self.package}=={self.version}"]
 
 
 def from_wheel(wheel: Wheel, target: Path, advance: Advance) -> None:
-    """Writes the member to `target`; the wheel stays in a folder beside it, for the next member.
+    """Write the member to `target`. The wheel is kept in a folder beside it, for further members.
 
     Raises StartError when pip fails or the wheel has no such member.
     """
@@ -55,9 +54,9 @@ def from_wheel(wheel: Wheel, target: Path, advance: Advance) -> None:
 
 def _download(wheel: Wheel, folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *wheel.pip_arguments()]
-    run = subprocess.run([*command, "--dest", str(folder)], capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
+    run = subprocess.run([*command, "--dest", str(folder)], capture_output=True, text=True, check=False)  # noqa: S603  # the arguments are from the manifest
     if run.returncode:
-        reason = (run.stderr.strip() or "it did not say why").splitlines()[-1]
+        reason = (run.stderr.strip() or "no reason given").splitlines()[-1]
         raise StartError(f"pip could not download {wheel.package}=={wheel.version}: {reason}")
 
 
@@ -70,20 +69,19 @@ def _extract(archive: Path, member: str, target: Path, advance: Advance) -> None
 
 
 def from_url(url: str, target: Path, size: int, advance: Advance) -> None:
-    """Writes what the URL answers to `target`, no more than `size` bytes and one more. Raises StartError."""
+    """Write the content of the URL to `target`, at most `size` + 1 bytes. Raises StartError."""
     if not url.startswith(_SCHEMES):
-        raise StartError(f"{url} is not fetched: only https is, and http from this machine.")
+        raise StartError(f"{url} is refused: only https is allowed, and http from this machine.")
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as source:  # noqa: S310  # the scheme was checked
             _copy(source, target, advance, size + 1)
-    except (urllib.error.URLError, OSError) as error:
-        raise StartError(f"{url} cannot be fetched: {error}.") from error
+    except OSError as error:
+        raise StartError(f"{url} cannot be downloaded: {error}.") from error
 
 
-def _copy(source: IO[bytes], target: Path, advance: Advance, most: int | None = None) -> None:
+def _copy(source: IO[bytes], target: Path, advance: Advance, limit: int = sys.maxsize) -> None:
     with target.open("wb") as file:
-        left = most
-        while chunk := source.read(_CHUNK if left is None else min(_CHUNK, left)):
+        while chunk := source.read(min(_CHUNK, limit)):
             file.write(chunk)
             advance(len(chunk))
-            left = None if left is None else left - len(chunk)
+            limit -= len(chunk)

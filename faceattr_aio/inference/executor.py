@@ -168,7 +168,7 @@ class Executor:
         except FaceattrError as error:
             return error
         except OSError as error:
-            return NoImage.because(error, f"The file cannot be read: {error.strerror}.")
+            return NoImage.from_exception(error, f"The file cannot be read: {error.strerror}.")
         return replace(task, path=task.path.absolute(), options=options)
 
     async def _submit(

@@ -21,11 +21,11 @@ class Lane:
 
 
 class Quotas:
-    """By the name of the pipeline, for `shares` of what `limiter` has; there are at most `most_workers` ever."""
+    """By the name of the pipeline, for `shares` of what `limiter` has; there are at most `max_workers` ever."""
 
-    def __init__(self, limiter: Limiter, shares: Mapping[str, float], most_workers: int) -> None:
-        self._most_workers = most_workers
-        whole = Lane(limiter, BatchThreads(most_workers, "faceattr-worker"))
+    def __init__(self, limiter: Limiter, shares: Mapping[str, float], max_workers: int) -> None:
+        self._max_workers = max_workers
+        whole = Lane(limiter, BatchThreads(max_workers, "faceattr-worker"))
         portions = {name: Quota(limiter, share, f"requests for {name}") for name, share in shares.items() if share < 1}
         self._portions = tuple(portions.values())
         self._lanes = {name: self._lane(portions[name]) if name in portions else whole for name in shares}
@@ -45,4 +45,4 @@ class Quotas:
             lane.threads.shutdown(wait=wait, cancel_futures=cancel)
 
     def _lane(self, portion: Quota) -> Lane:
-        return Lane(portion, BatchThreads(self._most_workers, "faceattr-portion"), portion.turn)
+        return Lane(portion, BatchThreads(self._max_workers, "faceattr-portion"), portion.turn)

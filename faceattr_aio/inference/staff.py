@@ -28,7 +28,7 @@ class Staff:
 
     def __init__(self, config: Config) -> None:
         """Raises StartError when settings do not go together."""
-        workers, most = config.inference.worker_count, config.inference.most_workers
+        workers, most = config.inference.worker_count, config.inference.max_workers
         self.config: Config = config
         """What is in use: at a reload, what is asked for only once all workers are new."""
         self.declarations: Mapping[str, Declaration] = _declarations(config)

@@ -4,7 +4,7 @@ is a picture to be worked on; the picture is elsewhere, and so is what came of i
 
 from celery import Celery
 
-from faceattr_aio.config.schema import Jobs as Settings
+from faceattr_aio.config.schema import JobsConfig
 from faceattr_aio.jobs.redis_store import QUEUE
 
 _REDELIVERED_S = 3600
@@ -12,7 +12,7 @@ _REDELIVERED_S = 3600
 _TIMEOUT_S = 5.0
 
 
-def make_app(settings: Settings) -> Celery:
+def make_app(settings: JobsConfig) -> Celery:
     """Nothing is connected yet."""
     app = Celery("faceattr_aio", broker=settings.url, set_as_current=False)
     app.conf.update(

@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from faceattr_aio.config.schema import Jobs as Settings
+from faceattr_aio.config.schema import JobsConfig
 from faceattr_aio.errors import FaceattrError, Overloaded, StorageUnavailable, UnknownJob
 from faceattr_aio.jobs import redis_scripts as job_steps
 from faceattr_aio.jobs import redis_store as job_store
@@ -40,7 +40,7 @@ _FAULTS = (RedisError, OSError, TimeoutError)
 class CeleryJobs:
     """At most `settings.waiting` that are not over, of all servers together."""
 
-    def __init__(self, settings: Settings, room: JobCapacity, tell: Tell) -> None:
+    def __init__(self, settings: JobsConfig, room: JobCapacity, tell: Tell) -> None:
         self.room = room
         self.ended = Counter[str]()
         self.waiting = self.running = 0
@@ -208,7 +208,9 @@ def _reaching_redis() -> Iterator[None]:
     try:
         yield
     except _FAULTS as error:
-        raise StorageUnavailable.because(error, "Where jobs are kept cannot be reached; try again shortly.") from error
+        raise StorageUnavailable.from_exception(
+            error, "Where jobs are kept cannot be reached; try again shortly."
+        ) from error
 
 
 async def _again_and_again(work: Callable[[], Awaitable[None]]) -> None:

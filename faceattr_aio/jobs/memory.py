@@ -16,7 +16,7 @@ from functools import partial
 from cachetools import TTLCache
 
 from faceattr_aio.cache.results import Results
-from faceattr_aio.config.schema import Jobs as Settings
+from faceattr_aio.config.schema import JobsConfig
 from faceattr_aio.errors import ClientGone, Draining, FaceattrError, InternalError, Overloaded, Unavailable, UnknownJob
 from faceattr_aio.inference.executor import Executor
 from faceattr_aio.jobs.capacity import JobCapacity
@@ -59,7 +59,9 @@ class MemoryJobs:
     last `settings.kept`.
     """
 
-    def __init__(self, settings: Settings, executor: Executor, results: Results, room: JobCapacity, tell: Tell) -> None:
+    def __init__(
+        self, settings: JobsConfig, executor: Executor, results: Results, room: JobCapacity, tell: Tell
+    ) -> None:
         self.room = room
         self.ended = Counter[str]()
         self._executor, self._results, self._tell = executor, results, tell

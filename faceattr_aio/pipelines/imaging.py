@@ -100,8 +100,10 @@ def decode(data: npt.NDArray[np.uint8], reduction: int = 1) -> Pixels:
         pixels = cv2.imdecode(_strict(data), _FLAGS[reduction])
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
-            raise TooManyPixels.because(error, "The picture is larger than the memory set aside for one.") from error
-        raise UnreadableImage.because(error, "The picture is damaged and cannot be decoded.") from error
+            raise TooManyPixels.from_exception(
+                error, "The picture is larger than the memory set aside for one."
+            ) from error
+        raise UnreadableImage.from_exception(error, "The picture is damaged and cannot be decoded.") from error
     if pixels is None:
         raise UnreadableImage("The picture is damaged or cut short and cannot be decoded.")
     return np.asarray(pixels, np.uint8)

@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 
 from faceattr_aio.cache.results import Results
-from faceattr_aio.config import extras
+from faceattr_aio.config import load_extra
 from faceattr_aio.config.schema import Config
 from faceattr_aio.inference.executor import Executor
 from faceattr_aio.inference.pool import REASONS
@@ -45,7 +45,7 @@ def observe(
     if config.logging.requests:
         listeners.append(access.tell)
     if config.logging.traces:
-        listeners.append(extras.load("faceattr_aio.telemetry.tracing", "otel").Traces().tell)
+        listeners.append(load_extra("faceattr_aio.telemetry.tracing", "otel").Traces().tell)
     journal = RecordBuffer(listeners)
     metrics.before_sample(journal.tell)
     app.on_response_prepare.append(journal.end)

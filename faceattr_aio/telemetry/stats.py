@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from statistics import fmean
 
-from faceattr_aio.config.schema import Stats
+from faceattr_aio.config.schema import StatsConfig
 from faceattr_aio.telemetry.record import RequestRecord
 
 _RECENT_S = 10.0
@@ -16,7 +16,7 @@ _RECENT_S = 10.0
 class RollingStats:
     """The stories of the last `settings.window` requests for a pipeline."""
 
-    def __init__(self, settings: Stats, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: StatsConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
         self._clock = clock
         self._stories: deque[RequestRecord] = deque(maxlen=settings.window)

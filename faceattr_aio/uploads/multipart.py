@@ -65,7 +65,7 @@ class Multipart:
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise MalformedUpload.because(error, "The multipart body is malformed.") from error
+            raise MalformedUpload.from_exception(error, "The multipart body is malformed.") from error
 
     def _callbacks(self) -> "MultipartCallbacks":
         return {

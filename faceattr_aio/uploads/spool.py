@@ -171,4 +171,4 @@ class Spool:
 
 
 def _unavailable(error: OSError) -> StorageUnavailable:
-    return StorageUnavailable.because(error, f"The upload could not be stored: {error.strerror}.")
+    return StorageUnavailable.from_exception(error, f"The upload could not be stored: {error.strerror}.")

@@ -78,7 +78,7 @@ class _Picture:
         return StreamedPicture(self.held, stored, self._fault)
 
     def _fail(self, fault: FaceattrError) -> None:
-        self._fault = fault.bare()
+        self._fault = fault.without_traceback()
         self.held.close()
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from aiohttp import hdrs, web
 from pydantic import SecretStr
 
-from faceattr_aio.config.schema import sane_key
+from faceattr_aio.config.schema import validate_api_key
 from faceattr_aio.errors import StartError, Unauthorized
 
 API_KEY = "X-API-Key"
@@ -124,7 +124,7 @@ def _read_keys(path: Path) -> list[str]:
 
 def _check_key(line: str, number: int, path: Path) -> str:
     try:
-        return sane_key(line)
+        return validate_api_key(line)
     except ValueError as error:
         raise StartError(f"Line {number} of {path} is not an API key: {error}.") from error
 

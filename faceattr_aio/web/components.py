@@ -9,8 +9,7 @@ from faceattr_aio.admission.clients import ClientConcurrency, ClientLimits, Rate
 from faceattr_aio.admission.limiter import Limiter
 from faceattr_aio.admission.wait_queue import WaitQueue
 from faceattr_aio.cache.results import Results
-from faceattr_aio.config import extras
-from faceattr_aio.config.schema import Config
+from faceattr_aio.config import Config, load_extra
 from faceattr_aio.inference.executor import Executor
 from faceattr_aio.jobs.capacity import JobCapacity
 from faceattr_aio.jobs.memory import MemoryJobs
@@ -56,7 +55,7 @@ def make_redis_state(config: Config) -> "Shared | None":
     """Return the state shared through Redis, or None. Raises StartError when the library is missing."""
     if config.shared.url is None:
         return None
-    state: Shared = extras.load("faceattr_aio.admission.redis_state", "redis").Shared(
+    state: Shared = load_extra("faceattr_aio.admission.redis_state", "redis").Shared(
         config.shared, with_keys=config.auth.shared_keys
     )
     return state
@@ -147,7 +146,7 @@ def make_jobs(config: Config, endpoints: Sequence[Endpoint]) -> JobRoutes | None
 def _open_jobs(config: Config, endpoint: Endpoint, capacity: JobCapacity, webhooks: Webhooks) -> Jobs:
     if config.jobs.backend == "memory":
         return MemoryJobs(config.jobs, endpoint.executor, endpoint.results, capacity, webhooks.tell)
-    celery = extras.load("faceattr_aio.jobs.celery_jobs", "celery")
+    celery = load_extra("faceattr_aio.jobs.celery_jobs", "celery")
     jobs: Jobs = celery.CeleryJobs(config.jobs, capacity, webhooks.tell)
     return jobs
 

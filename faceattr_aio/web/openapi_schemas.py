@@ -91,5 +91,5 @@ def _type(kind: type[FaceattrError]) -> str:
 
 
 def _example(kind: type[FaceattrError]) -> Node:
-    detail = kind.title if kind.sentence == FaceattrError.sentence else kind.sentence
+    detail = kind.title if kind.default_detail == FaceattrError.default_detail else kind.default_detail
     return {"type": _type(kind), "title": kind.title, "status": kind.status, "detail": detail, "instance": _ID}

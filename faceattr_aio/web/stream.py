@@ -205,7 +205,7 @@ class Stream:
             run = partial(self._run, picture.held)
             (outcome,) = await self._endpoint.results.get_or_run([task], [key], run, math.inf)
         except FaceattrError as fault:
-            return fault.bare()
+            return fault.without_traceback()
         return outcome
 
     async def _run(self, resources: ExitStack, tasks: Sequence[Task]) -> list[Outcome]:

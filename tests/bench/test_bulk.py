@@ -14,12 +14,12 @@ import pytest
 from pyarrow import parquet
 
 from bench.speed import bulk
-from tests.cli.test_analyze import analyze
+from tests.support.cli import analyze
 from tests.support.process import ROOT, environment
 
 pytestmark = pytest.mark.pixels
 FILES, GOOD, KILLS = 8_000, 40, 4
-SMALLEST_PART = "import faceattr_aio.cli.parquet as p; p._MOST_ROWS = 1000; import faceattr_aio.cli as c; "
+SMALLEST_PART = "import faceattr_aio.cli.parquet as p; p._MAX_ROWS = 1000; import faceattr_aio.cli as c; "
 
 
 def jsonl(path: Path) -> list[str]:
@@ -95,5 +95,5 @@ def test_without_its_server_it_stops_and_writes_no_row(
     (tmp_path / "one.jpg").write_bytes(b"")
     status, _, err = analyze(capsys, tmp_path, "--out", table, "--server", url)
     assert status == 2
-    assert "goes on from here" in err
+    assert "Run the same command to continue." in err
     assert table.read_bytes() == b""

@@ -1,5 +1,5 @@
 from faceattr_aio.cache.memory import MemoryCache, open_cache
-from faceattr_aio.config.schema import Cache
+from faceattr_aio.config.schema import CacheConfig
 
 
 async def test_the_one_that_was_asked_for_longest_ago_goes_first() -> None:
@@ -29,5 +29,5 @@ async def test_once_closed_it_holds_nothing() -> None:
 
 
 def test_the_settings_say_which_one() -> None:
-    assert isinstance(open_cache(Cache()), MemoryCache)
-    assert open_cache(Cache(backend="none")) is None
+    assert isinstance(open_cache(CacheConfig()), MemoryCache)
+    assert open_cache(CacheConfig(backend="none")) is None

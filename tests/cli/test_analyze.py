@@ -1,3 +1,5 @@
+"""Results, annotated pictures and errors of `analyze`."""
+
 import json
 import os
 from pathlib import Path
@@ -6,22 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from faceattr_aio import cli
 from faceattr_aio.pipelines.imaging import Pixels
+from tests.support.cli import analyze
 
-pytestmark = pytest.mark.pixels
-
-PIXELS = "OPENCV_IO_MAX_IMAGE_PIXELS"
-
-
-def analyze(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
-    """Exit status, what was printed, and what was said beside it."""
-    status = cli.main(["analyze", *map(str, arguments)])
-    out, err = capsys.readouterr()
-    return status, out, err
+pytestmark = [pytest.mark.pixels, pytest.mark.usefixtures("decoder_environment")]
 
 
-def test_one_picture_gives_its_faces(png_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_the_faces_of_a_picture(png_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = analyze(capsys, png_file)
     assert status == 0
     head, face = out.splitlines()
@@ -31,19 +24,12 @@ def test_one_picture_gives_its_faces(png_file: Path, capsys: pytest.CaptureFixtu
     assert err == ""
 
 
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the command sets for its workers ends with the test."""
-    monkeypatch.setenv(PIXELS, "1")
-    monkeypatch.setenv("OPENCV_LOG_LEVEL", "ERROR")
-
-
-def test_the_bound_of_the_settings_is_that_of_the_decoder(png_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_limits_the_pixels_of_the_decoder(png_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert analyze(capsys, png_file)[0] == 0
-    assert os.environ[PIXELS] == "50000000"
+    assert os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] == "50000000"
 
 
-def test_one_bad_file_does_not_stop_the_rest(
+def test_a_file_that_fails_does_not_stop_the_others(
     png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
@@ -56,20 +42,22 @@ def test_one_bad_file_does_not_stop_the_rest(
     assert "3/3" in err  # the progress bar
 
 
-def test_a_picture_can_be_drawn_on(
+def test_annotates_a_picture(
     png_file: Path, tmp_path: Path, astronaut: Pixels, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, _, _ = analyze(capsys, png_file, "--annotate", tmp_path / "out.png")
     assert status == 0
-    drawn = cv2.imread(str(tmp_path / "out.png"))
-    assert drawn is not None
-    changed = np.argwhere((drawn != astronaut).any(axis=2))
+    annotated = cv2.imread(str(tmp_path / "out.png"))
+    assert annotated is not None
+    changed = np.argwhere((annotated != astronaut).any(axis=2))
     (top, left), (bottom, right) = changed.min(axis=0), changed.max(axis=0)
     assert (left, right, bottom) == (pytest.approx(173, abs=4), pytest.approx(280, abs=40), pytest.approx(174, abs=4))
     assert top < 68
 
 
-def test_several_are_drawn_into_a_folder(png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_annotates_several_pictures_into_a_folder(
+    png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     second = tmp_path / "second.png"
     second.write_bytes(png_file.read_bytes())
     status, _, _ = analyze(capsys, png_file, second, "--annotate", tmp_path / "out")
@@ -80,7 +68,7 @@ def test_several_are_drawn_into_a_folder(png_file: Path, tmp_path: Path, capsys:
     ]
 
 
-def test_two_files_of_one_name_are_not_drawn_into_one(
+def test_refuses_to_annotate_two_files_of_the_same_name(
     png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "other").mkdir()
@@ -91,7 +79,7 @@ def test_two_files_of_one_name_are_not_drawn_into_one(
     assert "the same name" in err
 
 
-def test_a_picture_that_cannot_be_written_is_that_files_failure(
+def test_reports_an_annotated_picture_that_cannot_be_written(
     png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, out, _ = analyze(capsys, png_file, "--annotate", tmp_path / "nowhere" / "out.png")
@@ -99,26 +87,24 @@ def test_a_picture_that_cannot_be_written_is_that_files_failure(
     assert "cannot be written" in out
 
 
-def test_a_file_as_the_folder_for_several_is_refused(
+def test_refuses_a_file_as_the_folder_for_several_pictures(
     png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").touch()
     status, _, err = analyze(capsys, png_file, tmp_path / "b.png", "--annotate", tmp_path / "out")
     assert status == 2
-    assert "cannot be the folder" in err
+    assert "cannot be used as the folder" in err
 
 
-def test_a_picture_is_not_drawn_over_itself(png_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refuses_to_overwrite_the_source(png_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = png_file.read_bytes()
     status, _, err = analyze(capsys, png_file, "--annotate", png_file)
     assert status == 2
-    assert "drawn over itself" in err
+    assert "would overwrite its source" in err
     assert png_file.read_bytes() == before
 
 
-def test_what_is_no_file_is_that_ones_failure(
-    png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_reports_what_is_not_a_regular_file(png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(tmp_path / "pipe")
     status, out, _ = analyze(capsys, tmp_path / "pipe", tmp_path, "/proc/version", png_file, "--json")
     assert status == 1
@@ -127,9 +113,9 @@ def test_what_is_no_file_is_that_ones_failure(
     ] * 3 + [None]
 
 
-def test_a_target_that_is_no_picture_type_is_refused(
+def test_refuses_an_unsupported_type_for_the_annotated_picture(
     png_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, _, err = analyze(capsys, png_file, "--annotate", tmp_path / "out.gif")
     assert status == 2
-    assert "end it in .jpg or .png" in err
+    assert "use .jpg or .png" in err

@@ -1,16 +1,16 @@
-"""Who may ask a real server, and whether it warns that everybody may."""
+"""API keys of a real server, and its warning when it can be used without one."""
 
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.cli.test_serve import run
 from tests.conftest import StartServer
+from tests.support.cli import run
 from tests.support.process import TRICK, Server, start_server
 
 KEY, OTHER = "one-key-of-sixteen", "another-of-sixteen"
-WARNING = "may use this server: set auth.keys or auth.keys_file"
+WARNING = "can use this server: set auth.keys or auth.keys_file"
 
 
 def ask(server: Server, png: bytes, **headers: str) -> int:
@@ -28,19 +28,19 @@ def test_keys_come_from_the_environment_and_from_a_file(start: StartServer, tmp_
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "The file of API keys keys.txt cannot be read"),
         ("# none\n", "The file of API keys keys.txt has no key"),
         ("hush-hush\n", "Line 1 of keys.txt is not an API key"),
     ],
 )
-def test_a_file_of_keys_that_cannot_be_used_stops_the_start(content: str | None, said: str, tmp_path: Path) -> None:
+def test_an_invalid_file_of_keys_prevents_the_start(content: str | None, message: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "keys.txt").write_text(content)
     ended = run(tmp_path, "serve", "--port", "0", FACEATTR_AUTH__KEYS_FILE="keys.txt")
     assert ended.returncode == 2
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert "hush" not in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
 
@@ -49,7 +49,7 @@ def test_a_file_of_keys_that_cannot_be_used_stops_the_start(content: str | None,
     ("host", "keys", "warned"),
     [("0.0.0.0", "", True), ("0.0.0.0", f"[auth]\nkeys = ['{KEY}']", False), ("127.0.0.1", "", False)],  # noqa: S104
 )
-def test_a_server_that_all_can_reach_without_a_key_says_so(host: str, keys: str, warned: bool, tmp_path: Path) -> None:
+def test_warns_if_the_network_can_reach_it_without_a_key(host: str, keys: str, warned: bool, tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     with log.open("w") as file:
         server = start_server(tmp_path, f"[server]\nhost = '{host}'\n{keys}\n{TRICK}", {}, log=file)

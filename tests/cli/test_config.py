@@ -1,3 +1,5 @@
+"""Output and exit status of `config show` and `config check`."""
+
 import shutil
 import tomllib
 from pathlib import Path
@@ -8,7 +10,7 @@ from faceattr_aio import cli
 from faceattr_aio.inference.models import ModelStore
 
 
-def test_the_effective_settings_are_shown_with_their_origin(
+def test_show_prints_the_effective_settings_with_their_origin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "mine.toml"
@@ -23,14 +25,14 @@ def test_the_effective_settings_are_shown_with_their_origin(
     assert tomllib.loads(out)["pipelines"]["faces"]["yunet_side"] == 320
 
 
-def test_what_is_shown_is_a_configuration_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_output_of_show_is_a_valid_configuration_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["config", "show"]) == 0
     shown = capsys.readouterr().out
     (tmp_path / "shown.toml").write_text(shown)
     assert cli.main(["config", "show", "--config", str(tmp_path / "shown.toml")]) == 0
 
 
-def test_a_key_is_not_shown(
+def test_show_hides_api_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.toml").write_text("[auth]\nkeys = ['hush-hush-hush-hush']\n")
@@ -42,13 +44,13 @@ def test_a_key_is_not_shown(
     assert "hush" not in shown.out + shown.err
 
 
-def test_wrong_settings_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_reports_invalid_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "wrong.toml").write_text("[server]\nport = -1\n")
     assert cli.main(["config", "show", "--config", str(tmp_path / "wrong.toml")]) == 2
     assert "server.port = -1" in capsys.readouterr().err
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["--version"])
     assert ended.value.code == 0
@@ -56,13 +58,12 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def check(file: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    """Status and what is said: to standard output, and to standard error."""
+    """Return exit status, standard output and standard error."""
     status = cli.main(["config", "check", "--config", str(file)])
-    said = capsys.readouterr()
-    return status, said.out, said.err
+    return status, *capsys.readouterr()
 
 
-def test_settings_and_models_that_a_server_would_start_with_are_told(
+def test_check_reports_valid_settings_and_each_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, store: ModelStore
 ) -> None:
     file = tmp_path / "mine.toml"
@@ -72,12 +73,12 @@ def test_settings_and_models_that_a_server_would_start_with_are_told(
     status, out, err = check(file, capsys)
     assert (status, err) == (0, "")
     settings, *models = out.splitlines()
-    assert settings == f"The settings can be used; read from {file} and environment."
+    assert settings == f"The settings are valid; read from {file} and environment."
     assert [model.partition(":")[0] for model in models] == ["blazeface-full-range", "dlib-age-v1", "dlib-gender-v1"]
-    assert all(model.endswith(" is whole") for model in models)
+    assert all(model.endswith(" is intact") for model in models)
 
 
-def test_a_model_that_is_missing_or_damaged_is_a_sentence_each(
+def test_check_reports_missing_and_damaged_models(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], store: ModelStore
 ) -> None:
     shutil.copy(store.path("dlib-gender-v1"), tmp_path)
@@ -89,12 +90,12 @@ def test_a_model_that_is_missing_or_damaged_is_a_sentence_each(
     assert [line.partition(": ")[2].split(" is ")[1].split()[0].strip(":") for line in out.splitlines()[1:]] == [
         "missing",
         "damaged",
-        "whole",
+        "intact",
     ]
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("settings", "message"),
     [
         ("[server]\nport = -1\n", "server.port = -1"),
         ("[server]\nprocesses = 2\n[inference]\nworkers = 1\n", "2 processes need as many workers"),
@@ -103,11 +104,11 @@ def test_a_model_that_is_missing_or_damaged_is_a_sentence_each(
         ("[auth]\nadmin_keys_file = '/nowhere'\n", "/nowhere cannot be read"),
     ],
 )
-def test_settings_that_a_server_would_not_start_with_are_one_sentence(
-    wrong: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_check_reports_invalid_settings_in_one_sentence(
+    settings: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "wrong.toml").write_text(wrong)
+    (tmp_path / "wrong.toml").write_text(settings)
     status, out, err = check(tmp_path / "wrong.toml", capsys)
     assert (status, out) == (2, "")
-    assert said in err
+    assert message in err
     assert len(err.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The log of a real server: where it goes, in which form, and that nobody waits for it."""
+"""The log: its destinations and formats, and that writing it never delays the program."""
 
 import json
 import logging
@@ -12,11 +12,11 @@ import pytest
 from aiohttp import ClientSession
 
 from faceattr_aio.cli.logs import BoundedHandler, set_up_log
-from faceattr_aio.config.schema import Logging
+from faceattr_aio.config.schema import LoggingConfig
 from faceattr_aio.errors import StartError
-from tests.cli.test_serve import RAW
 from tests.conftest import StartServer
 from tests.support.process import PATIENCE_S, ROOT, TRICK, environment
+from tests.support.serving import RAW
 
 ACCESS = "faceattr_aio.access"
 
@@ -25,34 +25,34 @@ def record(text: str) -> logging.LogRecord:
     return logging.LogRecord("any", logging.INFO, __file__, 1, text, (), None)
 
 
-def test_lines_that_come_faster_than_they_are_written_are_dropped_and_counted() -> None:
+def test_drops_and_counts_lines_that_do_not_fit_into_the_queue() -> None:
     lines: queue.Queue[logging.LogRecord] = queue.Queue(2)
-    handler = BoundedHandler(lines, hurry=lambda: pytest.fail("for nothing of importance"))
+    handler = BoundedHandler(lines, flush_soon=lambda: pytest.fail("an INFO line was flushed"))
     for number in range(5):
         handler.handle(record(str(number)))
     assert [lines.get().getMessage() for _ in range(2)] == ["0", "1"]
     handler.handle(record("5"))
     assert [lines.get().getMessage() for _ in range(2)] == [
-        "3 lines were dropped: they came faster than they could be written",
+        "3 lines were dropped because they could not be written fast enough",
         "5",
     ]
     assert handler.dropped == 0
 
 
-@pytest.mark.parametrize(("level", "hurries"), [(logging.INFO, 0), (logging.WARNING, 1), (logging.ERROR, 1)])
-def test_what_an_operator_should_know_is_written_without_delay(level: int, hurries: int) -> None:
-    hurried: list[None] = []
-    handler = BoundedHandler(queue.Queue(), hurry=lambda: hurried.append(None))
+@pytest.mark.parametrize(("level", "flushes"), [(logging.INFO, 0), (logging.WARNING, 1), (logging.ERROR, 1)])
+def test_warnings_and_errors_are_flushed(level: int, flushes: int) -> None:
+    flushed: list[None] = []
+    handler = BoundedHandler(queue.Queue(), flush_soon=lambda: flushed.append(None))
     handler.handle(logging.LogRecord("any", level, __file__, 1, "text", (), None))
-    assert len(hurried) == hurries
+    assert len(flushed) == flushes
 
 
-def test_a_file_that_cannot_be_written_stops_the_start_in_one_sentence(tmp_path: Path) -> None:
+def test_refuses_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"The log file .*/nowhere/a.log cannot be written: No such file"):
-        set_up_log(Logging(file=tmp_path / "nowhere" / "a.log"))
+        set_up_log(LoggingConfig(file=tmp_path / "nowhere" / "a.log"))
 
 
-async def test_as_json_each_line_is_an_object_with_the_story_in_it(
+async def test_in_json_each_line_is_an_object_with_the_request_record(
     start: StartServer, png: bytes, client: ClientSession, tmp_path: Path
 ) -> None:
     server = start(f"[logging]\nformat = 'json'\nfile = '{tmp_path / 'a.log'}'\n{TRICK}")
@@ -67,7 +67,7 @@ async def test_as_json_each_line_is_an_object_with_the_story_in_it(
     assert set(one["request"]["stages_ms"]) == {"upload", "queue", "decode", "trick"}
 
 
-async def test_a_file_is_put_aside_at_its_size_and_so_many_are_kept(
+async def test_rotates_files_by_size_and_keeps_the_configured_number(
     start: StartServer, client: ClientSession, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.log"
@@ -81,7 +81,7 @@ async def test_a_file_is_put_aside_at_its_size_and_so_many_are_kept(
     assert "/999xxx" in path.read_text()
 
 
-async def test_each_of_several_processes_has_a_file_of_its_own(start: StartServer, tmp_path: Path) -> None:
+async def test_each_process_writes_its_own_file(start: StartServer, tmp_path: Path) -> None:
     server = start(
         f"[server]\nprocesses = 2\n[inference]\nworkers = 2\n[logging]\nfile = '{tmp_path / 'a.log'}'\n{TRICK}"
     )
@@ -92,8 +92,8 @@ async def test_each_of_several_processes_has_a_file_of_its_own(start: StartServe
 FLOOD = """
 import logging
 from faceattr_aio.cli.logs import set_up_log
-from faceattr_aio.config import Logging
-set_up_log(Logging())
+from faceattr_aio.config.schema import LoggingConfig
+set_up_log(LoggingConfig())
 for number in range(50_000):
     logging.info("%d %s", number, 100 * "x")
 print("done", flush=True)
@@ -103,7 +103,7 @@ input()
 
 @pytest.fixture
 def flooding() -> "Iterator[subprocess.Popen[str]]":
-    """A program that has logged more than a pipe holds, and ends when it is told to."""
+    """A program that has logged more than a pipe can hold, and exits after a line on standard input."""
     process = subprocess.Popen(
         [sys.executable, "-c", FLOOD],
         stdin=subprocess.PIPE,
@@ -115,12 +115,12 @@ def flooding() -> "Iterator[subprocess.Popen[str]]":
     )
     with process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "done\n"  # though nobody has read a line
+        assert process.stdout.readline() == "done\n"  # although its log is not read
         yield process
         process.kill()
 
 
-def test_a_reader_of_the_log_that_stands_still_holds_up_nobody(flooding: "subprocess.Popen[str]") -> None:
+def test_a_reader_that_does_not_read_the_log_does_not_delay_the_program(flooding: "subprocess.Popen[str]") -> None:
     assert flooding.stdin is not None
     assert flooding.stderr is not None
     flooding.stdin.write("\n")
@@ -130,7 +130,7 @@ def test_a_reader_of_the_log_that_stands_still_holds_up_nobody(flooding: "subpro
     assert flooding.wait(PATIENCE_S) == 0
 
 
-def test_nor_the_end_of_the_program(flooding: "subprocess.Popen[str]") -> None:
+def test_a_reader_that_does_not_read_the_log_does_not_block_exit(flooding: "subprocess.Popen[str]") -> None:
     assert flooding.stdin is not None
     flooding.stdin.write("\n")
     flooding.stdin.close()

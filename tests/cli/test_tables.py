@@ -1,3 +1,5 @@
+"""The formats of tables: rows, resuming after a kill, and files that are not tables."""
+
 import csv
 import io
 import json
@@ -56,8 +58,8 @@ def read_parquet(path: Path) -> list[Row]:
 READERS: dict[str, Callable[[Path], list[Row]]] = {".jsonl": read_jsonl, ".csv": read_csv, ".parquet": read_parquet}
 
 
-def go_on(path: Path, *rows: Row) -> list[tuple[str, bool]]:
-    """Adds rows; what was there before."""
+def resume(path: Path, *rows: Row) -> list[tuple[str, bool]]:
+    """Open the table and add rows. Return the rows that it had before."""
     with closing(open_table(path)) as table:
         before = list(table.resume())
         for row in rows:
@@ -70,11 +72,11 @@ def names(rows: list[Row]) -> list[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_are_read_as_they_were_written_and_gone_on_with(kind: str, tmp_path: Path) -> None:
+def test_reads_the_rows_that_were_written_and_adds_further_ones(kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"table{kind}"
-    assert go_on(path, *ROWS[:2]) == []
-    assert go_on(path, *ROWS[2:]) == names(ROWS[:2])
-    assert go_on(path) == names(ROWS)
+    assert resume(path, *ROWS[:2]) == []
+    assert resume(path, *ROWS[2:]) == names(ROWS[:2])
+    assert resume(path) == names(ROWS)
     read = READERS[kind](path)
     assert names(read) == names(ROWS)
     assert read[1]["error"] == ROWS[1]["error"]
@@ -89,20 +91,20 @@ def test_rows_are_read_as_they_were_written_and_gone_on_with(kind: str, tmp_path
 
 
 @pytest.mark.parametrize("kind", [".jsonl", ".csv"])
-def test_what_was_cut_anywhere_is_as_if_it_had_not_been_written(kind: str, tmp_path: Path) -> None:
+def test_removes_a_row_that_is_cut_at_any_byte(kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"table{kind}"
-    go_on(path, *ROWS)
+    resume(path, *ROWS)
     whole = path.read_bytes()
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
-        before = go_on(path)
+        before = resume(path)
         assert before == names(ROWS)[: len(before)]
-        go_on(path, *ROWS[len(before) :])
+        resume(path, *ROWS[len(before) :])
         assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("kind", [".jsonl", ".csv"])
-def test_a_row_is_there_as_soon_as_it_was_added(kind: str, tmp_path: Path) -> None:
+def test_a_row_is_in_the_file_as_soon_as_it_is_added(kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"table{kind}"
     with closing(open_table(path)) as table:
         list(table.resume())
@@ -111,24 +113,24 @@ def test_a_row_is_there_as_soon_as_it_was_added(kind: str, tmp_path: Path) -> No
             assert names(READERS[kind](path)) == names(ROWS[: number + 1])
 
 
-def test_a_part_that_was_being_written_is_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_removes_a_part_that_is_not_complete(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
-    go_on(path, ROWS[0])
+    resume(path, ROWS[0])
     (path / "part-00007.parquet.new").write_bytes(b"PAR1 and so on")
-    assert go_on(path, *ROWS[1:]) == names(ROWS[:1])
+    assert resume(path, *ROWS[1:]) == names(ROWS[:1])
     assert names(read_parquet(path)) == names(ROWS)
     assert sorted(part.name for part in path.iterdir()) == ["part-00000.parquet", "part-00001.parquet"]
 
 
-def test_a_part_is_written_when_it_is_large_or_old_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writes_a_part_at_its_maximum_size_or_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "table.parquet"
-    monkeypatch.setattr(parts, "_MOST_ROWS", 2)
+    monkeypatch.setattr(parts, "_MAX_ROWS", 2)
     with closing(open_table(path)) as table:
         list(table.resume())
         for row in ROWS:
             table.add(row)
         assert names(read_parquet(path)) == names(ROWS[:2])
-        monkeypatch.setattr(parts, "_LONGEST_S", 0.0)
+        monkeypatch.setattr(parts, "_MAX_AGE_S", 0.0)
         table.add(ROWS[0])
         assert len(read_parquet(path)) == 4
 
@@ -145,31 +147,33 @@ def test_a_part_is_written_when_it_is_large_or_old_enough(tmp_path: Path, monkey
         ("notes.csv", "one line"),
     ],
 )
-def test_somebody_else_s_file_is_left_as_it_is(name: str, content: str, tmp_path: Path) -> None:
+def test_does_not_change_a_file_that_is_not_a_table(name: str, content: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(content.encode())
-    with pytest.raises(StartError, match="something else"):
-        go_on(path, ROWS[0])
+    with pytest.raises(StartError, match="something other than rows"):
+        resume(path, ROWS[0])
     assert path.read_bytes() == content.encode()
 
 
-def test_somebody_else_s_folder_is_left_as_it_is(tmp_path: Path) -> None:
+def test_does_not_change_a_folder_that_is_not_a_table(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").touch()
     with pytest.raises(StartError, match="is a file"):
-        go_on(tmp_path / "a.parquet")
+        resume(tmp_path / "a.parquet")
     (tmp_path / "b.parquet").mkdir()
     (tmp_path / "b.parquet" / "part-00000.parquet").write_text("else")
-    with pytest.raises(StartError, match="no part of ours"):
-        go_on(tmp_path / "b.parquet", ROWS[0])
+    with pytest.raises(StartError, match="not written by this program"):
+        resume(tmp_path / "b.parquet", ROWS[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_do_not_write_at_a_time(kind: str, tmp_path: Path) -> None:
+def test_refuses_a_table_that_another_process_writes(kind: str, tmp_path: Path) -> None:
     with closing(open_table(tmp_path / f"table{kind}")), pytest.raises(StartError, match="another process"):
         open_table(tmp_path / f"table{kind}")
 
 
-@pytest.mark.parametrize(("name", "said"), [("table.xlsx", "end it in"), ("nowhere/table.csv", "cannot be written")])
-def test_a_table_that_cannot_be_is_refused(name: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(StartError, match=said):
+@pytest.mark.parametrize(
+    ("name", "message"), [("table.xlsx", "use .parquet, .jsonl or .csv"), ("nowhere/table.csv", "cannot be written")]
+)
+def test_refuses_a_table_that_cannot_be_written(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=message):
         open_table(tmp_path / name)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from aiohttp import ClientSession, FormData
 
 from bench.support.sleeper import SLEEP
-from tests.cli.test_serve import RAW
 from tests.support.gate import Gate
 from tests.support.process import TRICK, Server
+from tests.support.serving import RAW
 
 WORKERS, LIMIT, UPLOADS = 2, 4, 7
 LOAD = {

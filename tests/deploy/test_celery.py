@@ -64,7 +64,7 @@ class Site:
         command = [sys.executable, "-u", "-m", "faceattr_aio", "worker", "--config", str(file)]
         worker = self._start(f"worker-{len(self._daemons)}", command)
         async with asyncio.timeout(60):
-            while "working on jobs" not in worker.log:
+            while "processing jobs" not in worker.log:
                 await asyncio.sleep(0.05)
         return worker
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from faceattr_aio.config.load import load_config
-from faceattr_aio.config.schema import PREFIX
+from faceattr_aio.config.load import PREFIX, load_config
 from faceattr_aio.web.app import make_app
 from tests.deploy.daemon import CONF
 

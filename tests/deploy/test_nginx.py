@@ -13,12 +13,12 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 
 from faceattr_aio.config.schema import Config
-from tests.cli.test_serve import RAW
 from tests.conftest import StartServer
 from tests.deploy.daemon import CONF, Launch, free_port, installed
 from tests.faults.test_refusal import CLIENTS
 from tests.support.gate import PATIENCE_S, Gate
 from tests.support.process import TRICK, Server
+from tests.support.serving import RAW
 
 FILE = CONF / "nginx" / "faceattr.conf"
 PROBLEM = "application/problem+json"

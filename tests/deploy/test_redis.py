@@ -11,8 +11,7 @@ from aiohttp import ClientSession, web
 
 from faceattr_aio.admission.circuit_breaker import Breaker
 from faceattr_aio.cache.redis_cache import RedisCache
-from faceattr_aio.config.schema import Cache as Settings
-from faceattr_aio.config.schema import Config
+from faceattr_aio.config.schema import CacheConfig, Config
 from faceattr_aio.web.app import make_app
 from tests.conftest import Serve
 from tests.deploy.store import Store
@@ -96,7 +95,7 @@ async def test_a_redis_that_stands_still_is_waited_for_a_few_times_and_then_left
 
 
 async def test_where_there_is_no_redis_it_is_asked_three_times(tmp_path: Path) -> None:
-    cache = RedisCache(Settings(url=f"unix://{tmp_path}/nowhere"))
+    cache = RedisCache(CacheConfig(url=f"unix://{tmp_path}/nowhere"))
     assert [await cache.get("a") for _ in range(5)] == [None] * 5
     assert cache.failures == 3
     await cache.put("a", "b")

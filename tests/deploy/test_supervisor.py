@@ -13,10 +13,10 @@ import pytest
 from aiohttp import ClientSession
 
 from faceattr_aio.config.schema import Config
-from tests.cli.test_serve import RAW, until_ended
 from tests.deploy.daemon import CONF, Daemon, Launch, free_port
 from tests.support.gate import Gate
 from tests.support.process import PATIENCE_S, TRICK, descendants
+from tests.support.serving import RAW, until_ended
 
 FILE = CONF / "supervisor" / "faceattr.conf"
 PROGRAM = "program:faceattr"

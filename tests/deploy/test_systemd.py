@@ -15,9 +15,9 @@ from aiohttp import ClientSession
 from bench.support.served import children
 from bench.support.sleeper import SLEEP
 from faceattr_aio.config.schema import Config
-from tests.cli.test_serve import RAW, until_ended
 from tests.deploy.daemon import CONF, Daemon, Launch, free_port, installed
 from tests.support.process import PATIENCE_S, ROOT, descendants
+from tests.support.serving import RAW, until_ended
 
 FILE = CONF / "systemd" / "faceattr-aio.service"
 BOOT = Path(__file__).with_name("boot.sh")

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from faceattr_aio.cli import _parser
+from faceattr_aio.cli import make_parser
 from tests.docs.session import MAIN_PORT, Session
 from tests.support.process import ROOT, environment
 
@@ -57,7 +57,7 @@ def look(command: str) -> None:
         case ["python", "-m", module, *arguments]:
             _offers(module, arguments)
         case ["faceattr-aio", *arguments] if "&&" not in arguments:
-            _parser().parse_args(arguments)
+            make_parser().parse_args(arguments)
 
 
 def _dry_run(arguments: list[str]) -> None:

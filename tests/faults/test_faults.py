@@ -10,10 +10,10 @@ from pathlib import Path
 
 from aiohttp import ClientSession
 
-from tests.cli.test_serve import until_ended, until_not_ready
 from tests.conftest import StartServer
 from tests.support.gate import PATIENCE_S, Gate
 from tests.support.process import TRICK, Server, descendants
+from tests.support.serving import until_ended, until_not_ready
 
 RAW = {"Content-Type": "image/png"}
 

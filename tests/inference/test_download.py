@@ -1,3 +1,5 @@
+"""Downloads of members of wheels with pip."""
+
 import zipfile
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from faceattr_aio.inference.download import Wheel, from_wheel
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An index settings of the user's own: pip finds wheels in a folder and nowhere else."""
+    """Settings of the user for pip: it finds wheels in a folder and nowhere else."""
     folder = tmp_path / "index"
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -25,15 +27,15 @@ def add_wheel(index: Path, tags: str = "py3-none-any", content: bytes = b"net") 
         wheel.writestr("carrier-1.0.dist-info/RECORD", "")
 
 
-def test_a_member_comes_out_of_a_wheel_of_the_users_index(index: Path, tmp_path: Path) -> None:
+def test_extracts_a_member_of_a_wheel_from_the_users_index(index: Path, tmp_path: Path) -> None:
     add_wheel(index)
-    told: list[int] = []
-    from_wheel(Wheel(package="carrier", version="1.0", member="carrier/net.onnx"), tmp_path / "net", told.append)
+    received: list[int] = []
+    from_wheel(Wheel(package="carrier", version="1.0", member="carrier/net.onnx"), tmp_path / "net", received.append)
     assert (tmp_path / "net").read_bytes() == b"net"
-    assert sum(told) == 3
+    assert sum(received) == 3
 
 
-def test_a_wheel_for_another_python_and_platform_can_be_named(index: Path, tmp_path: Path) -> None:
+def test_can_select_a_wheel_for_another_python_and_platform(index: Path, tmp_path: Path) -> None:
     add_wheel(index, "cp39-cp39-manylinux2014_aarch64", b"other")
     wheel = Wheel(
         package="carrier",
@@ -47,14 +49,14 @@ def test_a_wheel_for_another_python_and_platform_can_be_named(index: Path, tmp_p
     assert (tmp_path / "net").read_bytes() == b"other"
 
 
-def test_a_package_that_is_not_there_is_one_sentence(index: Path, tmp_path: Path) -> None:
+def test_reports_a_package_that_does_not_exist_in_one_sentence(index: Path, tmp_path: Path) -> None:
     assert not list(index.iterdir())
     with pytest.raises(StartError, match=r"pip could not download carrier==1\.0") as refused:
         from_wheel(Wheel(package="carrier", version="1.0", member="x"), tmp_path / "net", lambda _: None)
     assert "\n" not in str(refused.value)
 
 
-def test_a_member_that_is_not_there_is_one_sentence(index: Path, tmp_path: Path) -> None:
+def test_reports_a_member_that_does_not_exist(index: Path, tmp_path: Path) -> None:
     add_wheel(index)
     with pytest.raises(StartError, match="no readable member"):
         from_wheel(Wheel(package="carrier", version="1.0", member="carrier/x"), tmp_path / "net", lambda _: None)

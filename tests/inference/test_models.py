@@ -1,3 +1,5 @@
+"""The store of model files: download, verification, and the manifest."""
+
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,12 +20,12 @@ ROOT = Path(__file__).parents[2]
 
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Not in a test."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder and the URL under which it is served on loopback."""
+    """A folder and the URL at which it is served on loopback."""
     folder = tmp_path / "served"
     folder.mkdir()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
@@ -34,7 +36,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 @pytest.fixture
 def make(served: tuple[Path, str], tmp_path: Path) -> Callable[..., ModelStore]:
-    """A store whose one model comes from the loopback server."""
+    """Make a store with one model, which the loopback server provides."""
     folder, url = served
     (folder / "m.onnx").write_bytes(CONTENT)
 
@@ -57,17 +59,17 @@ def files(store: ModelStore) -> list[str]:
     return sorted(path.name for path in store.folder.iterdir())
 
 
-def test_a_pull_fetches_what_is_missing_and_tells_its_bytes(make: Callable[..., ModelStore]) -> None:
-    store, told = make(), list[int]()
-    assert not store.is_whole("m")
-    store.pull(["m"], told.append)
-    assert store.is_whole("m")
+def test_pull_downloads_a_missing_file_and_reports_its_bytes(make: Callable[..., ModelStore]) -> None:
+    store, received = make(), list[int]()
+    assert not store.is_intact("m")
+    store.pull(["m"], received.append)
+    assert store.is_intact("m")
     assert store.path("m").read_bytes() == CONTENT
-    assert sum(told) == len(CONTENT)
+    assert sum(received) == len(CONTENT)
     assert files(store) == ["m.onnx"]
 
 
-def test_a_wrong_hash_is_refused_with_both_and_leaves_what_was_there(make: Callable[..., ModelStore]) -> None:
+def test_refuses_a_wrong_hash_and_keeps_the_existing_file(make: Callable[..., ModelStore]) -> None:
     store = make(sha256="1" * 64)
     store.folder.mkdir()
     store.path("m").write_bytes(b"old")
@@ -79,20 +81,20 @@ def test_a_wrong_hash_is_refused_with_both_and_leaves_what_was_there(make: Calla
     assert files(store) == ["m.onnx"]
 
 
-def test_a_file_whose_hash_is_not_known_is_taken_as_it_comes_up_to_its_size(make: Callable[..., ModelStore]) -> None:
+def test_accepts_any_file_of_the_expected_size_if_the_hash_is_not_known(make: Callable[..., ModelStore]) -> None:
     store = make(sha256=None, size=len(CONTENT) + 9)
-    assert not store.is_whole("m")
+    assert not store.is_intact("m")
     with pytest.raises(StartError, match="is missing"):
         store.verify("m")
     store.pull(["m"], lambda _: None)
-    assert store.is_whole("m")
+    assert store.is_intact("m")
     assert store.verify("m").sha256 == hashlib.sha256(CONTENT).hexdigest()
     longer = make(sha256=None, size=len(CONTENT) - 1)
     with pytest.raises(StartError, match=f"longer than {len(CONTENT) - 1} bytes"):
         longer.pull(["m"], lambda _: None)
 
 
-def test_an_interrupted_pull_leaves_nothing_half_written(make: Callable[..., ModelStore]) -> None:
+def test_an_interrupted_pull_leaves_no_partial_file(make: Callable[..., ModelStore]) -> None:
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
@@ -102,66 +104,64 @@ def test_an_interrupted_pull_leaves_nothing_half_written(make: Callable[..., Mod
     assert files(store) == []
 
 
-def test_a_file_longer_than_announced_is_not_read_to_its_end(make: Callable[..., ModelStore]) -> None:
-    store, told = make(size=100), list[int]()
+def test_stops_reading_a_file_that_is_longer_than_expected(make: Callable[..., ModelStore]) -> None:
+    store, received = make(size=100), list[int]()
     with pytest.raises(StartError, match="refused"):
-        store.pull(["m"], told.append)
-    assert sum(told) == 101
+        store.pull(["m"], received.append)
+    assert sum(received) == 101
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/m", "file:///etc/passwd", "http://example.org/m"])
-def test_a_url_that_is_not_safe_is_refused(url: str, make: Callable[..., ModelStore]) -> None:
+def test_refuses_an_insecure_url(url: str, make: Callable[..., ModelStore]) -> None:
     with pytest.raises(StartError, match="only https"):
         make(url=url).pull(["m"], lambda _: None)
 
 
-def test_a_source_that_is_not_there_is_one_sentence(make: Callable[..., ModelStore], served: tuple[Path, str]) -> None:
-    with pytest.raises(StartError, match="cannot be fetched"):
+def test_reports_a_source_that_does_not_exist(make: Callable[..., ModelStore], served: tuple[Path, str]) -> None:
+    with pytest.raises(StartError, match="cannot be downloaded"):
         make(url=f"{served[1]}/nothing").pull(["m"], lambda _: None)
 
 
-def test_a_whole_file_is_verified(make: Callable[..., ModelStore]) -> None:
+def test_verifies_an_intact_file(make: Callable[..., ModelStore]) -> None:
     store = make()
     store.pull(["m"], lambda _: None)
     assert store.verify("m") == ModelFile(store.path("m"), hashlib.sha256(CONTENT).hexdigest())
 
 
-def test_a_missing_file_says_what_to_run(make: Callable[..., ModelStore]) -> None:
+def test_reports_a_missing_file_with_the_command_to_run(make: Callable[..., ModelStore]) -> None:
     with pytest.raises(StartError, match=r"m\.onnx is missing: run 'faceattr-aio models pull'"):
         make().verify("m")
 
 
-def test_a_damaged_file_says_what_to_run_and_is_fetched_again(make: Callable[..., ModelStore]) -> None:
+def test_reports_a_damaged_file_and_downloads_it_again(make: Callable[..., ModelStore]) -> None:
     store = make()
     store.pull(["m"], lambda _: None)
     store.path("m").write_bytes(CONTENT[:-1] + b"?")
     with pytest.raises(StartError, match=r"is damaged .* run 'faceattr-aio models pull'"):
         store.verify("m")
-    assert not store.is_whole("m")
+    assert not store.is_intact("m")
     store.pull(["m"], lambda _: None)
-    assert store.is_whole("m")
+    assert store.is_intact("m")
 
 
-def test_a_folder_that_cannot_be_written_to_is_one_sentence(make: Callable[..., ModelStore], tmp_path: Path) -> None:
+def test_reports_a_folder_that_cannot_be_written(make: Callable[..., ModelStore], tmp_path: Path) -> None:
     (tmp_path / "models").touch()
     with pytest.raises(StartError, match="cannot be stored in"):
         make().pull(["m"], lambda _: None)
 
 
-def test_an_unknown_name_is_refused_with_those_that_are_known(make: Callable[..., ModelStore]) -> None:
+def test_refuses_an_unknown_name_and_lists_the_known_ones(make: Callable[..., ModelStore]) -> None:
     with pytest.raises(StartError, match="no model 'x'; there are m"):
         make().verify("x")
 
 
 @pytest.mark.parametrize("wrong", [{"file": "../m"}, {"sha256": "abc"}, {"size": 0}, {"url": None}, {"colour": 1}])
-def test_a_manifest_entry_that_makes_no_sense_is_refused(
-    wrong: dict[str, object], make: Callable[..., ModelStore]
-) -> None:
+def test_refuses_an_invalid_manifest_entry(wrong: dict[str, object], make: Callable[..., ModelStore]) -> None:
     with pytest.raises(ValidationError):
         make(**wrong)
 
 
-def test_there_is_one_manifest() -> None:
+def test_the_manifest_in_models_is_a_link_to_the_shipped_one() -> None:
     link = ROOT / "models" / "manifest.toml"
     assert link.is_symlink()
     assert link.resolve() == ROOT / "faceattr_aio" / "inference" / "manifest.toml"
@@ -169,13 +169,11 @@ def test_there_is_one_manifest() -> None:
     assert all(model.licence for model in load_manifest().values())
 
 
-def test_in_a_checkout_models_lie_in_it() -> None:
+def test_the_default_folder_is_models_in_a_checkout() -> None:
     assert default_folder() == ROOT / "models"
 
 
-def test_the_manifest_is_read_anew_since_the_package_may_be_upgraded_under_a_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_does_not_cache_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_manifest()
     (tmp_path / "manifest.toml").write_text("")
     monkeypatch.setattr("faceattr_aio.inference.models.resources.files", lambda _: tmp_path)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 import faceattr_aio
 from faceattr_aio import client, errors
 from faceattr_aio.config import Config
+from faceattr_aio.config.load import DELIMITER, PREFIX
 from tests.support.schemas import Tree, meaning
 
 IMPORTED = {
@@ -78,12 +79,11 @@ def settings() -> Tree:
     for section, node in schema["properties"].items():
         for name, one in node["properties"].items():
             keys[f"{section}.{name}"] = one | {"default": defaults[section][name]}
-    prefix, delimiter = Config.model_config["env_prefix"], Config.model_config["env_nested_delimiter"]
     return {
         "keys": keys,
         "sections refuse unknown keys": [name for name, node in schema["properties"].items() if _is_closed(node)],
         "pipelines without any in the settings": list(Config().pipelines),
-        "environment": f"{prefix}SECTION{delimiter}KEY",
+        "environment": f"{PREFIX}SECTION{DELIMITER}KEY",
     }
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from faceattr_aio.config.schema import Stats
+from faceattr_aio.config.schema import StatsConfig
 from faceattr_aio.telemetry.record import RequestRecord
 from faceattr_aio.telemetry.stats import RollingStats
 
@@ -19,7 +19,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def window(clock: Clock) -> RollingStats:
-    return RollingStats(Stats(window=4), clock)
+    return RollingStats(StatsConfig(window=4), clock)
 
 
 def story(status: int = 200, seconds: float = 0.5, identity: str = "id", pipeline: str = "faces") -> RequestRecord:

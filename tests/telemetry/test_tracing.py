@@ -13,9 +13,9 @@ from opentelemetry.trace import StatusCode
 
 from faceattr_aio.telemetry.record import RequestRecord
 from faceattr_aio.telemetry.tracing import Traces
-from tests.cli.test_serve import RAW
 from tests.conftest import Serve, StartServer
 from tests.support.process import TRICK
+from tests.support.serving import RAW
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"

@@ -9,7 +9,7 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 from pydantic import ValidationError
 
-from faceattr_aio.config.schema import Auth, Config
+from faceattr_aio.config.schema import AuthConfig, Config
 from faceattr_aio.errors import StartError, Unauthorized
 from faceattr_aio.web.auth import ApiKeys, Authenticator
 
@@ -27,7 +27,9 @@ def by_address(remote: str, *forwarded: str, proxies: Sequence[str] = ()) -> str
 
 
 def by_key(*headers: tuple[str, str], remote: str = "192.0.2.1") -> str:
-    return Authenticator(ApiKeys(Auth.model_validate({"keys": [KEY, OTHER]}).keys)).identify(asking(remote, *headers))
+    return Authenticator(ApiKeys(AuthConfig.model_validate({"keys": [KEY, OTHER]}).keys)).identify(
+        asking(remote, *headers)
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ ONE, TWO = "one-key-of-sixteen", "another-of-sixteen"
 
 
 def of(*given: str, file: Path | None = None) -> ApiKeys:
-    return ApiKeys(Auth.model_validate({"keys": given}).keys, file)
+    return ApiKeys(AuthConfig.model_validate({"keys": given}).keys, file)
 
 
 def test_only_an_accepted_key_has_a_name() -> None:

@@ -49,7 +49,7 @@ async def test_a_refusal_has_retry_after(url: str, client: ClientSession) -> Non
         assert response.headers["Retry-After"] == "4"
         assert json.loads(await response.text()) == {
             "type": "urn:faceattr:overloaded",
-            "title": "As much as can be done is being done",
+            "title": "The server is at capacity",
             "status": 503,
             "detail": "Full.",
             "instance": response.headers["X-Request-ID"],

@@ -39,8 +39,8 @@ def _bounded_memory() -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise TooManyPixels.because(error, said) from error
+        raise TooManyPixels.from_exception(error, said) from error
     except cv2.error as error:
         if error.code != cv2.Error.StsNoMem:
             raise
-        raise TooManyPixels.because(error, said) from error
+        raise TooManyPixels.from_exception(error, said) from error

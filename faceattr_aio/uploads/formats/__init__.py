@@ -53,7 +53,7 @@ def read_header(data: Bytes, formats: tuple[str, ...]) -> Header:
     try:
         header = _READERS[name](data)
     except (IndexError, ValueError) as error:
-        raise UnreadableImage.because(error, f"The {name} file ends or breaks off within its header.") from error
+        raise UnreadableImage.from_exception(error, f"The {name} file ends or breaks off within its header.") from error
     if not (header.width and header.height):
         raise UnreadableImage(f"The {name} header gives no size.")
     return header
