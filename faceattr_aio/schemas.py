@@ -232,7 +232,7 @@ class StatsReport(BaseModel):
 
 
 class RequestReport(BaseModel):
-    """The answer of /stats/{id}: one request. Further members count what was found, for example `faces`."""
+    """The answer of /stats/{id}: one request. Further members are counts from the results, for example `faces`."""
 
     id: str
     method: str

@@ -20,8 +20,8 @@ for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream"
 
 @schemathesis.hook
 def filter_body(context: schemathesis.HookContext, body: object) -> bool:  # noqa: ARG001  # schemathesis passes it by name
-    """Whether the form has at most `max_parts` parts, each picture counted as one, and no other list. No schema can
-    express either.
+    """Skip forms that no schema can exclude: more than `max_parts` parts when each picture counts as one, or a list in
+    another field.
     """
     if not isinstance(body, dict) or not isinstance(body.get("image"), list):
         return True

@@ -187,7 +187,7 @@ class _Interface:
     def accepted(self) -> Node:
         example = {"id": JOB_ID, "status": "queued", "pipeline": self.queued[0], "processing_s": 0.0}
         body = self.schemas.body(Job, example | {"progress": {"done": 0, "of": 1}})
-        return {"202": response("The job, whose result is fetched later.", body, "Location", "Preference-Applied")}
+        return {"202": response("The job. Fetch its result later.", body, "Location", "Preference-Applied")}
 
     def limits(self) -> str:
         upload, image = self.config.upload, self.config.image
@@ -198,14 +198,14 @@ class _Interface:
             "named `image` or `file`. A form with one picture gets the same answer as the picture alone."
         )
 
-    def pictures(self, most: int) -> Node:
-        """The body of a request: a form of up to `most` pictures, or one picture alone."""
+    def pictures(self, limit: int) -> Node:
+        """The body of a request: a form of up to `limit` pictures, or one picture alone."""
         upload = self.config.upload
         form = {
             "type": "object",
-            "properties": {"image": {"type": "array", "items": _BINARY["schema"], "minItems": 1, "maxItems": most}},
+            "properties": {"image": {"type": "array", "items": _BINARY["schema"], "minItems": 1, "maxItems": limit}},
             "additionalProperties": STRING,
-            "maxProperties": upload.max_parts + max(0, most - upload.max_batch),
+            "maxProperties": upload.max_parts + max(0, limit - upload.max_batch),
             "required": ["image"],
         }
         raw = [*(f"image/{name}" for name in self.config.image.formats), "application/octet-stream"]
@@ -221,5 +221,5 @@ def _get(name: str, tag: str, summary: str, responses: Node, *parameters: Node) 
 
 
 def _static(description: str, content: Node) -> Node:
-    """The responses of a path whose content has an ETag."""
+    """The responses of a path that supports If-None-Match."""
     return {"200": response(description, content, "ETag")} | _UNCHANGED

@@ -31,9 +31,9 @@ def ref(kind: str, name: str) -> Node:
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
-def parameter(name: str, place: str, description: str, example: str = "", schema: Node = STRING) -> Node:
-    known: Node = {"name": name, "in": place, "description": description, "schema": schema}
-    return known | filled(example=example, required=place == "path")
+def parameter(name: str, location: str, description: str, example: str = "", schema: Node = STRING) -> Node:
+    known: Node = {"name": name, "in": location, "description": description, "schema": schema}
+    return known | filled(example=example, required=location == "path")
 
 
 def response(description: str, content: Node | None = None, *headers: str) -> Node:
@@ -76,7 +76,7 @@ _REQUEST_HEADERS = {
     "Content-Digest": "The SHA-256 of a raw body as `sha-256=:…:`, with base64 between the colons (RFC 9530). A cached "
     "result is returned before the body is read; a body with another digest is refused with 400.",
 }
-_EXAMPLES = {"Prefer": "wait=2", "X-Request-ID": "order-4711", "Cache-Control": "no-cache"}
+_EXAMPLES = {"Prefer": "wait=10", "X-Request-ID": "order-4711", "Cache-Control": "no-cache"}
 PARAMETERS = {name: parameter(name, "header", text, _EXAMPLES.get(name, "")) for name, text in _REQUEST_HEADERS.items()}
 """The headers of a request with pictures."""
 
@@ -95,9 +95,9 @@ class Schemas:
         mode: JsonSchemaMode = "serialization"
         adapters = [(model, mode, TypeAdapter(model)) for model in dict.fromkeys([Problem, *models])]
         refs, document = TypeAdapter.json_schemas(adapters, ref_template=_TEMPLATE, schema_generator=_Titleless)
-        self.refs: dict[Any, Node] = {model: ref for (model, _), ref in refs.items()}
+        self.refs: dict[Any, Node] = {model: one for (model, _), one in refs.items()}
         self.definitions: Node = document["$defs"]
-        names = {model: ref["$ref"].rpartition("/")[2] for model, ref in self.refs.items()}
+        names = {model: one["$ref"].rpartition("/")[2] for model, one in self.refs.items()}
         self._examples = {model: self.definitions[name].pop("example", {}) for model, name in names.items()}
 
     def body(self, model: Any, example: Node | None = None) -> Node:

@@ -1,4 +1,4 @@
-"""The page with pipelines whose results are not faces."""
+"""The page with the pipelines holistic and anime."""
 
 import re
 from collections.abc import Iterator

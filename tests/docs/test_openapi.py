@@ -21,12 +21,7 @@ def test_schemathesis_finds_no_issue(start: StartServer, tmp_path: Path, keys: l
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"),
             *("--phases", "examples,coverage,fuzzing", "--max-examples", "30", "--seed", "1", "--no-color"),
             *("--exclude-path", "/admin/reload"),  # takes a second each time, and needs an admin key
-            *(
-                "--suppress-health-check",
-                "all",
-                "--request-timeout",
-                "60",
-            ),  # slow answers are not what this test is about
+            *("--suppress-health-check", "all", "--request-timeout", "60"),  # slow answers are no issue here
             *("--warnings", "missing_auth,validation_mismatch"),  # ids of jobs cannot be guessed
             *(part for key in keys for part in ("--header", f"Authorization: Bearer {key}")),
         ],

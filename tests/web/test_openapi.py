@@ -53,8 +53,8 @@ def test_every_failure_is_described_under_its_status() -> None:
         if "kind" in vars(failure) and name not in {"ReloadFailed", "UnknownJob"}:
             named = responses[str(failure.status)]["content"]["application/problem+json"]["examples"]
             assert failure.kind in named
-            told = document["paths"]["/analyze"]["post"]["responses"][str(failure.status)]
-            assert told == {"$ref": f"#/components/responses/{failure.status}"}
+            listed = document["paths"]["/analyze"]["post"]["responses"][str(failure.status)]
+            assert listed == {"$ref": f"#/components/responses/{failure.status}"}
 
 
 def test_the_document_requires_a_key_when_the_server_does() -> None:

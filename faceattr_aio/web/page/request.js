@@ -53,10 +53,10 @@ export function stages(header) {
   return [...header.matchAll(/([\w-]+);dur=([\d.]+)/g)].map(([, name, ms]) => [name, Number(ms)]);
 }
 
-// Runs at most `most` tasks at a time; the others wait in a queue.
+// Runs at most `limit` tasks at a time; the others wait in a queue.
 export class Queue {
-  constructor(most) {
-    this.free = most;
+  constructor(limit) {
+    this.free = limit;
     this.waiting = [];
   }
 
