@@ -3,9 +3,10 @@ not how it comes about. Lengths are pixels of the picture as shown, from its top
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from typing_extensions import TypedDict  # pydantic does not accept that of Python 3.11
 
 from faceattr_aio.errors import FaceattrError
 from faceattr_aio.pipeline import Outcome
@@ -159,3 +160,115 @@ def picture_body(outcome: Outcome, identity: str) -> Document:
 def answer_body(entries: Sequence[Document], identity: str) -> Document:
     """One picture's answer as it is, several as a list."""
     return {"id": identity, **(entries[0] if len(entries) == 1 else {"results": list(entries)})}
+
+
+Natural = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+
+
+class Problem(TypedDict):
+    """A problem document (RFC 9457)."""
+
+    type: Annotated[str, Field(description="The kind of failure: a stable URN for programs to compare.")]
+    title: str
+    status: Annotated[int, Field(ge=400, le=599)]
+    detail: Annotated[str, Field(description="What failed and what to do about it, in a sentence for people.")]
+    instance: Annotated[str, Field(description="The id of the request.")]
+    retry_after_ms: NotRequired[Annotated[Count, Field(description="Milliseconds until a slot should be free.")]]
+    limit: NotRequired[Annotated[Natural, Field(description="The limit of pictures in flight.")]]
+    in_flight: NotRequired[Annotated[Count, Field(description="The number of pictures in flight.")]]
+
+
+class HealthReport(TypedDict):
+    """The answer of /livez, /healthz and /readyz."""
+
+    status: Annotated[str, Field(description="`ok`, or the names of the failed checks.")]
+    checks: NotRequired[dict[str, str]]
+
+
+class Alert(BaseModel):
+    """A mean of the window that exceeds its configured bound."""
+
+    name: Annotated[str, WithJsonSchema({"enum": ["mean_s", "mean_waiting", "error_rate"]})]
+    value: float
+    bound: float
+
+
+_TOTALS = {"required": ["answered", "client_errors", "refused", "failed"]}
+_WINDOW = {"required": ["requests", "mean_s", "mean_waiting", "error_rate"]}
+
+
+class StatsReport(BaseModel):
+    """The answer of /stats. `window` describes the last requests: their number, mean seconds, the mean number of
+    requests that waited for a worker, and the share that failed through a fault of the server.
+    """
+
+    in_flight: Count
+    limit: Natural
+    workers: Natural
+    mean_service_s: Amount
+    totals: Annotated[dict[str, Count], Field(description="Since the start.", json_schema_extra=_TOTALS)]
+    window: Annotated[dict[str, Amount], Field(json_schema_extra=_WINDOW)]
+    requests_per_s: Annotated[Amount, Field(description="In the last ten seconds.")]
+    refused_per_s: Annotated[Amount, Field(description="In the last ten seconds.")]
+    alerts: list[Alert]
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "in_flight": 3,
+                "limit": 8,
+                "workers": 2,
+                "mean_service_s": 0.018,
+                "totals": {"answered": 1042, "client_errors": 7, "refused": 12, "failed": 0},
+                "window": {"requests": 1000, "mean_s": 0.031, "mean_waiting": 0.4, "error_rate": 0},
+                "requests_per_s": 41.5,
+                "refused_per_s": 0.2,
+                "alerts": [],
+            }
+        }
+    )
+
+
+class RequestReport(BaseModel):
+    """The answer of /stats/{id}: one request. Further members are counts from the results, for example `faces`."""
+
+    id: str
+    method: str
+    path: str
+    pipeline: str
+    status: int
+    kind: Annotated[str, Field(description="The kind of its failure, or nothing.")]
+    received_bytes: int
+    sent_bytes: int
+    ms: float
+    pictures: int
+    stages_ms: dict[str, float]
+
+    __pydantic_extra__: dict[str, int]
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "example": {
+                "id": "d77e264f87ca45f3aab6c8a5a6905749",
+                "method": "POST",
+                "path": "/analyze",
+                "pipeline": "faces",
+                "status": 200,
+                "kind": "",
+                "received_bytes": 68134,
+                "sent_bytes": 511,
+                "ms": 27.4,
+                "pictures": 1,
+                "faces": 1,
+                "stages_ms": {"upload": 1.2, "queue": 0.1, "decode": 4.0, "detect": 9.1, "attributes": 12.0},
+            }
+        },
+    )
+
+
+class ReloadReport(BaseModel):
+    """The answer of /admin/reload."""
+
+    models: Annotated[dict[str, str], Field(description="The SHA-256 of each model, by name.")]

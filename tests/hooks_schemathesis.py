@@ -1,4 +1,4 @@
-"""What schemathesis cannot know from the document alone: what a picture is."""
+"""Hooks for schemathesis: pictures as bodies, which it cannot generate from the document."""
 
 import cv2
 import numpy as np
@@ -19,8 +19,10 @@ for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream"
 
 
 @schemathesis.hook
-def filter_body(context: schemathesis.HookContext, body: object) -> bool:  # noqa: ARG001  # so it is called
-    """What no schema can say: the pictures of a form are parts of it like the others, and a list is several parts."""
+def filter_body(context: schemathesis.HookContext, body: object) -> bool:  # noqa: ARG001  # schemathesis passes it by name
+    """Skip forms that no schema can exclude: more than `max_parts` parts when each picture counts as one, or a list in
+    another field.
+    """
     if not isinstance(body, dict) or not isinstance(body.get("image"), list):
         return True
     if any(isinstance(value, list) for name, value in body.items() if name != "image"):

@@ -1,145 +1,225 @@
-"""The interface as an OpenAPI 3.1 document: what is the same everywhere is in openapi.json, pipelines are added from
-their declarations. Knows no pipeline by name and no HTTP library.
-"""
+"""The HTTP interface as an OpenAPI 3.1 document, generated from the settings and the declarations of the pipelines."""
 
-import json
-from collections.abc import Iterable
 from importlib import metadata
-from importlib.resources import files
 
 from faceattr_aio.config.schema import Config, PipelineEntry
-from faceattr_aio.pipeline import JSON, NDJSON, Options
-from faceattr_aio.web.openapi_jobs import CALLBACK, accepted, job_paths
-from faceattr_aio.web.openapi_schemas import BINARY, REQUEST_ID, Node, answer_schema, failure_responses, model_schema
+from faceattr_aio.errors import UnknownJob
+from faceattr_aio.pipeline import JSON, NDJSON
+from faceattr_aio.schemas import HealthReport, Job, ReloadReport, RequestReport, StatsReport
+from faceattr_aio.web.openapi_components import (
+    HEADERS,
+    JOB_ID,
+    PARAMETERS,
+    REQUEST_ID,
+    STRING,
+    Node,
+    Schemas,
+    filled,
+    parameter,
+    ref,
+    response,
+)
 
-_HEADERS = {
-    "Server-Timing": {"$ref": "#/components/headers/ServerTiming"},
-    "Cache-Status": {"$ref": "#/components/headers/CacheStatus"},
-    "Cache-Control": {"$ref": "#/components/headers/CacheControl"},
+_TEXT: Node = {"schema": STRING}
+_BINARY: Node = {"schema": STRING | {"format": "binary"}}
+_INFO: Node = {
+    "title": "faceattr_aio",
+    "summary": "Faces with gender and age from uploaded pictures.",
+    "description": "A request that cannot be served in time is refused at once: 429 and 503 carry `Retry-After`. Every "
+    "failure is a problem document (RFC 9457) with a stable `type`.",
+    "license": {"name": "MIT", "identifier": "MIT"},
 }
-_SENT = "Prefer", "RequestId", "CacheControl", "ContentDigest"
-_PEOPLE = ("/", "/docs")
-_LINES: Node = {
-    "schema": {
-        "type": "string",
-        "description": "A line for each picture of the form, of which there may be any number, as soon as it is known: "
-        "what is answered to it alone and its `number` from 0, or `id`, `number` and `error`. A last line without a "
-        "`number` says why there are no more.",
-    }
+_TAGS = {
+    "pictures": "Process pictures and return the results.",
+    "jobs": "Submit pictures as a job and fetch the result later.",
+    "health": "Probes for load balancers and process managers.",
+    "watching": "Statistics, metrics and administration.",
+    "people": "Web pages, and this document.",
 }
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+_WAIT = parameter("Prefer", "header", "Seconds to wait for the end of the job, at most 60.", "wait=30")
+_JOB = parameter("id", "path", "The id of the job.", JOB_ID, STRING | {"pattern": "^[A-Za-z0-9_-]{1,64}$"})
+_REQUEST = parameter(
+    "id", "path", "The X-Request-ID of the request.", REQUEST_ID, STRING | {"pattern": "^[A-Za-z0-9._:+=@-]{1,128}$"}
+)
+_VERBOSE = parameter("verbose", "query", "Lists the checks in the answer; the value is ignored.", schema={})
+_CALLBACK = parameter("callback", "query", "The URL to send the finished job to. The settings list the allowed ones.")
+_LINES = STRING | {
+    "description": "One line for each picture as soon as it is processed; the form may have any number of pictures. A "
+    "line has the result and its `number` from 0, or `id`, `number` and `error`. A last line without a `number` gives "
+    "the reason when the stream ends early.",
+}
+_UNCHANGED = {"304": ref("responses", "NotModified")}
 
 
 def describe(config: Config) -> Node:
-    """The document for the pipelines and limits of these settings."""
-    document: Node = json.loads((files("faceattr_aio.web") / "openapi.json").read_text("utf-8"))
-    document["info"]["version"] = metadata.version("faceattr-aio")
-    paths, schemas = document["paths"], document["components"]["schemas"]
-    failures = failure_responses(locked=config.auth.required)
-    document["components"]["responses"] |= failures
-    for name, entry in config.pipelines.items():
-        paths.setdefault(entry.path, {})["post"] = _operation(name, entry, config, schemas, failures)
-    if able := _able(config):
-        body, parameters = _body(config, config.jobs.max_batch), _references("parameters", "RequestId", "CacheControl")
-        parameters += [CALLBACK] if config.jobs.callbacks else []
-        paths |= job_paths(able, body, parameters, schemas, _failures(failures), locked=config.auth.required)
-    for path in _absent(config):
-        del paths[path]["get"]
-    if not config.auth.required:
-        del document["components"]["securitySchemes"]
-    document["paths"] = {path: methods for path, methods in paths.items() if methods}
-    return document
+    """Return the document for the pipelines and limits of `config`."""
+    return _Interface(config).document()
 
 
-def _able(config: Config) -> list[str]:
-    """The pipelines that can have jobs."""
-    if config.jobs.backend == "none":
-        return []
-    return [name for name, entry in config.pipelines.items() if JSON in entry.declaration.media_types]
+class _Interface:
+    """The paths of one configuration. `queued` lists the pipelines that accept jobs, `refusals` has the failures of a
+    pipeline by status, and `security` the ways to send a key where one is required.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        declarations = {name: entry.declaration for name, entry in config.pipelines.items()}
+        can_queue = [name for name, declaration in declarations.items() if JSON in declaration.media_types]
+        self.queued = can_queue if config.jobs.backend != "none" else []
+        models = [HealthReport, StatsReport, RequestReport, ReloadReport, *([Job] if self.queued else [])]
+        self.schemas = Schemas([*models, *(one.result for one in declarations.values() if one.result)])
+        self.failures = self.schemas.failures(locked=config.auth.required)
+        self.refusals = {status: ref("responses", status) for status in self.failures}
+        self.security: Node = {"security": [{name: []} for name in _SCHEMES]} if config.auth.required else {}
+
+    def document(self) -> Node:
+        paths = self.fixed_paths()
+        for name, entry in self.config.pipelines.items():
+            paths.setdefault(entry.path, {})["post"] = self.pipeline(name, entry)
+        unchanged = response("If-None-Match has the current version.", None, "ETag")
+        return {
+            "openapi": "3.1.1",
+            "info": _INFO | {"version": metadata.version("faceattr-aio")},
+            "servers": [{"url": ".", "description": "The folder of this document."}],
+            "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+            "paths": paths | (self.job_paths() if self.queued else {}),
+            "components": filled(
+                headers=HEADERS,
+                parameters=PARAMETERS,
+                responses=self.failures | {"NotModified": unchanged},
+                schemas=self.schemas.definitions,
+                securitySchemes=_SCHEMES if self.security else {},
+            ),
+        }
+
+    def fixed_paths(self) -> Node:
+        """The paths that do not depend on the pipelines."""
+        body, problem = self.schemas.body, self.schemas.problem()
+        live = {"200": response("Healthy.", body(HealthReport))}
+        ready = live | {"503": response("Starting, draining or unable to work.", body(HealthReport))}
+        stats = {"200": response("The statistics of the process that answers.", body(StatsReport))}
+        record = {
+            "200": response("The record of the request.", body(RequestReport)),
+            "404": response("The request is not, or no longer, among the last ones.", problem),
+        }
+        reload = {
+            "200": response("All workers use the current files.", body(ReloadReport)),
+            "401": response("The admin key is missing or invalid.", problem, "WWW-Authenticate"),
+            "404": response("No admin keys are configured.", problem),
+            "409": response("The previous models stay in use; `detail` has the reason.", problem),
+        }
+        types = dict.fromkeys(("text/plain", "application/openmetrics-text"), _TEXT)
+        metrics = {"200": response("OpenMetrics where Accept asks for it.", types)}
+        document = _static("OpenAPI 3.1.", {JSON: {"schema": {"type": "object"}}})
+        page = _static("The page, which loads nothing from other servers.", {"text/html": _TEXT})
+        restart = "Restart the workers with the current model files. Needs an admin key, sent like an API key."
+        paths = {
+            "/livez": _get("livez", "health", "Whether the event loop runs, under any load.", live),
+            "/healthz": _get("healthz", "health", "The same as /livez.", live),
+            "/readyz": _get("readyz", "health", "Whether the server accepts work.", ready, _VERBOSE),
+            "/stats": _get("stats", "watching", "The current load, and statistics of the last requests.", stats),
+            "/stats/{id}": _get("story", "watching", "One of the last requests to a pipeline.", record, _REQUEST),
+            "/metrics": _get("metrics", "watching", "Metrics for Prometheus.", metrics),
+            "/openapi.json": _get("openapi", "people", "This document.", document),
+            "/": _get("page", "people", "The page that shows the results for your pictures.", page),
+            "/docs": _get("docs", "people", "This document as a page, with a form for each request.", page),
+            "/admin/reload": {"post": _operation("reload", "watching", restart, reload)},
+        }
+        server = self.config.server
+        absent = {*(() if server.page else ("/", "/docs")), *(() if server.metrics_port is None else ("/metrics",))}
+        return {path: methods for path, methods in paths.items() if path not in absent}
+
+    def pipeline(self, name: str, entry: PipelineEntry) -> Node:
+        declaration, upload = entry.declaration, self.config.upload
+        types = dict.fromkeys(declaration.media_types, _BINARY)
+        if JSON in types:
+            types |= {JSON: self.schemas.answer(name, declaration.result), NDJSON: {"schema": _LINES}}
+        result = "The result; with an image type in Accept, the picture with the result drawn on it."
+        success = {"200": response(result, types, "Server-Timing", "Cache-Status", "Cache-Control")}
+        queued = self.accepted() if name in self.queued else {}
+        summary = f"Process pictures with the pipeline {name}."
+        return {
+            **_operation(name, "pictures", summary, success | queued | self.refusals),
+            "description": self.limits(),
+            "parameters": [*self.schemas.options(declaration.options), *(ref("parameters", one) for one in PARAMETERS)],
+            "requestBody": self.pictures(upload.max_batch),
+            **self.security,
+            "x-pipeline": name,
+            "x-limits": {
+                "formats": self.config.image.formats,
+                "max_bytes": upload.max_part_bytes or upload.max_bytes,
+            },
+        }
+
+    def job_paths(self) -> Node:
+        """The paths of jobs; /result/{id} is another name of /jobs/{id}."""
+        missing = {"404": self.schemas.failure(UnknownJob)}
+        refused = missing | {status: self.refusals[status] for status in ("401", "503") if status in self.refusals}
+        text = "`result` is what the path of the pipeline answers."
+        known = {"200": response(text, self.schemas.body(Job), "ETag", "Preference-Applied")}
+        cancelled = {"204": response("The job is deleted."), **refused}
+        cancel = _operation("cancel", "jobs", "Delete a job; its waiting pictures are not processed.", cancelled, _JOB)
+        job, result = (
+            _operation(name, "jobs", "The state of a job.", known | _UNCHANGED | refused, _JOB, _WAIT)
+            for name in ("job", "result")
+        )
+        return {
+            "/jobs": {"post": self.submit() | self.security},
+            "/jobs/{id}": {"get": job | self.security, "delete": cancel | self.security},
+            "/result/{id}": {"get": result | self.security},
+        }
+
+    def submit(self) -> Node:
+        names = STRING | {"enum": self.queued, "default": self.queued[0]}
+        parameters = [
+            parameter("pipeline", "query", "The pipeline; its options may follow.", schema=names),
+            *(ref("parameters", name) for name in ("X-Request-ID", "Cache-Control")),
+            *([_CALLBACK] if self.config.jobs.callbacks else []),
+        ]
+        summary = "Submit pictures to be processed while no request needs the workers."
+        operation = _operation("submit", "jobs", summary, self.accepted() | self.refusals, *parameters)
+        return operation | {"requestBody": self.pictures(self.config.jobs.max_batch)}
+
+    def accepted(self) -> Node:
+        example = {"id": JOB_ID, "status": "queued", "pipeline": self.queued[0], "processing_s": 0.0}
+        body = self.schemas.body(Job, example | {"progress": {"done": 0, "of": 1}})
+        return {"202": response("The job. Fetch its result later.", body, "Location", "Preference-Applied")}
+
+    def limits(self) -> str:
+        upload, image = self.config.upload, self.config.image
+        formats = ", ".join(name.upper() for name in image.formats)
+        return (
+            f"{formats}, recognised by content; at most {upload.max_bytes / 2**20:.3g} MiB in a request, "
+            f"{image.max_pixels / 1e6:.3g} megapixels in a picture and {upload.max_batch} pictures in a form, as parts "
+            "named `image` or `file`. A form with one picture gets the same answer as the picture alone."
+        )
+
+    def pictures(self, limit: int) -> Node:
+        """The body of a request: a form of up to `limit` pictures, or one picture alone."""
+        upload = self.config.upload
+        form = {
+            "type": "object",
+            "properties": {"image": {"type": "array", "items": _BINARY["schema"], "minItems": 1, "maxItems": limit}},
+            "additionalProperties": STRING,
+            "maxProperties": upload.max_parts + max(0, limit - upload.max_batch),
+            "required": ["image"],
+        }
+        raw = [*(f"image/{name}" for name in self.config.image.formats), "application/octet-stream"]
+        return {"required": True, "content": {"multipart/form-data": {"schema": form}, **dict.fromkeys(raw, _BINARY)}}
 
 
-def _absent(config: Config) -> list[str]:
-    """What these settings leave out, or put elsewhere."""
-    return [*([] if config.server.page else _PEOPLE), *(["/metrics"] if config.server.metrics_port is not None else [])]
+def _operation(name: str, tag: str, summary: str, responses: Node, *parameters: Node) -> Node:
+    return filled(operationId=name, tags=[tag], summary=summary, parameters=[*parameters], responses=responses)
 
 
-def _operation(name: str, entry: PipelineEntry, config: Config, schemas: Node, failures: Iterable[str]) -> Node:
-    declaration, locked = entry.declaration, config.auth.required
-    answer = answer_schema(name, declaration.result, schemas) if JSON in declaration.media_types else {}
-    return {
-        "operationId": name,
-        "tags": ["pictures"],
-        "summary": f"Pictures for the pipeline {name}.",
-        "description": _limits(config),
-        "parameters": [*_parameters(declaration.options, schemas), *_references("parameters", *_SENT)],
-        "requestBody": _body(config, config.upload.max_batch),
-        "responses": {
-            "200": _success(declaration.media_types, answer),
-            **({"202": accepted(schemas)} if name in _able(config) else {}),
-            **_failures(failures),
-        },
-        **({"security": [{"bearer": []}, {"header": []}]} if locked else {}),
-        "x-pipeline": name,
-        "x-limits": {
-            "formats": config.image.formats,
-            "max_bytes": config.upload.max_part_bytes or config.upload.max_bytes,
-        },
-    }
+def _get(name: str, tag: str, summary: str, responses: Node, *parameters: Node) -> Node:
+    return {"get": _operation(name, tag, summary, responses, *parameters)}
 
 
-def _failures(names: Iterable[str]) -> Node:
-    """By status, each where all pipelines have it."""
-    return {name: {"$ref": f"#/components/responses/{name}"} for name in names}
-
-
-def _references(kind: str, *names: str) -> list[Node]:
-    return [{"$ref": f"#/components/{kind}/{name}"} for name in names]
-
-
-def _limits(config: Config) -> str:
-    formats = ", ".join(name.upper() for name in config.image.formats)
-    return (
-        f"{formats}, told by content; at most {config.upload.max_bytes / 2**20:.3g} MiB in a request, "
-        f"{config.image.max_pixels / 1e6:.3g} megapixels in a picture and {config.upload.max_batch} pictures in a "
-        "form, as parts named `image` or `file`. A form with one picture is answered like the picture alone."
-    )
-
-
-def _parameters(options: type[Options], schemas: Node) -> list[Node]:
-    """One for each option, in the query."""
-    properties: Node = model_schema(options, schemas).get("properties", {})
-    return [_parameter(name, dict(schema)) for name, schema in properties.items()]
-
-
-def _parameter(name: str, schema: Node) -> Node:
-    schema.pop("title", None)
-    described = {"description": schema.pop("description")} if "description" in schema else {}
-    listed = {"style": "form", "explode": False} if schema.get("type") == "array" else {}
-    return {"name": name, "in": "query", **described, **listed, "schema": schema}
-
-
-def _body(config: Config, most: int) -> Node:
-    """A form of so many pictures, or one as it is."""
-    pictures = {"type": "array", "items": BINARY["schema"], "minItems": 1}
-    form = {
-        "type": "object",
-        "properties": {"image": pictures | {"maxItems": most}},
-        "additionalProperties": {"type": "string"},
-        "maxProperties": config.upload.max_parts + max(0, most - config.upload.max_batch),
-    }
-    raw = [*(f"image/{name}" for name in config.image.formats), "application/octet-stream"]
-    return {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": {**form, "required": ["image"]}},
-            **dict.fromkeys(raw, BINARY),
-        },
-    }
-
-
-def _success(media_types: tuple[str, ...], answer: Node) -> Node:
-    content = {kind: answer if kind == JSON else BINARY for kind in media_types}
-    return {
-        "description": "The answer; a picture is drawn on where Accept asks for one.",
-        "headers": REQUEST_ID | _HEADERS,
-        "content": content | ({NDJSON: _LINES} if JSON in media_types else {}),
-    }
+def _static(description: str, content: Node) -> Node:
+    """The responses of a path that supports If-None-Match."""
+    return {"200": response(description, content, "ETag")} | _UNCHANGED

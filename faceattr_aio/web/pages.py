@@ -1,12 +1,10 @@
-"""The page at / to try it on, the one at /docs to read, and the document they are made from: kept in memory, under a
-policy that lets a browser load nothing from elsewhere. Knows nothing of what the pages do.
+"""The pages at / and /docs, their files, and /openapi.json: kept in memory and sent with an ETag, gzip and a
+Content-Security-Policy that allows nothing but the package's own files.
 """
 
 import gzip
 import hashlib
 import json
-from dataclasses import dataclass
-from functools import cached_property
 from importlib.resources import files
 
 from aiohttp import ETag, hdrs, web
@@ -22,7 +20,7 @@ _POLICY = (
 )
 _HEADERS = {
     hdrs.VARY: hdrs.ACCEPT_ENCODING,
-    hdrs.CACHE_CONTROL: "no-cache",  # kept, and asked for again: an update is seen at once
+    hdrs.CACHE_CONTROL: "no-cache",  # store, but validate each time: an update is visible at once
     "Content-Security-Policy": _POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -32,51 +30,51 @@ _HEADERS = {
 }
 
 
-@dataclass(frozen=True)
-class Static:
-    """A body that never changes."""
+class StaticContent:
+    """A body that does not change, as it is and in gzip, each with the hash of its bytes as the ETag.
 
-    body: bytes
-    content_type: str
+    `web.FileResponse` derives the ETag from the time of the file, which differs between instances, and compresses the
+    body for every request.
+    """
 
-    @cached_property
-    def packed(self) -> bytes:
-        """A third of it."""
-        return gzip.compress(self.body, mtime=0)
+    def __init__(self, body: bytes, content_type: str) -> None:
+        forms = {"identity": body, "gzip": gzip.compress(body, mtime=0)}
+        self._forms = {name: (form, ETag(hashlib.sha256(form).hexdigest()[:32])) for name, form in forms.items()}
+        self._content_type = content_type
 
-    async def answer(self, request: web.Request) -> web.Response:
-        """304 to who has it already."""
-        is_packed = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
-        body = self.packed if is_packed else self.body
-        etag = ETag(hashlib.sha256(body).hexdigest()[:32])
+    async def handle(self, request: web.Request) -> web.Response:
+        """Return the body in the best form that the client accepts, or 304 when the client has it."""
+        encoding = "gzip" if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "") else "identity"
+        body, etag = self._forms[encoding]
         if etag in (request.if_none_match or ()):
             response = web.Response(status=304, headers=_HEADERS)
         else:
-            response = web.Response(body=body, content_type=self.content_type, charset="utf-8", headers=_HEADERS)
-            response.headers.update({hdrs.CONTENT_ENCODING: "gzip"} if is_packed else {})
+            response = web.Response(body=body, content_type=self._content_type, charset="utf-8", headers=_HEADERS)
+            if encoding == "gzip":
+                response.headers[hdrs.CONTENT_ENCODING] = encoding
         response.etag = etag
         return response
 
 
 def add_pages(router: web.UrlDispatcher, config: Config) -> None:
-    """Adds /openapi.json, and the pages unless the settings are without them."""
+    """Add /openapi.json and, unless `server.page` is false, the pages."""
     document = json.dumps(describe(config), ensure_ascii=False, separators=(",", ":"))
-    router.add_get("/openapi.json", Static(document.encode(), "application/json").answer)
+    router.add_get("/openapi.json", StaticContent(document.encode(), "application/json").handle)
     if not config.server.page:
         return
-    pages = _load()
-    for name, static in pages.items():
-        router.add_get(f"/page/{name}", static.answer)
-    router.add_get("/", pages["index.html"].answer)
-    router.add_get("", _to_folder)  # after the other, for an app that is not mounted has no other name for /
-    router.add_get("/docs", pages["docs.html"].answer)
-
-
-def _load() -> dict[str, Static]:
     folder = files("faceattr_aio.web") / "page"
-    return {file.name: Static(file.read_bytes(), _TYPES[file.name.rpartition(".")[2]]) for file in folder.iterdir()}
+    pages = {file.name: StaticContent(file.read_bytes(), _content_type(file.name)) for file in folder.iterdir()}
+    for name, content in pages.items():
+        router.add_get(f"/page/{name}", content.handle)
+    router.add_get("/", pages["index.html"].handle)
+    router.add_get("", _redirect_to_folder)  # after "/", which matches first in an app that is not mounted
+    router.add_get("/docs", pages["docs.html"].handle)
 
 
-async def _to_folder(request: web.Request) -> web.Response:
-    """From /vision, where an app is mounted, to /vision/, by which the page's own addresses go."""
+def _content_type(name: str) -> str:
+    return _TYPES[name.rpartition(".")[2]]
+
+
+async def _redirect_to_folder(request: web.Request) -> web.Response:
+    """Redirect from the prefix of a mounted app, as /vision, to /vision/: the links of the page are relative to it."""
     raise web.HTTPFound(request.path.rpartition("/")[2] + "/")

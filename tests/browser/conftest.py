@@ -1,4 +1,4 @@
-"""A real Chromium, and pages that must ask nobody but their own server."""
+"""Fixtures: a real Chromium, servers, and pages that may send requests to their own server only."""
 
 import io
 import json
@@ -80,7 +80,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Server]:
-    """With the pipelines faces and trick, room for two requests, and a gate that holds tricks."""
+    """A server with the pipelines faces and trick, a limit of two, and a gate that holds trick."""
     server = start_server(tmp_path_factory.mktemp("server"), f'{CONFIG}{TRICK}gate = "{gate.folder}"\n', {})
     yield server
     server.kill()
@@ -88,17 +88,17 @@ def server(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Ser
 
 @pytest.fixture(scope="package")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Asks for a key, and takes one request a minute."""
+    """A server that requires a key and accepts one request per minute."""
     server = start_server(tmp_path_factory.mktemp("locked"), LOCKED, {})
     yield server
     server.kill()
 
 
 class Watch:
-    """What a page did that it must not do."""
+    """Records requests to other origins, errors and warnings of a page."""
 
     def __init__(self, page: Page, origin: str) -> None:
-        self.strayed: list[str] = []
+        self.foreign: list[str] = []
         self.wrong: list[str] = []
         self._origin = origin
         page.on("request", self._request)
@@ -108,11 +108,11 @@ class Watch:
 
     def _request(self, request: Request) -> None:
         if not request.url.startswith((f"{self._origin}/", f"blob:{self._origin}/")):
-            self.strayed.append(request.url)
+            self.foreign.append(request.url)
 
     def _response(self, response: Response) -> None:
         if response.status == 404:
-            self.wrong.append(f"{response.url} is not there")
+            self.wrong.append(f"{response.url} is missing")
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"} and "Failed to load resource" not in message.text:
@@ -121,8 +121,8 @@ class Watch:
 
 @pytest.fixture(scope="package")
 def visit(browser: Browser) -> Visit:
-    """Opens a page as a new visitor; in the end it must have asked its own server only, without complaints of the
-    browser, as about its policy.
+    """Opens a page in a new browser context. At the end it fails when the page sent a request to another server, or the
+    browser logged an error or a warning, for example about the Content-Security-Policy.
     """
 
     @asynccontextmanager
@@ -134,14 +134,14 @@ def visit(browser: Browser) -> Visit:
         await expect(page.locator("#language")).not_to_be_empty()
         yield page
         await context.close()
-        assert (watch.strayed, watch.wrong) == ([], [])
+        assert (watch.foreign, watch.wrong) == ([], [])
 
     return open_page
 
 
 @pytest.fixture(scope="session")
 def group(astronaut: Pixels) -> tuple[bytes, list[tuple[float, float]]]:
-    """A picture of nine faces, and where their middles are."""
+    """A picture of nine faces, and the centres of the faces in pixels."""
     side, face = 240, astronaut[:200, 125:325]
     canvas, middles = np.full((540, 1240, 3), (168, 160, 150), np.uint8), []
     for top, number in ((20, 5), (280, 4)):
@@ -154,24 +154,22 @@ def group(astronaut: Pixels) -> tuple[bytes, list[tuple[float, float]]]:
 
 @pytest.fixture(scope="session")
 def blank() -> bytes:
-    """A picture of nothing."""
+    """A grey picture."""
     return cv2.imencode(".jpg", np.full((300, 400, 3), 127, np.uint8))[1].tobytes()
 
 
 def picture(data: bytes, name: str = "astronaut.jpg") -> Any:
-    """As Playwright takes files."""
+    """A file for `set_input_files` of Playwright."""
     return {"name": name, "mimeType": "image/jpeg", "buffer": data}
 
 
 async def rects(page: Page, selector: str) -> Any:
-    """X, y, width and height of the elements that are shown."""
+    """X, y, width and height of the visible elements."""
     return np.array(await page.locator(selector).evaluate_all(RECTS))
 
 
 async def shoot(page: Page, name: str, *, whole: bool = True) -> None:
-    """Keeps a small picture of the page, or of what is seen of it, for people to look at, if FACEATTR_SCREENSHOTS
-    names a folder.
-    """
+    """Saves a screenshot of the page, or of its visible part, in the folder FACEATTR_SCREENSHOTS if that is set."""
     if folder := os.environ.get("FACEATTR_SCREENSHOTS"):
         shot = Image.open(io.BytesIO(await page.screenshot(full_page=whole, animations="disabled")))
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -179,7 +177,7 @@ async def shoot(page: Page, name: str, *, whole: bool = True) -> None:
 
 
 async def axe(page: Page) -> list[str]:
-    """What axe-core finds that is serious."""
+    """The serious and critical violations that axe-core finds."""
     script = (files("axe_playwright_python") / "axe.min.js").read_text()
     await page.evaluate(script + ";0")
     found = json.loads(await page.evaluate("axe.run().then((found) => JSON.stringify(found.violations))"))

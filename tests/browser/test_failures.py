@@ -1,4 +1,4 @@
-"""What a person reads when it does not work, and how it goes on."""
+"""The messages of the page when a request fails, and its retries."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ def ask(url: str, body: bytes) -> int:
         return int(answer.status)
 
 
-async def test_a_full_server_is_waited_for_and_then_answers(
+async def test_the_page_waits_for_a_busy_server_and_then_shows_the_result(
     visit: Visit, server: Server, gate: Gate, jpeg: bytes
 ) -> None:
     with ThreadPoolExecutor(2) as others:
@@ -30,8 +30,8 @@ async def test_a_full_server_is_waited_for_and_then_answers(
         async with visit(f"{server.url}/") as page:
             await expect(page.locator("#in-flight")).to_have_text("2 / 2")
             await page.set_input_files("#files", picture(jpeg))
-            await expect(page.locator(".notice h4")).to_have_text("The server is full")
-            await expect(page.locator(".notice")).to_contain_text("2 of 2 places are taken.")
+            await expect(page.locator(".notice h4")).to_have_text("The server is busy")
+            await expect(page.locator(".notice")).to_contain_text("2 of 2 slots are in use.")
             await expect(page.locator(".count")).to_have_text(re.compile(r"Trying again in \d+ s"))
             await shoot(page, "full")
             await page.get_by_role("button", name="Stop trying").click()
@@ -48,9 +48,9 @@ NOISE = cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (700, 700
 WIDE = cv2.imencode(".png", np.zeros((2001, 2000), np.uint8))[1].tobytes()
 
 
-async def test_what_cannot_be_read_is_told_in_words_of_its_own(visit: Visit, server: Server, jpeg: bytes) -> None:
+async def test_each_kind_of_invalid_picture_has_its_own_message(visit: Visit, server: Server, jpeg: bytes) -> None:
     files = {
-        "This is not a picture the server takes": (b"no picture", "is not accepted|JPEG"),
+        "This file type is not accepted": (b"no picture", "is not accepted|JPEG"),
         "The picture is too large": (NOISE, "1000000|1,000,000"),
         "The picture is damaged": (jpeg[: len(jpeg) // 2], "cut short|broken"),
         "The picture has too many pixels": (WIDE, "4000000|4,000,000|megapixels"),
@@ -60,12 +60,12 @@ async def test_what_cannot_be_read_is_told_in_words_of_its_own(visit: Visit, ser
         await page.set_input_files("#files", [picture(data) for data, _ in files.values()])
         await expect(page.locator(".notice.error h4")).to_have_text(list(files))
         for card, (_, detail) in zip(await page.locator(".notice").all(), files.values(), strict=True):
-            await expect(card).to_contain_text("The server said")
+            await expect(card).to_contain_text("Message from the server")
             await expect(card).to_contain_text(re.compile(detail))
         await shoot(page, "unreadable", whole=False)
 
 
-async def test_a_server_that_is_gone_is_said_to_be(visit: Visit, server: Server, jpeg: bytes) -> None:
+async def test_an_unreachable_server_is_reported(visit: Visit, server: Server, jpeg: bytes) -> None:
     async with visit(f"{server.url}/") as page:
         await page.context.set_offline(True)
         await page.set_input_files("#files", picture(jpeg))
@@ -75,20 +75,22 @@ async def test_a_server_that_is_gone_is_said_to_be(visit: Visit, server: Server,
         await expect(page.locator(".summary")).to_have_text("1 face")
 
 
-async def test_a_key_is_asked_for_and_then_the_share_is_kept_to(visit: Visit, locked: Server, jpeg: bytes) -> None:
+async def test_the_page_asks_for_a_key_and_then_respects_the_rate_limit(
+    visit: Visit, locked: Server, jpeg: bytes
+) -> None:
     async with visit(f"{locked.url}/", color_scheme="dark", viewport={"width": 390, "height": 780}) as page:
         await page.set_input_files("#files", picture(jpeg))
-        await expect(page.get_by_role("dialog")).to_contain_text("An API key is needed")
+        await expect(page.get_by_role("dialog")).to_contain_text("API key required")
         await shoot(page, "key-phone-dark", whole=False)
         await page.get_by_role("button", name="Cancel").click()
-        await expect(page.locator(".notice h4")).to_have_text("An API key is needed")
+        await expect(page.locator(".notice h4")).to_have_text("API key required")
         await page.get_by_role("button", name="Try again").click()
         await show_key(page, "a-wrong-key")
-        await expect(page.get_by_text("That key is not valid here.")).to_be_visible()
+        await expect(page.get_by_text("This key is not valid.")).to_be_visible()
         await show_key(page, "a-key-for-the-page")
         await expect(page.locator(".summary")).to_have_text("1 face")
         await page.set_input_files("#files", picture(jpeg, "second.jpg"))
-        await expect(page.locator(".notice h4")).to_have_text("You have had your share")
+        await expect(page.locator(".notice h4")).to_have_text("Too many requests")
         await expect(page.locator(".count")).to_have_text(re.compile(r"Trying again in \d+ s"))
         kept = await page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])")
         assert "a-key" not in kept

@@ -1,4 +1,4 @@
-"""What a person does with pictures on the page, and sees."""
+"""Pictures on the page: drop, paste, choose or take them, and see the results."""
 
 import asyncio
 import base64
@@ -33,7 +33,7 @@ def encoded(name: str, data: bytes) -> list[str]:
     return [name, base64.b64encode(data).decode()]
 
 
-async def test_a_dropped_picture_gets_its_face_where_it_is(visit: Visit, server: Server, jpeg: bytes) -> None:
+async def test_a_dropped_picture_shows_a_box_at_its_face(visit: Visit, server: Server, jpeg: bytes) -> None:
     async with visit(f"{server.url}/") as page:
         await page.evaluate(DROP, encoded("astronaut.jpg", jpeg))
         await expect(page.locator(".summary")).to_have_text("1 face")
@@ -49,7 +49,7 @@ async def test_a_dropped_picture_gets_its_face_where_it_is(visit: Visit, server:
         await shoot(page, "one-face")
 
 
-async def test_a_group_has_all_its_faces_and_no_label_over_another(
+async def test_a_group_shows_every_face_and_no_label_covers_another(
     visit: Visit, server: Server, group: tuple[bytes, list[tuple[float, float]]]
 ) -> None:
     data, middles = group
@@ -76,7 +76,7 @@ async def test_a_group_has_all_its_faces_and_no_label_over_another(
 
 
 def overlaps(labels: Any) -> list[tuple[int, int]]:
-    """Pairs of rectangles that have an area in common."""
+    """Pairs of rectangles that overlap."""
     starts, ends = labels[:, :2], labels[:, :2] + labels[:, 2:]
     return [
         (one, other)
@@ -86,10 +86,10 @@ def overlaps(labels: Any) -> list[tuple[int, int]]:
     ]
 
 
-async def test_labels_give_way_where_faces_crowd(
+async def test_labels_become_numbers_where_space_is_short(
     visit: Visit, server: Server, group: tuple[bytes, list[tuple[float, float]]]
 ) -> None:
-    """On a phone there is room for numbers only."""
+    """A phone has room for numbers only."""
     async with visit(f"{server.url}/", viewport={"width": 360, "height": 740}) as page:
         await page.set_input_files("#files", picture(group[0], "group.jpg"))
         await expect(page.locator(".summary")).to_have_text("9 faces")
@@ -99,9 +99,7 @@ async def test_labels_give_way_where_faces_crowd(
         await shoot(page, "group-phone")
 
 
-async def test_several_pictures_go_two_at_a_time_and_each_has_its_card(
-    visit: Visit, server: Server, jpeg: bytes
-) -> None:
+async def test_pictures_are_sent_two_at_a_time_and_each_has_its_card(visit: Visit, server: Server, jpeg: bytes) -> None:
     async with visit(f"{server.url}/") as page:
         under_way: set[Request] = set()
         numbers: list[int] = []
@@ -124,7 +122,7 @@ async def test_several_pictures_go_two_at_a_time_and_each_has_its_card(
         assert await page.locator(".card h3").all_inner_texts() == ["0.jpg", "1.jpg", "2.jpg", "4.jpg"]
 
 
-async def test_a_picture_can_be_pasted_and_its_answer_copied_and_downloaded(
+async def test_a_picture_can_be_pasted_and_its_result_copied_and_downloaded(
     visit: Visit, server: Server, jpeg: bytes
 ) -> None:
     async with visit(f"{server.url}/", permissions=["clipboard-read", "clipboard-write"]) as page:
@@ -145,17 +143,19 @@ async def test_a_picture_can_be_pasted_and_its_answer_copied_and_downloaded(
         await expect(page.locator(".summary")).to_have_text("1 face")
 
 
-async def test_a_picture_can_be_taken(visit: Visit, server: Server) -> None:
-    """The browser's make-believe camera shows no face."""
+async def test_a_picture_can_be_taken_with_the_camera(visit: Visit, server: Server) -> None:
+    """The simulated camera of the browser shows no face."""
     async with visit(f"{server.url}/", permissions=["camera"]) as page:
         await page.get_by_role("button", name="Take a picture").click()
         await expect(page.locator("#camera")).to_have_js_property("readyState", 4)
-        await page.get_by_role("button", name="Take it").click()
-        await expect(page.locator(".summary")).to_have_text("No face was found")
+        await page.get_by_role("button", name="Capture").click()
+        await expect(page.locator(".summary")).to_have_text("No faces found")
         assert await page.evaluate("document.getElementById('camera').srcObject.active") is False
 
 
-async def test_options_and_pipelines_are_those_of_the_server(visit: Visit, server: Server, jpeg: bytes) -> None:
+async def test_the_page_offers_the_pipelines_and_options_of_the_server(
+    visit: Visit, server: Server, jpeg: bytes
+) -> None:
     async with visit(f"{server.url}/") as page:
         await expect(page.locator("#pipeline option")).to_have_text(["faces", "trick"])
         await page.get_by_text("Options").click()
@@ -167,9 +167,7 @@ async def test_options_and_pipelines_are_those_of_the_server(visit: Visit, serve
         await expect(page.get_by_label("times")).to_have_value("1")
 
 
-async def test_the_strip_tells_what_is_in_flight_while_somebody_looks(
-    visit: Visit, server: Server, jpeg: bytes
-) -> None:
+async def test_the_current_load_is_updated_while_the_page_is_visible(visit: Visit, server: Server, jpeg: bytes) -> None:
     async with visit(f"{server.url}/") as page:
         await expect(page.locator("#in-flight")).to_have_text("0 / 2")
         await page.set_input_files("#files", picture(jpeg))

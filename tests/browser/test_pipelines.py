@@ -1,4 +1,4 @@
-"""What is seen of pipelines that do not answer with faces."""
+"""The page with the pipelines holistic and anime."""
 
 import re
 from collections.abc import Iterator
@@ -59,13 +59,15 @@ async def test_a_skeleton_is_drawn_where_the_person_is(visit: Visit, holistic: S
         await shoot(page, "person")
 
 
-async def test_who_finds_nobody_says_so(visit: Visit, holistic: Server, blank: bytes) -> None:
+async def test_a_picture_without_a_person_is_reported(visit: Visit, holistic: Server, blank: bytes) -> None:
     async with visit(f"{holistic.url}/") as page:
         await page.set_input_files("#files", picture(blank))
-        await expect(page.locator(".summary")).to_have_text("Nobody was found")
+        await expect(page.locator(".summary")).to_have_text("No person found")
 
 
-async def test_a_drawing_lies_over_its_photo_as_far_as_one_likes(visit: Visit, anime: Server, jpeg: bytes) -> None:
+async def test_the_slider_shows_the_converted_picture_over_the_original(
+    visit: Visit, anime: Server, jpeg: bytes
+) -> None:
     async with visit(f"{anime.url}/") as page:
         await page.set_input_files("#files", picture(jpeg))
         await expect(page.locator(".summary")).to_have_text("Done")

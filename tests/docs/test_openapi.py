@@ -1,4 +1,4 @@
-"""The interface's description against a real server, by requests that are made up from it."""
+"""Requests that schemathesis generates from the OpenAPI document, against a real server."""
 
 import json
 import os
@@ -14,18 +14,18 @@ from tests.web.test_openapi import KEY
 
 
 @pytest.mark.parametrize("keys", [[], [KEY]])
-def test_schemathesis_finds_nothing(start: StartServer, tmp_path: Path, keys: list[str]) -> None:
+def test_schemathesis_finds_no_issue(start: StartServer, tmp_path: Path, keys: list[str]) -> None:
     server = start(f"[inference]\nworkers = 1\n[auth]\nkeys = {json.dumps(keys)}\n[pipelines.faces]\n")
     run = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"),
             *("--phases", "examples,coverage,fuzzing", "--max-examples", "30", "--seed", "1", "--no-color"),
-            *("--exclude-path", "/admin/reload"),  # takes a second each time, and a key of its own
-            *("--suppress-health-check", "all", "--request-timeout", "60"),  # slowness is no finding of this test
-            *("--warnings", "missing_auth,validation_mismatch"),  # nobody can guess the id of a job
+            *("--exclude-path", "/admin/reload"),  # takes a second each time, and needs an admin key
+            *("--suppress-health-check", "all", "--request-timeout", "60"),  # slow answers are no issue here
+            *("--warnings", "missing_auth,validation_mismatch"),  # ids of jobs cannot be guessed
             *(part for key in keys for part in ("--header", f"Authorization: Bearer {key}")),
         ],
-        cwd=tmp_path,  # where it keeps what it finds
+        cwd=tmp_path,  # schemathesis writes its results here
         env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.hooks_schemathesis", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -28,12 +28,12 @@ def config(**sections: Any) -> Config:
         {"auth": {"keys": [KEY]}, "server": {"page": False, "metrics_port": 9100}, "image": {"formats": ["gif"]}},
     ],
 )
-def test_the_document_is_valid_whatever_the_settings(settings: dict[str, Any]) -> None:
+def test_the_document_is_valid_for_any_settings(settings: dict[str, Any]) -> None:
     validate(describe(config(**settings)))
 
 
 @pytest.mark.parametrize("server", [{}, {"page": False}, {"metrics_port": 9100}])
-def test_every_route_is_described_and_no_other(server: dict[str, Any]) -> None:
+def test_the_document_describes_exactly_the_routes(server: dict[str, Any]) -> None:
     settings = config(server=server, pipelines={"faces": {}, "trick": TRICK})
     served = {
         (route.method.lower(), route.resource.canonical)
@@ -53,11 +53,11 @@ def test_every_failure_is_described_under_its_status() -> None:
         if "kind" in vars(failure) and name not in {"ReloadFailed", "UnknownJob"}:
             named = responses[str(failure.status)]["content"]["application/problem+json"]["examples"]
             assert failure.kind in named
-            told = document["paths"]["/analyze"]["post"]["responses"][str(failure.status)]
-            assert told == {"$ref": f"#/components/responses/{failure.status}"}
+            listed = document["paths"]["/analyze"]["post"]["responses"][str(failure.status)]
+            assert listed == {"$ref": f"#/components/responses/{failure.status}"}
 
 
-def test_a_key_is_asked_for_in_the_document_where_it_is_by_the_server() -> None:
+def test_the_document_requires_a_key_when_the_server_does() -> None:
     open_to_all, locked = (describe(config(auth=auth)) for auth in ({}, {"keys": [KEY]}))
     assert "security" not in open_to_all["paths"]["/analyze"]["post"]
     assert "401" not in open_to_all["paths"]["/analyze"]["post"]["responses"]
@@ -66,7 +66,7 @@ def test_a_key_is_asked_for_in_the_document_where_it_is_by_the_server() -> None:
     assert KEY not in json.dumps(locked)
 
 
-def test_options_have_their_ranges_and_limits_are_those_of_the_settings() -> None:
+def test_options_have_ranges_and_limits_come_from_the_settings() -> None:
     settings = config(upload={"max_bytes": 1000, "max_batch": 3}, image={"formats": ["png"]})
     operation = describe(settings)["paths"]["/analyze"]["post"]
     options = {one["name"]: one["schema"] for one in operation["parameters"] if "name" in one}
@@ -79,7 +79,7 @@ def test_options_have_their_ranges_and_limits_are_those_of_the_settings() -> Non
 
 
 @pytest.mark.pixels
-async def test_real_answers_are_as_described(serve: Serve, client: ClientSession, png: bytes) -> None:
+async def test_real_answers_match_the_document(serve: Serve, client: ClientSession, png: bytes) -> None:
     url = await serve(make_app(config(inference={"workers": 1})))
     async with client.get(f"{url}/openapi.json") as response:
         document = await response.json()

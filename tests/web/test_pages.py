@@ -21,7 +21,7 @@ def app(**server: Any) -> web.Application:
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/page/app.js", "/openapi.json"])
-async def test_a_page_may_load_nothing_from_elsewhere(serve: Serve, client: ClientSession, path: str) -> None:
+async def test_a_page_may_load_only_its_own_files(serve: Serve, client: ClientSession, path: str) -> None:
     url = await serve(app())
     async with client.get(url + path) as response:
         assert response.status == 200
@@ -33,7 +33,7 @@ async def test_a_page_may_load_nothing_from_elsewhere(serve: Serve, client: Clie
     assert "unsafe" not in " ".join(policy.values())
 
 
-async def test_who_has_it_already_gets_it_no_second_time(serve: Serve, client: ClientSession) -> None:
+async def test_a_matching_etag_is_answered_with_304(serve: Serve, client: ClientSession) -> None:
     url = await serve(app())
     async with client.get(f"{url}/") as response:
         etag = response.headers["ETag"]
@@ -44,21 +44,21 @@ async def test_who_has_it_already_gets_it_no_second_time(serve: Serve, client: C
         assert response.status == 200
 
 
-async def test_who_can_unpack_it_gets_less(serve: Serve, client: ClientSession) -> None:
-    url, told = await serve(app()), []
+async def test_clients_that_accept_gzip_get_it_with_another_etag(serve: Serve, client: ClientSession) -> None:
+    url, answers = await serve(app()), []
     for encoding in ("gzip, deflate", "identity"):
         async with client.get(f"{url}/openapi.json", headers={"Accept-Encoding": encoding}) as response:
             length = int(response.headers["Content-Length"])
-            told.append((length, response.headers["ETag"], await response.json()))
+            answers.append((length, response.headers["ETag"], await response.json()))
             assert response.headers.get("Content-Encoding", "identity") in encoding
             assert response.headers["Vary"] == "Accept-Encoding"
-    (packed, one, first), (whole, other, second) = told
+    (packed, one, first), (whole, other, second) = answers
     assert first == second
     assert one != other
     assert packed < whole / 3
 
 
-async def test_every_file_of_the_page_is_served_as_what_it_is(serve: Serve, client: ClientSession) -> None:
+async def test_every_file_is_served_with_its_content_type(serve: Serve, client: ClientSession) -> None:
     url = await serve(app())
     types = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
     for file in FOLDER.iterdir():
@@ -66,14 +66,14 @@ async def test_every_file_of_the_page_is_served_as_what_it_is(serve: Serve, clie
             assert (response.content_type, await response.read()) == (types[file.suffix], file.read_bytes())
 
 
-async def test_the_page_can_be_left_out(serve: Serve, client: ClientSession) -> None:
+async def test_the_pages_can_be_switched_off(serve: Serve, client: ClientSession) -> None:
     url = await serve(app(page=False))
     for path, status in {"/": 404, "/docs": 404, "/page/app.js": 404, "/openapi.json": 200}.items():
         async with client.get(url + path) as response:
             assert response.status == status
 
 
-async def test_a_mounted_page_is_found_without_its_slash(serve: Serve, client: ClientSession) -> None:
+async def test_a_mounted_page_redirects_to_its_folder(serve: Serve, client: ClientSession) -> None:
     host = web.Application()
     host.add_subapp("/deep/vision", app())
     url = await serve(host)
@@ -83,12 +83,12 @@ async def test_a_mounted_page_is_found_without_its_slash(serve: Serve, client: C
         assert (response.status, response.content_type) == (200, "text/html")
 
 
-def test_all_of_it_weighs_little() -> None:
+def test_all_files_together_are_small() -> None:
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) < MOST_BYTES
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.iterdir()), ids=lambda file: file.name)
-def test_a_file_names_no_other_place_and_has_nothing_inline(file: Path) -> None:
+def test_a_file_has_no_foreign_url_and_no_inline_code(file: Path) -> None:
     text = file.read_text()
     assert set(re.findall(r"https?://[^\s\"')]+", text)) <= {"http://www.w3.org/2000/svg"}
     assert not re.findall(r"(?:src|href)=\"/|from \"/|<style|style=\"|<script>|\son\w+=\"|innerHTML|\beval\(", text)

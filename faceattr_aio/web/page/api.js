@@ -1,14 +1,13 @@
-// What the server says of itself in openapi.json, and its parameters as a form.
+// The OpenAPI document of the server, and its parameters as form fields.
 
 import { make } from "./dom.js";
 
 export async function load() {
   const response = await fetch("openapi.json");
-  const api = await response.json();
-  return api;
+  return response.json();
 }
 
-// What `$ref` stands for.
+// Resolves `$ref`.
 export function follow(api, node) {
   while (node?.$ref) node = node.$ref.slice(2).split("/").reduce((at, name) => at[name], api);
   return node;
@@ -24,23 +23,23 @@ export function pipelines(api) {
   }));
 }
 
-// Fields for parameters; `read()` gives those that differ from their default.
+// One form field for each parameter.
 export class Fields {
   constructor(parameters) {
     this.fields = parameters.map((parameter) => [parameter, field(parameter)]);
     this.elements = this.fields.map(([parameter, input]) => labelled(parameter, input));
   }
 
-  read() {
-    const chosen = this.fields.map(([parameter, input]) => [parameter, value(input)]).filter(
-      ([{ schema }, text]) => text !== null && text !== String(schema.default ?? ""),
-    );
-    return chosen.map(([parameter, text]) => [parameter, text]);
+  // Returns [name, value] of the parameters in `place` (query, header, path) that differ from their default.
+  read(place) {
+    return this.fields
+      .filter(([one, input]) => one.in === place && value(input) !== String(one.schema.default ?? ""))
+      .map(([one, input]) => [one.name, value(input)]);
   }
 
   query() {
-    const query = new URLSearchParams(this.read().filter(([one]) => one.in === "query").map(([one, text]) => [one.name, text]));
-    return String(query) && `?${query}`;
+    const query = String(new URLSearchParams(this.read("query")));
+    return query && `?${query}`;
   }
 }
 

@@ -1,19 +1,19 @@
-// Takes pictures however they come, and gives each a card.
+// The page /: accepts pictures by drop, paste, file or camera, and adds a card for each.
 
 import { Fields, load, pipelines } from "./api.js";
 import { Card } from "./card.js";
 import { byId, make, say } from "./dom.js";
 import { live } from "./live.js";
-import { Lanes } from "./request.js";
+import { Queue } from "./request.js";
 import { addSwitch, number, onLanguage, t } from "./strings.js";
 
 const AT_A_TIME = 2;
-const context = { lanes: new Lanes(AT_A_TIME), pipeline: chosen, key: { value: "", ask: askKey } };
+const context = { queue: new Queue(AT_A_TIME), pipeline: chosen, key: { value: "", ask: askKey } };
 let known = [];
 let fields = null;
 let asking = null;
 
-// The pipeline with the options as they are now.
+// Returns the chosen pipeline and its URL with the current options.
 function chosen() {
   const pipeline = known[byId("pipeline").selectedIndex] ?? { path: "analyze", types: ["application/json"] };
   const query = fields?.query() ?? "";
@@ -24,7 +24,7 @@ function take(files) {
   for (const file of files) byId("pictures").append(new Card(file, context).element);
 }
 
-// Resolves to whether there is a key to try with; one question for all who wait.
+// Asks for an API key, once for all waiting cards; resolves to whether one was entered.
 function askKey() {
   asking ??= new Promise((resolve) => {
     const dialog = byId("key-dialog");
@@ -89,7 +89,7 @@ function shoot(video) {
   });
 }
 
-// Who may be asked, and for what; without the document the page still serves the usual pipeline.
+// Lists the pipelines and their options. Without openapi.json the page still offers /analyze.
 async function showPipelines() {
   known = pipelines(await load());
   byId("pipeline").replaceChildren(...known.map(({ name }) => make("option", {}, name)));

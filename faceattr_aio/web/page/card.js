@@ -1,4 +1,4 @@
-// One picture from its choice to its answer: what is going on with it, and what came of it.
+// The card of one picture: its upload, waiting and retries, then the result or the failure.
 
 import { Comparison } from "./compare.js";
 import { make, save, say } from "./dom.js";
@@ -13,7 +13,7 @@ const LEAST_SHARE = 0.012;
 let cards = 0;
 
 export class Card {
-  // `context` has `pipeline()`, `lanes`, `key.value` and `key.ask()`.
+  // `context` has `pipeline()`, `queue`, `key.value` and `key.ask()`.
   constructor(file, context) {
     this.file = file;
     this.context = context;
@@ -27,13 +27,13 @@ export class Card {
     this.start();
   }
 
-  // Takes its turn and tries until there is an answer, a failure for good, or nobody wants it any longer.
+  // Sends the picture until there is a result or a permanent failure, or the card is closed.
   async start() {
     this.#set(() => [make("p.state", {}, t("queued"))]);
     try {
       const types = this.pipeline.types;
       const accept = types.includes("application/json") ? "application/json" : types[0];
-      const answer = await this.context.lanes.run(() => this.#persist(this.pipeline.url(), accept, "working"));
+      const answer = await this.context.queue.run(() => this.#persist(this.pipeline.url(), accept, "working"));
       this.#answer(answer);
     } catch (error) {
       this.#fail(error, () => this.start());
@@ -75,7 +75,7 @@ export class Card {
     next.focus();
   }
 
-  // `draw` gives the elements that tell the state; it is called again when the language changes.
+  // `draw` returns the elements of the state; it is called again when the language changes.
   #set(draw) {
     this.show = () => this.state.replaceChildren(...draw());
     this.show();
@@ -118,7 +118,7 @@ export class Card {
     return make("div.state", {}, make("p", {}, label), bar);
   }
 
-  // Counts down to the next try; rejects with the failure when the person stops it.
+  // Counts down to the next try; rejects with the failure when the user stops it.
   #wait(error, ms) {
     const until = performance.now() + ms;
     const [title] = failure(error.kind, error);
@@ -235,12 +235,12 @@ export class Card {
         make("pre", { tabIndex: 0, role: "region", "aria-label": label }, text)));
   }
 
-  // Drawn by the server, as any client can ask it to.
+  // Downloads the picture with the result drawn on it by the server.
   async #download(answer, type) {
     const name = `${this.file.name.replace(/\.\w+$/, "")}.${this.pipeline.name ?? "faces"}.${type.split("/")[1].replace("jpeg", "jpg")}`;
     const before = this.show;
     try {
-      const drawn = answer.blob ?? (await this.context.lanes.run(() => this.#persist(this.pipeline.url(), type, "drawing"))).blob;
+      const drawn = answer.blob ?? (await this.context.queue.run(() => this.#persist(this.pipeline.url(), type, "drawing"))).blob;
       save(drawn, name);
       this.show = before;
       this.show();
@@ -262,7 +262,7 @@ function summary({ faces, landmarks, reason }) {
   return t("found", { count: number(faces.length) });
 }
 
-// A bar of the stages, each as wide as it took long, and what they are.
+// A bar of the stages, with widths in proportion to their times, and a legend.
 function timeline(timing) {
   const total = timing.reduce((sum, [, ms]) => sum + ms, 0);
   const bar = make("div.bar", { "aria-hidden": "true" });

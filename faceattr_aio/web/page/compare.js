@@ -1,10 +1,10 @@
-// A picture that the server made of another one, laid over it: a slider shows more of the one or of the other.
+// The converted picture over the original, with a slider between the two.
 
 import { make } from "./dom.js";
 import { t } from "./strings.js";
 
 export class Comparison {
-  // Over `canvas`, which has the picture of before; `shape` is told width and height.
+  // `canvas` holds the original; `shape` is called with the width and height of the result.
   constructor(blob, canvas, shape) {
     this.url = URL.createObjectURL(blob);
     this.after = make("img.after", { src: this.url, alt: "" });

@@ -1,4 +1,4 @@
-// Elements made by hand: nothing that comes from elsewhere is ever read as HTML.
+// Creates elements without parsing HTML, so that no text of a file or an answer is read as HTML.
 
 // make("button.main", { type: "button", onclick }, "text", child...)
 export function make(what, properties = {}, ...children) {

@@ -1,4 +1,4 @@
-// The faces of one picture, drawn over it and listed beside it; touching one shows the other.
+// The faces of one picture as boxes over it and as a table beside it, highlighted together.
 
 import { make } from "./dom.js";
 import { number, t } from "./strings.js";
@@ -24,13 +24,13 @@ function title(face) {
   return [face.gender && t(face.gender.label), face.age && number(face.age.years)].filter(Boolean).join(" ");
 }
 
-// Two lines: gender and age; the range and how sure the detector is.
+// Two lines: gender and age; age range and confidence of the detector.
 function lines(face) {
   const range = face.age && face.age.interval.join("–");
   return [title(face) || t("face"), [range, `${percent(face.confidence)} %`].filter(Boolean).join(" · ")];
 }
 
-// Boxes over a picture of `width` x `height` pixels, in an element that has the picture's shape.
+// Boxes over a picture of `width` x `height` pixels, in an element of the same shape.
 export class Boxes {
   constructor(faces, { width, height }, touch) {
     this.faces = faces;
@@ -77,7 +77,7 @@ export class Boxes {
     this.watcher.disconnect();
   }
 
-  // The most telling kind of label for which there is room beside all faces, or most of them.
+  // Chooses the longest kind of label that fits beside all faces, or beside most of them.
   layOut() {
     const width = this.element.clientWidth;
     if (!width) return;
@@ -138,8 +138,8 @@ export class Boxes {
 
 const overlap = (a, b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
 
-// A spot for each label beside its own box that covers no other box and no label; null where there is none. Marks may
-// lie within their own box, and do so where that is large.
+// Returns a spot for each label beside its box that covers no other box or label, or null. A mark may be within its own
+// box, and is when the box is large.
 function place(rects, sizes, room, taken, skip = []) {
   const placed = [...taken];
   const isMark = skip.length > 0;
@@ -192,7 +192,7 @@ function walk(elements) {
   });
 }
 
-// The same faces as a table.
+// The faces as a table.
 export class Table {
   constructor(faces, touch) {
     this.faces = faces;

@@ -1,4 +1,4 @@
-// The strip that says how busy the server is, while somebody looks.
+// The current load of the server, updated from /stats while the page is visible.
 
 import { byId } from "./dom.js";
 import { number, onLanguage, t } from "./strings.js";

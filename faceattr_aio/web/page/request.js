@@ -1,7 +1,7 @@
-// One picture to the server and its answer back, or a Failure.
+// Sends one picture and returns the answer, or throws a Failure.
 
 export class Failure extends Error {
-  // `kind` is the problem's type without its prefix; `waitMs` is set where the same request may succeed later.
+  // `kind` is the type of the problem without its prefix; `waitMs` is set when a retry may succeed.
   constructor(kind, status, problem = {}, retryAfter = null) {
     super(problem.detail ?? kind);
     this.kind = kind;
@@ -11,7 +11,7 @@ export class Failure extends Error {
   }
 }
 
-// Resolves to { json | blob, timing, type }. `report` is told the share of the bytes that were sent, 0 to 1.
+// Resolves to { json | blob, timing, type }. `report` is called with the share of the bytes sent, 0 to 1.
 export function send(url, file, { accept, key, report = () => {}, signal }) {
   return new Promise((resolve, reject) => {
     const xhr = new XMLHttpRequest();
@@ -42,31 +42,31 @@ async function asFailure(xhr) {
   try {
     problem = JSON.parse(await xhr.response.text());
   } catch {
-    // a proxy has answered
+    // the answer is from a proxy
   }
   const kind = (problem.type ?? "").replace("urn:faceattr:", "") || (xhr.status === 413 ? "upload-too-large" : "other");
   return new Failure(kind, xhr.status, problem, Number(xhr.getResponseHeader("Retry-After")) || null);
 }
 
-// [[name, ms], ...] of a Server-Timing header.
+// Parses a Server-Timing header into [[name, ms], ...].
 export function stages(header) {
   return [...header.matchAll(/([\w-]+);dur=([\d.]+)/g)].map(([, name, ms]) => [name, Number(ms)]);
 }
 
-// At most `most` tasks at a time; the others wait in line.
-export class Lanes {
-  constructor(most) {
-    this.free = most;
-    this.line = [];
+// Runs at most `limit` tasks at a time; the others wait in a queue.
+export class Queue {
+  constructor(limit) {
+    this.free = limit;
+    this.waiting = [];
   }
 
   async run(task) {
     if (this.free > 0) this.free -= 1;
-    else await new Promise((resolve) => this.line.push(resolve));
+    else await new Promise((resolve) => this.waiting.push(resolve));
     try {
       return await task();
     } finally {
-      if (this.line.length) this.line.shift()();
+      if (this.waiting.length) this.waiting.shift()();
       else this.free += 1;
     }
   }

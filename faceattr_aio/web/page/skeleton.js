@@ -1,8 +1,8 @@
-// A person drawn over a picture: a line along every limb and finger, a point for each landmark.
+// Draws a person over a picture: a line for each limb and finger, a point for each landmark.
 
 import { make } from "./dom.js";
 
-// Numbers of landmarks that are joined one after another, in each part.
+// For each part, the landmarks to join, by index.
 const PALM = [[0, 1, 2, 3, 4], [0, 5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16], [0, 17, 18, 19, 20], [5, 9, 13, 17]];
 const LINES = {
   pose: [
@@ -16,7 +16,7 @@ const LINES = {
 const VISIBLE = 0.5;
 const SVG = "http://www.w3.org/2000/svg";
 
-// An element with the shape of a picture of `width` x `height` pixels.
+// Returns an element of the shape of a picture of `width` x `height` pixels.
 export function skeleton(landmarks, { width, height }) {
   const drawing = document.createElementNS(SVG, "svg");
   drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);

@@ -1,4 +1,4 @@
-"""The page is for everybody: by keyboard, by screen reader, in two languages, on a slow line, under any path."""
+"""The pages by keyboard and screen reader, in two languages, at a small weight, and in a mounted app."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -28,20 +28,20 @@ async def press_until(page: Page, key: str, name: str) -> None:
         await page.keyboard.press(key)
         if (await focused(page)).startswith(name):
             return
-    raise AssertionError(f"{name} cannot be reached with {key}")
+    raise AssertionError(f"{key} does not reach {name}")
 
 
 async def choose(page: Page) -> FileChooser:
-    """What the button that has the focus opens; a browser that has just been started may miss the first key."""
+    """The file chooser that the focused button opens. A browser that has just started may miss the first key."""
     for _ in range(5):
         with suppress(Error):
             async with page.expect_file_chooser(timeout=5000) as chooser:
                 await page.keyboard.press("Enter")
             return await chooser.value
-    pytest.fail("the button opens nothing")
+    pytest.fail("the button does not open a file chooser")
 
 
-async def test_the_keyboard_is_enough(visit: Visit, server: Server, group: tuple[bytes, object]) -> None:
+async def test_everything_works_by_keyboard(visit: Visit, server: Server, group: tuple[bytes, object]) -> None:
     async with visit(f"{server.url}/") as page:
         await press_until(page, "Tab", "Skip to choosing")
         await press_until(page, "Tab", "Choose pictures")
@@ -67,7 +67,7 @@ async def test_the_keyboard_is_enough(visit: Visit, server: Server, group: tuple
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_serious(visit: Visit, server: Server, jpeg: bytes, scheme: str) -> None:
+async def test_axe_finds_no_serious_problem(visit: Visit, server: Server, jpeg: bytes, scheme: str) -> None:
     async with visit(f"{server.url}/", color_scheme=scheme) as page:
         assert await axe(page) == []
         await page.set_input_files("#files", [picture(jpeg), picture(b"no picture", "text.jpg")])
@@ -80,27 +80,29 @@ async def test_axe_finds_nothing_serious(visit: Visit, server: Server, jpeg: byt
         assert await axe(page) == []
 
 
-async def test_the_language_is_the_visitors_and_can_be_switched(visit: Visit, server: Server, jpeg: bytes) -> None:
+async def test_the_language_is_that_of_the_browser_and_can_be_switched(
+    visit: Visit, server: Server, jpeg: bytes
+) -> None:
     async with visit(f"{server.url}/", locale="zh-CN", viewport={"width": 390, "height": 780}) as page:
         await page.set_input_files("#files", [picture(jpeg), picture(b"no picture", "text.jpg")])
         await expect(page.locator(".summary")).to_have_text("1 张人脸")
-        await expect(page.locator(".notice h4")).to_have_text("服务器不接受这种文件")
+        await expect(page.locator(".notice h4")).to_have_text("不接受这种文件类型")
         await expect(page.locator("thead")).to_have_text("人脸性别年龄范围可信度")
         assert await page.evaluate("document.documentElement.lang") == "zh-CN"
         await shoot(page, "chinese-phone")
         await page.get_by_role("button", name="English").click()
         await expect(page.locator(".summary")).to_have_text("1 face")
-        await expect(page.locator(".notice h4")).to_have_text("This is not a picture the server takes")
+        await expect(page.locator(".notice h4")).to_have_text("This file type is not accepted")
         assert await page.evaluate("document.documentElement.lang") == "en"
 
 
-async def test_both_languages_say_the_same_things(visit: Visit, server: Server) -> None:
+async def test_both_languages_have_the_same_texts(visit: Visit, server: Server) -> None:
     async with visit(f"{server.url}/") as page:
         english, chinese = await page.evaluate("import('./page/strings.js').then((all) => all.keys())")
         assert english == chinese
 
 
-async def test_all_of_the_page_is_light(visit: Visit, server: Server) -> None:
+async def test_the_page_weighs_less_than_its_limit(visit: Visit, server: Server) -> None:
     async with visit(f"{server.url}/") as page:
         sizes = await page.evaluate(
             "['navigation', 'resource'].flatMap((kind) => performance.getEntriesByType(kind))"
@@ -113,7 +115,7 @@ async def test_all_of_the_page_is_light(visit: Visit, server: Server) -> None:
 
 @asynccontextmanager
 async def mounted() -> AsyncIterator[str]:
-    """The URL at which an app has ours under a path."""
+    """The URL of an app that is mounted below a prefix."""
     app = web.Application()
     app.add_subapp("/vision", make_app(Config.model_validate({"inference": {"workers": 1}})))
     runner = web.AppRunner(app)
@@ -123,7 +125,7 @@ async def mounted() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-async def test_it_works_where_it_is_mounted(visit: Visit, jpeg: bytes) -> None:
+async def test_the_pages_work_in_a_mounted_app(visit: Visit, jpeg: bytes) -> None:
     async with mounted() as url, visit(url) as page:
         assert page.url == f"{url}/"
         await page.set_input_files("#files", picture(jpeg))
@@ -132,8 +134,14 @@ async def test_it_works_where_it_is_mounted(visit: Visit, jpeg: bytes) -> None:
         await expect(page.locator("#faces h3")).to_contain_text("/analyze")
 
 
-async def test_the_interface_can_be_read_and_tried(visit: Visit, server: Server, jpeg: bytes) -> None:
+async def test_the_documentation_lists_every_operation_and_sends_requests(
+    visit: Visit, server: Server, jpeg: bytes
+) -> None:
     async with visit(f"{server.url}/docs") as page:
+        document = await page.evaluate("fetch('openapi.json').then((response) => response.json())")
+        names = [one["operationId"] for methods in document["paths"].values() for one in methods.values()]
+        ids = await page.locator(".operation[id]").evaluate_all("(all) => all.map((one) => one.id)")
+        assert sorted(ids) == sorted(names)
         faces = page.locator("#faces")
         await expect(faces.locator("h3")).to_contain_text("/analyze")
         await expect(faces).to_contain_text("too-many-pixels")
@@ -145,6 +153,9 @@ async def test_the_interface_can_be_read_and_tried(visit: Visit, server: Server,
         await faces.get_by_label("Accept").select_option("image/png")
         await faces.get_by_role("button", name="Send").click()
         await expect(faces.locator(".output img")).to_be_visible()
+        await faces.get_by_label("Accept").select_option("application/x-ndjson")
+        await faces.get_by_role("button", name="Send").click()
+        await expect(faces.locator(".output")).to_contain_text('"number"')
         await page.locator("#readyz summary").click()
         await page.locator("#readyz").get_by_role("button", name="Send").click()
         await expect(page.locator("#readyz .output")).to_contain_text('"status": "ok"')
