@@ -141,7 +141,7 @@ class Schemas:
         """The response for one of `kinds`, which have the same status."""
         first, types = kinds[0], {"enum": [f"urn:faceattr:{kind.kind}" for kind in kinds]}
         schema = {"allOf": [self.refs[Problem], {"properties": {"type": types, "status": {"const": first.status}}}]}
-        examples = {kind.kind: {"value": problem_body(_instance(kind), REQUEST_ID)} for kind in kinds}
+        examples = {kind.kind: {"value": problem_body(kind(), REQUEST_ID)} for kind in kinds}
         titles = "; ".join(kind.title for kind in kinds)
         retry = ["Retry-After"] if issubclass(first, RetryableError) else []
         scheme = ["WWW-Authenticate"] if first is Unauthorized else []
@@ -151,8 +151,3 @@ class Schemas:
 def _option(name: str, description: str = "", **schema: Any) -> Node:
     listed = {"style": "form", "explode": False} if schema.get("type") == "array" else {}
     return parameter(name, "query", description, schema=schema) | listed
-
-
-def _instance(kind: type[FaceattrError]) -> FaceattrError:
-    """A failure with its own sentence as the detail, or else its title."""
-    return kind("" if kind.default_detail != FaceattrError.default_detail else kind.title)
