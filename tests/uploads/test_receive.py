@@ -141,11 +141,11 @@ async def test_a_body_below_the_minimum_rate_is_cut_long_before_the_deadline(spo
 
 
 @pytest.mark.parametrize(("held", "patience_s"), [(0, 2.0), (4, 2.0), (6, 1.0), (7, 0.5), (8, 0.2)])
-def test_the_less_room_is_left_the_sooner_a_body_has_to_come(held: int, time_allowed_s: float, spool: Spool) -> None:
+def test_the_less_room_is_left_the_sooner_a_body_has_to_come(held: int, patience_s: float, spool: Spool) -> None:
     uploads = Uploads(LIMITS, spool, Limiter(8, 8))
     for _ in range(held):
         uploads.limiter.acquire()
-    assert uploads.time_allowed_s(0) == time_allowed_s
+    assert uploads.time_allowed_s(0) == patience_s
 
 
 async def test_a_slow_disk_is_not_the_clients_fault(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
