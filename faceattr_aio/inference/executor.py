@@ -20,7 +20,7 @@ from faceattr_aio.inference.staff import Staff
 from faceattr_aio.inference.worker import ModelHashes
 from faceattr_aio.pipeline import Declaration, Outcome, Reply, Task
 from faceattr_aio.uploads.probe import Bounds, probe
-from faceattr_aio.uploads.threads import IoThreads
+from faceattr_aio.uploads.spool import IoThreads
 
 _IO_THREADS = 8
 

@@ -111,7 +111,7 @@ class Stream:
                 if arrival is None:
                     return
                 working = asyncio.create_task(self._perform(arrival, number))
-                working.add_done_callback(partial(_close, arrival.held))  # also of one that never began
+                working.add_done_callback(partial(_close, arrival.resources))  # also of one that never began
                 self._coming.put_nowait(working)
 
     async def _answer(self, working: "asyncio.Task[Outcome]") -> None:
@@ -151,7 +151,7 @@ class Stream:
         try:
             if number:  # the first was counted with the request
                 await self._wait_to_be_counted()
-            return await self._find_out(arrival.picture, arrival.held)
+            return await self._find_out(arrival.picture, arrival.resources)
         except FaceattrError as fault:
             return fault.bare()
 
