@@ -2,7 +2,6 @@
 block the event loop.
 """
 
-import sys
 from functools import lru_cache, partial
 
 from python_multipart.exceptions import FormParserError
@@ -26,9 +25,13 @@ parse_content_type = lru_cache(64)(parse_options_header)
 
 
 class Multipart:
-    """Return the pieces of the parts named `image` or `file`; skip all other parts."""
+    """Return the pieces of the parts named `image` or `file`; skip all other parts.
 
-    def __init__(self, content_type: str, max_parts: int, max_batch: int, max_header_bytes: int) -> None:
+    An error ends the body: `feed` returns the pieces before it, `end` raises it. Without `max_batch` the body may have
+    any number of pictures, and `max_parts` limits the other parts between two of them.
+    """
+
+    def __init__(self, content_type: str, max_parts: int, max_header_bytes: int, max_batch: int | None = None) -> None:
         """Raises MalformedUpload when `content_type` has no valid boundary."""
         boundary = parse_content_type(content_type)[1].get(b"boundary", b"")
         if not 0 < len(boundary) <= _MAX_BOUNDARY or not boundary.isascii():
@@ -36,8 +39,11 @@ class Multipart:
         self._max_parts, self._max_batch = max_parts, max_batch
         self._parts = self._pictures = 0
         self._in_picture = self._begun = False
+        self.complete = 0
+        """Pictures followed by another part."""
         self.ended = False
-        """Whether the last boundary was parsed. Data after it is ignored."""
+        """Whether the last boundary or an error was parsed. Data after it is ignored."""
+        self.fault: FaceattrError | None = None
         self._names, self._values = bytearray(), bytearray()  # of the headers of a part, separated by CR
         self._pieces: list[Piece] = []
         self._parser = MultipartParser(
@@ -57,23 +63,35 @@ class Multipart:
         )
 
     def feed(self, chunk: bytes) -> list[Piece]:
-        """Parse the next chunk and return the pieces in it. Raises MalformedUpload, TooManyParts or BatchTooLarge."""
+        """Parse the next chunk and return the pieces in it."""
+        if self.ended:
+            return []
         if not self._begun:  # the parser itself skips more than newlines when they are in one chunk
             chunk = chunk.lstrip(b"\r\n")
             self._begun = bool(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise MalformedUpload.because(error, "The multipart body is malformed.") from error
+            self._fail(MalformedUpload.because(error, "The multipart body is malformed."))
+        except FaceattrError as fault:
+            self._fail(fault)
         pieces, self._pieces = self._pieces, []
         return pieces
 
     def end(self) -> None:
-        """Call at the end of the body. Raises MalformedUpload when the last boundary is missing."""
+        """Call at the end of the body. Raises MalformedUpload (also without a last boundary), TooManyParts or
+        BatchTooLarge.
+        """
+        if self.fault:
+            raise self.fault
         if not self.ended:
             raise MalformedUpload("The multipart body ends before its last boundary.")
 
+    def _fail(self, fault: FaceattrError) -> None:
+        self.fault, self.ended = fault, True
+
     def _begin_part(self) -> None:
+        self.complete = self._pictures
         self._parts += 1
         if self._parts > self._max_parts:
             raise TooManyParts(f"The upload has more than {self._max_parts} parts.")
@@ -89,7 +107,9 @@ class Multipart:
             return
         if headers.get(b"content-transfer-encoding", b"").strip().lower() not in _PLAIN_ENCODINGS:
             raise MalformedUpload("A part has a Content-Transfer-Encoding; send the bytes of the picture unencoded.")
-        if self._pictures == self._max_batch:
+        if self._max_batch is None:
+            self._parts = 0
+        elif self._pictures == self._max_batch:
             raise BatchTooLarge(f"The upload has more than {self._max_batch} pictures.")
         self._pieces.append((self._pictures, b""))
         self._pictures += 1
@@ -97,41 +117,6 @@ class Multipart:
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         if self._in_picture:
             self._pieces.append((self._pictures - 1, data[start:end]))
-
-
-class UnboundedMultipart(Multipart):
-    """A multipart body with any number of pictures. `max_parts` limits the other parts between two pictures. An error
-    in the body is raised by `end`, after the pictures before it were returned.
-    """
-
-    def __init__(self, content_type: str, max_parts: int, max_header_bytes: int) -> None:
-        super().__init__(content_type, max_parts, sys.maxsize, max_header_bytes)
-        self.complete = 0
-        """Number of pictures whose last byte was parsed."""
-        self._fault: FaceattrError | None = None
-        self._parser.set_callback("part_end", self._end_part)
-
-    def feed(self, chunk: bytes) -> list[Piece]:
-        """Parse the next chunk and return the pieces in it, up to the first error."""
-        try:
-            return super().feed(chunk)
-        except FaceattrError as fault:
-            self._fault, self.ended = fault, True
-            return self._pieces
-
-    def end(self) -> None:
-        """Call at the end of the body. Raises MalformedUpload or TooManyParts."""
-        if self._fault:
-            raise self._fault
-        super().end()
-
-    def _end_headers(self) -> None:
-        super()._end_headers()
-        if self._in_picture:
-            self._parts = 0
-
-    def _end_part(self) -> None:
-        self.complete = self._pictures
 
 
 def _append(target: bytearray, data: bytes, start: int, end: int) -> None:

@@ -3,40 +3,30 @@
 import mmap
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
+from faceattr_aio.config.schema import Image
 from faceattr_aio.errors import NoImage, TooComplex, TooManyPixels
 from faceattr_aio.uploads.formats import Header, read_header
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """Limits on what is decoded: formats, width x height, scans, and scans x megapixels, since each scan covers the
-    whole picture.
-    """
-
-    formats: tuple[str, ...]
-    max_pixels: int
-    max_scans: int
-    max_scan_megapixels: int
-
-
-def probe(path: Path, bounds: Bounds) -> Header:
-    """Read and check the header of the picture in `path`.
+def probe(path: Path, limits: Image) -> Header:
+    """Read and check the header of the picture in `path`. Its scans times its megapixels are limited too, because each
+    scan covers the whole picture.
 
     Raises NoImage (empty or not a regular file), UnsupportedMedia, UnreadableImage, TooManyPixels or TooComplex.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would block
     try:
-        header = _read(descriptor, bounds.formats)
+        header = _read(descriptor, limits.formats)
     finally:
         os.close(descriptor)
-    if header.width * header.height > bounds.max_pixels:
+    pixels = header.width * header.height
+    if pixels > limits.max_pixels:
         raise TooManyPixels(
-            f"The picture has {header.width} x {header.height} pixels; the limit is {bounds.max_pixels} in total."
+            f"The picture has {header.width} x {header.height} pixels; the limit is {limits.max_pixels} in total."
         )
-    if header.scans > bounds.max_scans or header.scans * header.megapixels > bounds.max_scan_megapixels:
+    if header.scans > limits.max_scans or header.scans * pixels / 1e6 > limits.max_scan_megapixels:
         raise TooComplex(f"The picture is stored in {header.scans} passes, too many for its size; save it again.")
     return header
 

@@ -7,11 +7,11 @@ import hashlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from faceattr_aio.admission.limiter import Limiter
+from faceattr_aio.config.schema import Upload
 from faceattr_aio.errors import DeadlineExceeded, Draining, FaceattrError, NoImage, UploadTimeout, UploadTooLarge
 from faceattr_aio.uploads.multipart import Multipart, Piece, parse_content_type
 from faceattr_aio.uploads.spool import Spool, SpoolFile
@@ -26,23 +26,6 @@ Inspect = Callable[[Path], None]
 """Check a stored picture, in a thread. Raises FaceattrError to refuse it."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Limits of one request.
-
-    Sizes are bytes (`max_header_bytes` of one header of a part), `max_batch` counts pictures, `min_rate` is bytes per
-    second and applies after a grace period of two seconds.
-    """
-
-    max_bytes: int
-    max_part_bytes: int
-    max_parts: int
-    max_batch: int
-    max_header_bytes: int
-    timeout_s: float
-    min_rate: int
-
-
 def is_accepted(content_type: str) -> bool:
     """Whether a body of this type can be received."""
     kind = parse_content_type(content_type)[0]
@@ -55,18 +38,19 @@ def is_multipart(content_type: str) -> bool:
 
 
 class Uploads:
-    """Receives request bodies; `limiter` limits how many at the same time."""
+    """Receives request bodies; `limits` apply to each of them, `limiter` to how many arrive at the same time."""
 
     def __init__(
-        self, limits: Limits, spool: Spool, limiter: Limiter, inspect: Inspect | None = None, *, hashed: bool = True
+        self, limits: Upload, spool: Spool, limiter: Limiter, inspect: Inspect | None = None, *, hashed: bool = True
     ) -> None:
         """An error raised by `inspect` becomes the `fault` of the file; `hashed` sets the `digest` of each file."""
         self.limits = limits
+        self.max_part_bytes = limits.max_part_bytes or limits.max_bytes
         self.spool = spool
         self.limiter = limiter
         self._inspect, self._hashed = inspect, hashed
         self.writer: Callable[[ExitStack], PictureWriter] = partial(
-            PictureWriter, spool, max_bytes=limits.max_part_bytes, inspect=inspect, hashed=hashed
+            PictureWriter, spool, max_bytes=self.max_part_bytes, inspect=inspect, hashed=hashed
         )
         """Create the writer of one picture; the stack that it is called with closes the file."""
         self._timers: set[asyncio.Timeout] = set()
@@ -74,8 +58,12 @@ class Uploads:
     def for_batches(self, max_batch: int) -> "Uploads":
         """Uploads with the same spool and limiter, for bodies with up to `max_batch` pictures."""
         max_parts = self.limits.max_parts + max(0, max_batch - self.limits.max_batch)
-        limits = replace(self.limits, max_batch=max_batch, max_parts=max_parts)
+        limits = self.limits.model_copy(update={"max_batch": max_batch, "max_parts": max_parts})
         return Uploads(limits, self.spool, self.limiter, self._inspect, hashed=self._hashed)
+
+    def change(self, timeout_s: float, min_rate: int) -> None:
+        """Change the limits of time and rate."""
+        self.limits = self.limits.model_copy(update={"timeout_s": timeout_s, "min_rate": min_rate})
 
     def check(self, length: int | None) -> None:
         """Check before the body is read. Raises UploadTooLarge, Overloaded or Draining."""
@@ -153,7 +141,10 @@ class Uploads:
             received += len(chunk)
             if received > self.limits.max_bytes:
                 raise self._too_large()
-            for number, data in parser.feed(chunk):
+            pieces = parser.feed(chunk)
+            if parser.fault:
+                raise parser.fault
+            for number, data in pieces:
                 if writer and number > len(stored):
                     stored.append(await writer.finish())
                     writer = None
@@ -171,7 +162,7 @@ class Uploads:
         if parse_content_type(content_type)[0] != _MULTIPART:
             return RawBody()
         limits = self.limits
-        return Multipart(content_type, limits.max_parts, limits.max_batch, limits.max_header_bytes)
+        return Multipart(content_type, limits.max_parts, limits.max_header_bytes, limits.max_batch)
 
     def _too_large(self) -> UploadTooLarge:
         return UploadTooLarge(f"The request is larger than {self.limits.max_bytes} bytes.")
@@ -180,8 +171,7 @@ class Uploads:
 class RawBody:
     """Parser of a body that is one picture, which is complete at the end of the body."""
 
-    complete = 0
-    ended = False
+    complete, ended, fault = 0, False, None
 
     def feed(self, chunk: bytes) -> list[Piece]:
         """Return the chunk as a piece of picture 0."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack
 
 from faceattr_aio.errors import FaceattrError, NoImage, StorageUnavailable, UploadTimeout, UploadTooLarge
-from faceattr_aio.uploads.multipart import UnboundedMultipart
+from faceattr_aio.uploads.multipart import Multipart
 from faceattr_aio.uploads.receive import RawBody, Uploads, is_multipart
 from faceattr_aio.uploads.spool import SpoolFile
 
@@ -64,8 +64,8 @@ class StreamingUpload:
         """Raises MalformedUpload when `content_type` has no valid boundary."""
         limits = uploads.limits
         self._uploads, self._chunks = uploads, chunks
-        self._parser: UnboundedMultipart | RawBody = (
-            UnboundedMultipart(content_type, limits.max_parts, limits.max_header_bytes)
+        self._parser: Multipart | RawBody = (
+            Multipart(content_type, limits.max_parts, limits.max_header_bytes)
             if is_multipart(content_type)
             else RawBody()
         )
@@ -123,20 +123,25 @@ class StreamingUpload:
 
     async def _wait_for_space(self) -> None:
         """Wait until the spool has space for the largest picture."""
-        spool, max_bytes = self._uploads.spool, self._uploads.limits.max_part_bytes
+        spool, max_bytes = self._uploads.spool, self._uploads.max_part_bytes
         while spool.used and spool.used + max_bytes > spool.max_bytes:  # noqa: ASYNC110  # released in threads
             await asyncio.sleep(_POLL_S)
 
     async def _next_chunk(self) -> bytes | None:
         """Wait up to `timeout_s` for a picture to begin; from then on the time limits of an upload apply."""
-        limits = self._uploads.limits
-        if self._received > _MAX_READ * limits.max_part_bytes:
+        if self._received > _MAX_READ * self._uploads.max_part_bytes:
             raise UploadTooLarge("Too many bytes were sent for one picture or between two pictures.")
         if self._stopped:
             raise self._stopped
+        uploads, limits = self._uploads, self._uploads.limits
+        allowed_s = (
+            uploads.time_allowed_s(self._received)
+            if self._current and self._received
+            else uploads.time_allowed_s(0, grace_s=limits.timeout_s)
+        )
         began = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self._time_allowed_s() - self._waited) as self._timer:
+            async with asyncio.timeout(allowed_s - self._waited) as self._timer:
                 chunk = await anext(self._chunks, None)
         except TimeoutError as error:
             raise self._stopped or UploadTimeout(
@@ -149,8 +154,3 @@ class StreamingUpload:
             self._waited += asyncio.get_running_loop().time() - began
         self._received += len(chunk or b"")
         return chunk
-
-    def _time_allowed_s(self) -> float:
-        if self._current and self._received:
-            return self._uploads.time_allowed_s(self._received)
-        return self._uploads.time_allowed_s(0, grace_s=self._uploads.limits.timeout_s)

@@ -144,7 +144,7 @@ def _open_doors(app: web.Application, config: Config) -> None:
     if jobs:
         add_jobs(app, jobs, app[METRICS])
     app[STREAMS] = streams_of(config, app[UPLOADS].limiter)
-    terms = stream_config_of(config, app[EXECUTOR], app[METRICS].tell_work)
+    terms = stream_config_of(config, app[EXECUTOR], app[METRICS].add_work)
     for endpoint in endpoints:
         door = jobs.door(endpoint) if jobs else endpoint
         front = Front(endpoint, door, app[STREAMS], terms[endpoint.name])

@@ -11,7 +11,7 @@ from faceattr_aio.config import extras
 from faceattr_aio.config.schema import Config
 from faceattr_aio.inference.executor import Executor
 from faceattr_aio.telemetry.record import RequestRecord
-from faceattr_aio.uploads.receive import Limits, Uploads
+from faceattr_aio.uploads.receive import Uploads
 from faceattr_aio.uploads.spool import Spool
 from faceattr_aio.web.auth import ApiKeys, Authenticator
 from faceattr_aio.web.stream import StreamConfig
@@ -24,18 +24,9 @@ if TYPE_CHECKING:
 def uploads_of(config: Config, executor: Executor) -> Uploads:
     """Not started: its spool has to be."""
     upload = config.upload
-    limits = Limits(
-        upload.max_bytes,
-        upload.max_part_bytes or upload.max_bytes,
-        upload.max_parts,
-        upload.max_batch,
-        upload.max_header_bytes,
-        upload.timeout_s,
-        upload.min_rate,
-    )
     spool = Spool(upload.dir, upload.max_spool_bytes, executor.io)
     limiter = Limiter(upload.max_in_progress, upload.max_in_progress, "uploads")
-    return Uploads(limits, spool, limiter, executor.probe, hashed=config.cache.backend != "none")
+    return Uploads(upload, spool, limiter, executor.probe, hashed=config.cache.backend != "none")
 
 
 def streams_of(config: Config, uploads: Limiter) -> Streams:

@@ -4,12 +4,11 @@ no file.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from aiohttp import web
 
 from faceattr_aio.config.schema import Config, PipelineEntry
-from faceattr_aio.telemetry.setup import WINDOW
+from faceattr_aio.telemetry.setup import STATS
 from faceattr_aio.web.app import ADMIN, ENDPOINTS, EXECUTOR, SHARED, UPLOADS, all_endpoints
 from faceattr_aio.web.job_setup import JOBS
 from faceattr_aio.web.parts import admins_of, client_share, clients_of
@@ -30,8 +29,7 @@ def _uploads(app: web.Application, config: Config) -> None:
     upload, limiter = config.upload, app[UPLOADS].limiter
     limiter.limit = limiter.workers = upload.max_in_progress
     for endpoint in all_endpoints(app):
-        uploads = endpoint.uploads
-        uploads.limits = replace(uploads.limits, timeout_s=upload.timeout_s, min_rate=upload.min_rate)
+        endpoint.uploads.change(upload.timeout_s, upload.min_rate)
 
 
 def _fairness(app: web.Application, config: Config) -> None:
@@ -42,7 +40,7 @@ def _fairness(app: web.Application, config: Config) -> None:
 
 
 def _alerts(app: web.Application, config: Config) -> None:
-    app[WINDOW].settings = config.stats
+    app[STATS].settings = config.stats
 
 
 RELOADABLE: Mapping[str, Apply] = {

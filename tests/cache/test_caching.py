@@ -78,9 +78,7 @@ async def test_caches_no_failures_and_nothing_with_backend_none(serve: Serve, as
     assert [await ask(off, png) for _ in range(2)] == [(200, "fwd=bypass", False)] * 2
 
 
-async def test_responses_have_the_configured_cache_control(
-    serve: Serve, client: ClientSession, png: bytes
-) -> None:
+async def test_responses_have_the_configured_cache_control(serve: Serve, client: ClientSession, png: bytes) -> None:
     url = await serve(steady(cache={"control": "private, max-age=60"}))
     async with client.post(f"{url}/trick", data=png, headers=RAW) as response:
         assert response.headers["Cache-Control"] == "private, max-age=60"

@@ -3,12 +3,12 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from faceattr_aio.admission.limiter import Limiter
+from faceattr_aio.config.schema import Upload
 from faceattr_aio.errors import (
     Draining,
     NoImage,
@@ -18,11 +18,11 @@ from faceattr_aio.errors import (
     UploadTimeout,
     UploadTooLarge,
 )
-from faceattr_aio.uploads.receive import CHUNK, Limits, Uploads
+from faceattr_aio.uploads.receive import CHUNK, Uploads
 from faceattr_aio.uploads.spool import IoThreads, Spool, SpoolFile
 from tests.support.uploads import RAW, TYPE, body, chunks, part, stalled
 
-LIMITS = Limits(
+LIMITS = Upload(
     max_bytes=1 << 20, max_part_bytes=1 << 20, max_parts=4, max_batch=3, max_header_bytes=4096, timeout_s=30, min_rate=1
 )
 
@@ -80,7 +80,7 @@ async def test_stops_reading_within_a_chunk_of_the_limit(uploads: Uploads) -> No
 
 
 async def test_skipped_parts_count_towards_the_limit(spool: Spool) -> None:
-    uploads = Uploads(replace(LIMITS, max_bytes=5000), spool, Limiter(2, 2))
+    uploads = Uploads(LIMITS.model_copy(update={"max_bytes": 5000}), spool, Limiter(2, 2))
     data = body(part("image", b"x"), part("note", b"n" * 6000))
     with pytest.raises(UploadTooLarge, match="The request"):
         await receive(uploads, chunks(data, 1000), TYPE)
@@ -92,7 +92,7 @@ async def test_accepts_a_body_of_exactly_the_limit(uploads: Uploads) -> None:
 
 
 async def test_refuses_a_part_above_the_limit_of_parts(spool: Spool) -> None:
-    uploads = Uploads(replace(LIMITS, max_part_bytes=1000), spool, Limiter(2, 2))
+    uploads = Uploads(LIMITS.model_copy(update={"max_part_bytes": 1000}), spool, Limiter(2, 2))
     assert await receive(uploads, chunks(body(part("image", b"x" * 1000))), TYPE) == [b"x" * 1000]
     with pytest.raises(UploadTooLarge, match="A part"):
         await receive(uploads, chunks(body(part("image", b"x" * 1001))), TYPE)
@@ -107,14 +107,14 @@ def test_refuses_a_content_length_above_the_limit(uploads: Uploads) -> None:
 
 
 async def test_refuses_a_stalled_body_after_the_timeout(spool: Spool) -> None:
-    uploads = Uploads(replace(LIMITS, timeout_s=0.2), spool, Limiter(2, 2))
+    uploads = Uploads(LIMITS.model_copy(update={"timeout_s": 0.2}), spool, Limiter(2, 2))
     with pytest.raises(UploadTimeout):
         await receive(uploads, stalled(b"x" * 100_000))
     assert nothing_is_left(uploads)
 
 
 async def test_refuses_a_body_below_the_minimum_rate_before_the_timeout(spool: Spool) -> None:
-    uploads = Uploads(replace(LIMITS, min_rate=1000), spool, Limiter(2, 2))
+    uploads = Uploads(LIMITS.model_copy(update={"min_rate": 1000}), spool, Limiter(2, 2))
     started = asyncio.get_running_loop().time()
     with pytest.raises(UploadTimeout):
         await receive(uploads, stalled(b"x" * 2500))
@@ -131,7 +131,7 @@ def test_the_grace_period_shrinks_with_the_free_slots(in_use: int, allowed_s: fl
 
 
 async def test_time_spent_writing_is_not_counted(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    uploads = Uploads(replace(LIMITS, timeout_s=0.3), spool, Limiter(2, 2))
+    uploads = Uploads(LIMITS.model_copy(update={"timeout_s": 0.3}), spool, Limiter(2, 2))
     complete = SpoolFile.complete
 
     def complete_slowly(file: SpoolFile, data: bytes) -> None:

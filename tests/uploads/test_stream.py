@@ -2,18 +2,18 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
 
 import pytest
 
 from faceattr_aio.admission.limiter import Limiter
+from faceattr_aio.config.schema import Upload
 from faceattr_aio.errors import FaceattrError
-from faceattr_aio.uploads.receive import Limits, Uploads
+from faceattr_aio.uploads.receive import Uploads
 from faceattr_aio.uploads.spool import Spool
 from faceattr_aio.uploads.stream import StreamingUpload
 from tests.support.uploads import RAW, TYPE, body, chunks, part, stalled
 
-LIMITS = Limits(
+LIMITS = Upload(
     max_bytes=3000, max_part_bytes=2000, max_parts=3, max_batch=1, max_header_bytes=4096, timeout_s=30, min_rate=1
 )
 HEAD = b'Content-Disposition: form-data; name="image"\r\n\r\n'
@@ -124,14 +124,14 @@ async def test_does_not_wait_for_data_after_the_last_boundary(uploads: Uploads) 
     ids=["nothing", "its head", "a part of it", "another part"],
 )
 async def test_refuses_a_body_that_stalls_longer_than_the_timeout(begun: tuple[bytes, ...], spool: Spool) -> None:
-    uploads = Uploads(replace(LIMITS, timeout_s=0.2), spool, Limiter(2, 2))
+    uploads = Uploads(LIMITS.model_copy(update={"timeout_s": 0.2}), spool, Limiter(2, 2))
     async with asyncio.timeout(30):
         data = stalled(part("image", b"a"), *begun)
         assert await receive(uploads, data) == ([b"a"] if begun else []) + ["end: upload-timeout"]
 
 
 async def test_pauses_between_pictures_are_not_slow(spool: Spool) -> None:
-    uploads = Uploads(replace(LIMITS, timeout_s=1.0), spool, Limiter(2, 2))
+    uploads = Uploads(LIMITS.model_copy(update={"timeout_s": 1.0}), spool, Limiter(2, 2))
 
     async def paused() -> AsyncIterator[bytes]:
         yield b"--XyZ\r\n"

@@ -4,8 +4,6 @@ A reader may return more pixels than there are, but never fewer than a decoder u
 """
 
 import re
-from collections.abc import Callable
-from typing import NamedTuple
 
 from faceattr_aio.errors import UnreadableImage, UnsupportedMedia
 from faceattr_aio.uploads.formats import containers, header, jpeg, png
@@ -20,26 +18,22 @@ these.
 _SIGNATURE_BYTES = 16
 
 
-class _Format(NamedTuple):
-    signature: re.Pattern[bytes]
-    read: Callable[[Bytes], Header]
-
-
 _FORMATS = {
-    "jpeg": _Format(re.compile(rb"\xff\xd8\xff"), jpeg.read),
-    "png": _Format(re.compile(rb"\x89PNG\r\n\x1a\n"), png.read),
-    "webp": _Format(re.compile(rb"RIFF....WEBP", re.DOTALL), header.read_webp),
-    "gif": _Format(re.compile(rb"GIF8[79]a"), header.read_gif),
-    "bmp": _Format(re.compile(rb"BM"), header.read_bmp),
-    "tiff": _Format(re.compile(rb"II\x2a\0|MM\0\x2a"), containers.read_tiff),
-    "avif": _Format(re.compile(rb"....ftypavif", re.DOTALL), containers.read_avif),
+    "jpeg": (rb"\xff\xd8\xff", jpeg.read),
+    "png": (rb"\x89PNG\r\n\x1a\n", png.read),
+    "webp": (rb"(?s)RIFF....WEBP", header.read_webp),
+    "gif": (rb"GIF8[79]a", header.read_gif),
+    "bmp": (rb"BM", header.read_bmp),
+    "tiff": (rb"II\x2a\0|MM\0\x2a", containers.read_tiff),
+    "avif": (rb"(?s)....ftypavif", containers.read_avif),
 }
+"""The pattern of the first bytes and the reader of the header, by format."""
 
 
 def sniff(data: Bytes) -> str | None:
     """The format that the first 16 bytes announce."""
     head = bytes(data[:_SIGNATURE_BYTES])
-    return next((name for name, one in _FORMATS.items() if one.signature.match(head)), None)
+    return next((name for name, (pattern, _) in _FORMATS.items() if re.match(pattern, head)), None)
 
 
 def read_header(data: Bytes, formats: tuple[str, ...]) -> Header:
@@ -52,7 +46,7 @@ def read_header(data: Bytes, formats: tuple[str, ...]) -> Header:
     if name is None or name not in formats:
         raise UnsupportedMedia(f"The file is not a picture of an accepted type ({', '.join(formats)}).")
     try:
-        found = _FORMATS[name].read(data)
+        found = _FORMATS[name][1](data)
     except (IndexError, ValueError) as error:
         raise UnreadableImage.because(error, f"The header of the {name} file is incomplete or invalid.") from error
     if not (found.width and found.height):

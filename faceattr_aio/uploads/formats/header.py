@@ -20,10 +20,6 @@ class Header(NamedTuple):
     height: int
     scans: int = 1
 
-    @property
-    def megapixels(self) -> float:
-        return self.width * self.height / 1e6
-
 
 def number(data: Bytes, start: int, size: int, order: Order = "little") -> int:
     """The unsigned integer in `size` bytes at `start`. Raises IndexError when the data ends before."""
