@@ -112,8 +112,5 @@ async def _follow(flights: Mapping[int, Flight], deadline: float) -> dict[int, O
     _, pending = await asyncio.wait(flights.values(), timeout=timeout)
     if pending:
         raise DeadlineExceeded
-    return {n: _collapsed(flight.result()) for n, flight in flights.items() if not flight.cancelled()}
-
-
-def _collapsed(outcome: Outcome) -> Outcome:
-    return replace(outcome, laps={}, source="collapsed") if isinstance(outcome, Reply) else outcome
+    shared = {n: flight.result() for n, flight in flights.items() if not flight.cancelled()}
+    return {n: replace(o, laps={}, source="collapsed") if isinstance(o, Reply) else o for n, o in shared.items()}

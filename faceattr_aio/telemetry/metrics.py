@@ -42,10 +42,12 @@ class Metrics:
 
     def __init__(self, counts: Iterable[str] = (), registry: CollectorRegistry | None = None) -> None:
         self._readings: list[Callable[[], None]] = []
-        self._registry = CollectorRegistry() if registry is None else registry
-        self._exposed = self._registry
-        if registry is None:
-            self._add_process()
+        self._registry = self._exposed = CollectorRegistry() if registry is None else registry
+        if registry is None and SHARED in os.environ:
+            self._exposed = CollectorRegistry()
+            MultiProcessCollector(self._exposed)  # type: ignore[no-untyped-call]  # the library has no annotation
+        elif registry is None:
+            ProcessCollector(registry=self._registry)
         counter, histogram = partial(Counter, registry=self._registry), partial(Histogram, registry=self._registry)
         self._requests = histogram(
             "http_server_request_duration_seconds",
@@ -110,7 +112,7 @@ class Metrics:
     def watch_totals(
         self, name: str, text: str, label: str, values: Iterable[str], read: Callable[[], Mapping[str, float]]
     ) -> None:
-        """Add counters whose totals are read, by the values of one label; each starts at 0."""
+        """Add counters with totals from `read`, by the values of one label; each starts at 0."""
         counter, last = Counter(name, text, (label,), registry=self._registry), dict[str, float]()
         for value in values:
             counter.labels(value)
@@ -123,7 +125,7 @@ class Metrics:
         self._readings.append(sample)
 
     def describe(self, name: str, text: str, read: Info) -> None:
-        """Add a metric of constant 1 whose labels are read; the same in every process."""
+        """Add a metric of constant 1 with labels from `read`; the same in every process."""
         self._exposed.register(_InfoCollector(name, text, read))
 
     def sample(self) -> None:
@@ -142,14 +144,6 @@ class Metrics:
         self.sample()
         encode, content_type = choose_encoder(accept)
         return encode(self._exposed), content_type
-
-    def _add_process(self) -> None:
-        """Add CPU and memory of a single process, or the metrics of all processes that share a folder."""
-        if SHARED not in os.environ:
-            ProcessCollector(registry=self._registry)
-            return
-        self._exposed = CollectorRegistry()
-        MultiProcessCollector(self._exposed)  # type: ignore[no-untyped-call]  # the library has no annotation
 
 
 class LoopLagSampler:

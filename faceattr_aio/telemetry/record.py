@@ -29,8 +29,8 @@ class RequestRecord:
     `path` is as sent, without the query; `route` is the declared path; `pipeline` and the `kind` of a failure are empty
     when there is none. `received` and `sent` are bytes of the bodies. `since` is on the monotonic clock, `seconds` last
     until the first byte of the response. `waiting` is the number of requests that waited for a worker on arrival.
-    `timings` has milliseconds by stage: one mapping for the upload, one for each picture. `counts` has what was
-    found (such as `faces`), `sources` the number of results by source. `traceparent` is the W3C header.
+    `timings` has milliseconds by stage: one mapping for the upload, one for each picture. `counts` has numbers of
+    findings (such as `faces`), `sources` the number of results by source. `traceparent` is the W3C header.
     """
 
     id: str
@@ -51,9 +51,9 @@ class RequestRecord:
     counts: dict[str, int] = field(default_factory=dict)
     sources: dict[str, int] = field(default_factory=dict)
     open: bool = False
-    """Whether the response is still being sent, so that the record is incomplete."""
+    """True while the response is being sent, so that the record is incomplete."""
     in_parts: bool = False
-    """Whether the pictures were recorded one by one with records of their own."""
+    """True when the pictures were recorded one by one, with records of their own."""
 
     def end_upload(self, pictures: int) -> None:
         """Record the end of the upload and the number of its pictures."""
@@ -87,12 +87,12 @@ class RequestRecord:
 
     @property
     def refused(self) -> bool:
-        """Whether the client was asked to try again later, which is not a failure."""
+        """True when the client was asked to try again later, which is not a failure."""
         return self.status in _REFUSALS
 
     @property
     def failed(self) -> bool:
-        """Whether the server failed."""
+        """True when the server failed."""
         return self.status >= _SERVER_ERROR and not self.refused
 
     @property

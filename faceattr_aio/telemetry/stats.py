@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from statistics import fmean
 
 from faceattr_aio.config.schema import Stats
@@ -42,6 +42,7 @@ class RollingStats:
             "mean_waiting": fmean([record.waiting for record in self._records] or [0]),
             "error_rate": fmean([record.failed for record in worked] or [0.0]),
         }
+        bounds = self.settings.alert_s, self.settings.alert_waiting, self.settings.alert_error_rate
         since = self._clock() - _RECENT_S
         recent = [record for record in self._records if record.ended >= since]
         return {
@@ -49,18 +50,12 @@ class RollingStats:
             "window": {"requests": len(self._records), **{name: round(value, 6) for name, value in measured.items()}},
             "requests_per_s": len(recent) / _RECENT_S,
             "refused_per_s": sum(record.refused for record in recent) / _RECENT_S,
-            "alerts": list(self._alerts(measured)),
+            "alerts": [
+                {"name": name, "value": round(value, 6), "bound": bound}
+                for (name, value), bound in zip(measured.items(), bounds, strict=True)
+                if value > bound
+            ],
         }
-
-    def _alerts(self, measured: dict[str, float]) -> Iterator[dict[str, object]]:
-        bounds = {
-            "mean_s": self.settings.alert_s,
-            "mean_waiting": self.settings.alert_waiting,
-            "error_rate": self.settings.alert_error_rate,
-        }
-        for name, bound in bounds.items():
-            if measured[name] > bound:
-                yield {"name": name, "value": round(measured[name], 6), "bound": bound}
 
 
 def _outcome(record: RequestRecord) -> str:

@@ -42,7 +42,7 @@ class Multipart:
         self.complete = 0
         """Pictures followed by another part."""
         self.ended = False
-        """Whether the last boundary or an error was parsed. Data after it is ignored."""
+        """True after the last boundary or an error. Later data is ignored."""
         self.fault: FaceattrError | None = None
         self._names, self._values = bytearray(), bytearray()  # of the headers of a part, separated by CR
         self._pieces: list[Piece] = []

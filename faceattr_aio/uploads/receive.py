@@ -27,13 +27,13 @@ Inspect = Callable[[Path], None]
 
 
 def is_accepted(content_type: str) -> bool:
-    """Whether a body of this type can be received."""
+    """Return True for the types of bodies that can be received."""
     kind = parse_content_type(content_type)[0]
     return kind in (_MULTIPART, b"application/octet-stream") or kind.startswith(b"image/")
 
 
 def is_multipart(content_type: str) -> bool:
-    """Whether the body consists of parts."""
+    """Return True for a body that consists of parts."""
     return parse_content_type(content_type)[0] == _MULTIPART
 
 

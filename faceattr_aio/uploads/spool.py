@@ -9,17 +9,16 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO, ParamSpec, TypeVar
+from typing import BinaryIO, TypeVar, TypeVarTuple
 
 from aiofiles.threadpool import wrap
 
 from faceattr_aio.errors import FaceattrError, StartError, StorageUnavailable
 from faceattr_aio.uploads.temp_dir import TempDir
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 _PREFIX = "faceattr-spool-"
 _BUFFER = 1 << 16
 _TRIAL = 1 << 16
@@ -29,9 +28,9 @@ _TRIAL = 1 << 16
 class IoThreads(ThreadPoolExecutor):
     """Threads for blocking calls on files. A cancelled call is awaited, so that no file is closed under it."""
 
-    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
         """Call `work` in a thread. A caller that is cancelled is resumed only when the thread has finished."""
-        working = asyncio.get_running_loop().run_in_executor(self, partial(work, *args, **kwargs))
+        working = asyncio.get_running_loop().run_in_executor(self, work, *args)
         try:
             return await asyncio.shield(working)
         except asyncio.CancelledError:
@@ -100,24 +99,24 @@ class SpoolFile:
 
 
 class Spool:
-    """Files in `folder` (default: the temporary directory of the system), with at most `max_bytes` bytes in total."""
+    """Files in `directory` (default: the temporary directory of the system), with at most `max_bytes` bytes in total."""
 
-    def __init__(self, folder: Path | None, max_bytes: int, threads: IoThreads) -> None:
+    def __init__(self, directory: Path | None, max_bytes: int, threads: IoThreads) -> None:
         self.threads = threads
         self.used = 0
         """Bytes reserved by open files."""
         self.max_bytes = max_bytes
         self._counting = threading.Lock()
-        self._folder = folder or Path(tempfile.gettempdir())
+        self._directory = directory or Path(tempfile.gettempdir())
         self._private: TempDir | None = None
 
     def start(self) -> None:
         """Select unnamed files, or named ones where those are not supported. Raises StartError when both fail."""
         try:
             if not self._supports_unnamed():
-                self._private = TempDir(self._folder, _PREFIX)
+                self._private = TempDir(self._directory, _PREFIX)
         except OSError as error:
-            raise StartError(f"Uploads cannot be stored in {self._folder}: {error.strerror}.") from error
+            raise StartError(f"Uploads cannot be stored in {self._directory}: {error.strerror}.") from error
 
     def open(self) -> SpoolFile:
         """Create an empty file. Raises StorageUnavailable."""
@@ -172,7 +171,7 @@ class Spool:
         if self._private:
             descriptor, name = tempfile.mkstemp(dir=self._private.path)
         else:
-            descriptor = os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self._directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
             name = f"/proc/{os.getpid()}/fd/{descriptor}"
         return os.fdopen(descriptor, "w+b", _BUFFER), Path(name)
 

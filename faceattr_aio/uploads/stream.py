@@ -78,7 +78,7 @@ class StreamingUpload:
         self._stopped: FaceattrError | None = None
 
     def stop(self, reason: FaceattrError) -> None:
-        """Stop reading: `pictures` returns what is complete and then raises `reason`."""
+        """Stop reading: `pictures` returns the complete pictures and then raises `reason`."""
         self._stopped = reason
         if self._timer and not self._timer.expired():
             self._timer.reschedule(0)

@@ -1,5 +1,5 @@
 """Temporary directories that are removed even after SIGKILL: each holds a file that is locked while its process runs,
-and every new directory first removes those whose lock is free.
+and every new directory first removes those with a free lock.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ class TempDir:
 
 
 def sweep(parent: Path, prefix: str) -> None:
-    """Remove the directories whose process has ended."""
+    """Remove the directories of processes that have ended."""
     for lock in parent.glob(f"{prefix}*/{_LOCK}"):
         with suppress(OSError):
             os.close(_lock(lock, os.O_RDWR))

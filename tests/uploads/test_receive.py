@@ -40,7 +40,7 @@ async def receive(uploads: Uploads, data: AsyncIterator[bytes], content_type: st
 
 
 def nothing_is_left(uploads: Uploads) -> bool:
-    """Whether no slot and no space is in use."""
+    """Return True when no slot and no space is in use."""
     return uploads.limiter.in_flight == 0 and uploads.spool.used == 0
 
 

@@ -12,8 +12,8 @@ from faceattr_aio.uploads.formats.header import Bytes, Header
 __all__ = ["BLIND", "Bytes", "Header", "read_header", "sniff"]
 
 BLIND = frozenset({"avif"})
-"""Formats whose header can announce a smaller picture than is decoded. Only the memory limit of a worker process bounds
-these.
+"""Formats with headers that can announce a smaller picture than is decoded. Only the memory limit of a worker process
+bounds these.
 """
 _SIGNATURE_BYTES = 16
 

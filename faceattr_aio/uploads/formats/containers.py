@@ -8,7 +8,7 @@ a header with a smaller size than the frame is accepted.
 import re
 
 from faceattr_aio.errors import UnreadableImage
-from faceattr_aio.uploads.formats.header import Bytes, Header, Order, number
+from faceattr_aio.uploads.formats.header import Bytes, Header, ByteOrder, number
 
 _WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 322, 323
 _BYTES_OF_TYPE = {3: 2, 4: 4}
@@ -25,16 +25,16 @@ _MAX_META = 1 << 20
 
 def read_tiff(data: Bytes) -> Header:
     """A tile larger than the picture counts, since it is decoded whole. The largest of repeated sizes counts."""
-    order: Order = "big" if data[:2] == b"MM" else "little"
-    directory = number(data, 4, 4, order)
-    entries = number(data, directory, 2, order)
+    byteorder: ByteOrder = "big" if data[:2] == b"MM" else "little"
+    directory = number(data, 4, 4, byteorder)
+    entries = number(data, directory, 2, byteorder)
     if entries > _MAX_ENTRIES:
         raise ValueError(f"{entries} entries are too many")
     sides = dict.fromkeys((_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT), 0)
     for entry in range(directory + 2, directory + 2 + entries * _ENTRY_BYTES, _ENTRY_BYTES):
-        tag = number(data, entry, 2, order)
+        tag = number(data, entry, 2, byteorder)
         if tag in sides:
-            sides[tag] = max(sides[tag], _tiff_value(data, entry, order))
+            sides[tag] = max(sides[tag], _tiff_value(data, entry, byteorder))
     if not (sides[_WIDTH] and sides[_HEIGHT]):
         raise ValueError("the size is missing")
     return Header("tiff", max(sides[_WIDTH], sides[_TILE_WIDTH]), max(sides[_HEIGHT], sides[_TILE_HEIGHT]))
@@ -53,11 +53,11 @@ def read_avif(data: Bytes) -> Header:
     return Header("avif", width, height)
 
 
-def _tiff_value(data: Bytes, entry: int, order: Order) -> int:
-    kind, count = number(data, entry + 2, 2, order), number(data, entry + 4, 4, order)
+def _tiff_value(data: Bytes, start: int, byteorder: ByteOrder) -> int:
+    kind, count = number(data, start + 2, 2, byteorder), number(data, start + 4, 4, byteorder)
     if kind not in _BYTES_OF_TYPE or count != 1:
         raise ValueError("a size is not one integer")
-    return number(data, entry + 8, _BYTES_OF_TYPE[kind], order)
+    return number(data, start + 8, _BYTES_OF_TYPE[kind], byteorder)
 
 
 def _avif_meta(data: Bytes) -> Bytes:

@@ -6,7 +6,7 @@ import mmap
 from typing import Literal, NamedTuple
 
 Bytes = bytes | mmap.mmap | memoryview
-Order = Literal["little", "big"]
+ByteOrder = Literal["little", "big"]
 
 _CORE_HEADER = 12
 """Bytes of the oldest BMP header, which has shorter fields."""
@@ -21,12 +21,12 @@ class Header(NamedTuple):
     scans: int = 1
 
 
-def number(data: Bytes, start: int, size: int, order: Order = "little") -> int:
+def number(data: Bytes, start: int, size: int, byteorder: ByteOrder = "little") -> int:
     """The unsigned integer in `size` bytes at `start`. Raises IndexError when the data ends before."""
     field = data[start : start + size]
     if len(field) < size:
         raise IndexError(f"the file ends before byte {start + size}")
-    return int.from_bytes(field, order)
+    return int.from_bytes(field, byteorder)
 
 
 def read_webp(data: Bytes) -> Header:
