@@ -99,7 +99,7 @@ class SpoolFile:
 
 
 class Spool:
-    """Files in `directory` (default: the temporary directory of the system), with at most `max_bytes` bytes in total."""
+    """Files in `directory` (default: the temporary directory of the system) of at most `max_bytes` in total."""
 
     def __init__(self, directory: Path | None, max_bytes: int, threads: IoThreads) -> None:
         self.threads = threads

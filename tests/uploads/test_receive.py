@@ -10,7 +10,9 @@ import pytest
 from faceattr_aio.admission.limiter import Limiter
 from faceattr_aio.config.schema import Upload
 from faceattr_aio.errors import (
+    DeadlineExceeded,
     Draining,
+    MalformedUpload,
     NoImage,
     Overloaded,
     StorageUnavailable,
@@ -79,6 +81,17 @@ async def test_stops_reading_within_a_chunk_of_the_limit(uploads: Uploads) -> No
     assert nothing_is_left(uploads)
 
 
+async def test_stops_reading_at_a_malformed_part(uploads: Uploads) -> None:
+    async def malformed() -> AsyncIterator[bytes]:
+        yield part("image", b"x")
+        yield b"--XyZ\r\nno colon\r\n\r\n"
+        pytest.fail("more was read")
+
+    with pytest.raises(MalformedUpload):
+        await receive(uploads, malformed(), TYPE)
+    assert nothing_is_left(uploads)
+
+
 async def test_skipped_parts_count_towards_the_limit(spool: Spool) -> None:
     uploads = Uploads(LIMITS.model_copy(update={"max_bytes": 5000}), spool, Limiter(2, 2))
     data = body(part("image", b"x"), part("note", b"n" * 6000))
@@ -119,6 +132,14 @@ async def test_refuses_a_body_below_the_minimum_rate_before_the_timeout(spool: S
     with pytest.raises(UploadTimeout):
         await receive(uploads, stalled(b"x" * 2500))
     assert 2.4 <= asyncio.get_running_loop().time() - started < 20
+    assert nothing_is_left(uploads)
+
+
+async def test_ends_at_the_deadline_of_the_request(uploads: Uploads) -> None:
+    now = asyncio.get_running_loop().time()
+    with ExitStack() as resources, pytest.raises(DeadlineExceeded):
+        await uploads.receive(stalled(b"x" * 100), RAW, resources, deadline=now + 0.1)
+    assert asyncio.get_running_loop().time() - now < 1
     assert nothing_is_left(uploads)
 
 

@@ -8,7 +8,7 @@ a header with a smaller size than the frame is accepted.
 import re
 
 from faceattr_aio.errors import UnreadableImage
-from faceattr_aio.uploads.formats.header import Bytes, Header, ByteOrder, number
+from faceattr_aio.uploads.formats.header import ByteOrder, Bytes, Header, number
 
 _WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 322, 323
 _BYTES_OF_TYPE = {3: 2, 4: 4}
