@@ -121,8 +121,9 @@ def test_refuses_a_content_length_above_the_limit(uploads: Uploads) -> None:
 
 async def test_refuses_a_stalled_body_after_the_timeout(spool: Spool) -> None:
     uploads = Uploads(LIMITS.model_copy(update={"timeout_s": 0.2}), spool, Limiter(2, 2))
-    with pytest.raises(UploadTimeout):
-        await receive(uploads, stalled(b"x" * 100_000))
+    async with asyncio.timeout(5):
+        with pytest.raises(UploadTimeout):
+            await receive(uploads, stalled(b"x" * 100_000))
     assert nothing_is_left(uploads)
 
 

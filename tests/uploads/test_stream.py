@@ -177,13 +177,17 @@ async def test_a_failure_of_the_disk_refuses_one_picture(uploads: Uploads, monke
     assert await receive(uploads, chunks(data, 50)) == [b"a", "storage", b"c"]
 
 
-async def test_a_cancelled_caller_leaves_nothing(uploads: Uploads) -> None:
-    begun = part("image", b"a") + b"--XyZ\r\n" + HEAD + b"x" * 1000
+async def test_a_cancelled_caller_leaves_nothing(spool: Spool) -> None:
+    uploads = Uploads(LIMITS.model_copy(update={"max_part_bytes": 1 << 20}), spool, Limiter(2, 2))
+    begun = part("image", b"a") + b"--XyZ\r\n" + HEAD + b"x" * 300_000
     upload = StreamingUpload(uploads, stalled(begun), TYPE)
     async with aclosing(upload.pictures()) as pictures:
         with (await anext(pictures)).resources:
             waiting = asyncio.ensure_future(anext(pictures))
-            await asyncio.wait({waiting}, timeout=0.05)
+            async with asyncio.timeout(30):
+                while spool.used < 300_000:  # part of the second picture is on disk
+                    await asyncio.sleep(0.001)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+    assert spool.used == 0
