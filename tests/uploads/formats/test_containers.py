@@ -31,7 +31,7 @@ def read_tiff(data: bytes) -> Header:
 
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("kind", [SHORT, LONG])
-def test_tiff_reads_both_byte_orders_and_both_types_of_integers_tiff(order: str, kind: int) -> None:
+def test_tiff_reads_both_byte_orders_and_both_types_of_integers(order: str, kind: int) -> None:
     entries = [(256, kind, 1, 300), (257, kind, 1, 200)]
     assert read_tiff(tiff(entries, order=order)) == Header("tiff", 300, 200)
 
