@@ -1,5 +1,6 @@
-"""What an answer about faces, or about a job, looks like: for those who describe it and for those who read it. Knows
-not how it comes about. Lengths are pixels of the picture as shown, from its top left corner; probabilities are 0 to 1.
+"""Response bodies as pydantic models and as plain data: answers about faces, jobs, problem documents.
+
+Lengths are pixels of the picture as shown, from its top left corner; probabilities are 0 to 1.
 """
 
 from collections.abc import Sequence
@@ -16,21 +17,21 @@ Point = tuple[int, int]
 Document = dict[str, object]
 
 
-class Section(BaseModel):
-    """A newer server may say more than is known here."""
+class ResponseModel(BaseModel):
+    """A part of a response. Unknown members, as a newer server may send them, are ignored."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
 
-class Box(Section):
+class Box(ResponseModel):
     x: int
     y: int
     width: Annotated[int, Field(ge=0)]
     height: Annotated[int, Field(ge=0)]
 
 
-class Landmarks(Section):
-    """May lie outside a picture that cuts the face; `left_eye` is the one on the left of the picture."""
+class Landmarks(ResponseModel):
+    """Points can be outside the picture when the face is cut off. `left_eye` is the eye on the left of the picture."""
 
     left_eye: Point
     right_eye: Point
@@ -38,16 +39,16 @@ class Landmarks(Section):
     mouth: Point
 
 
-class Gender(Section):
-    """`probability` is that of the likelier one, also when it is too low to name it."""
+class Gender(ResponseModel):
+    """`probability` is that of the more probable gender, even when it is too low for a label and that is `unknown`."""
 
     label: Literal["female", "male", "unknown"]
     probability: Probability
 
 
-class Age(Section):
-    """`interval` holds the true age four times in five; `probability` is that of the likeliest bracket, also when it is
-    too low to name it.
+class Age(ResponseModel):
+    """`interval` contains the true age in four of five cases. `probability` is that of the most probable bracket, even
+    when it is too low to name it.
     """
 
     years: Annotated[float, Field(ge=0)]
@@ -56,8 +57,8 @@ class Age(Section):
     probability: Probability
 
 
-class Face(Section):
-    """`gender` and `age` are there when they were asked for; not every detector has landmarks."""
+class Face(ResponseModel):
+    """`gender` and `age` are present when requested, `landmarks` when the detector has them."""
 
     box: Box
     confidence: Probability
@@ -66,23 +67,24 @@ class Face(Section):
     age: Age | None = None
 
 
-class ImageSize(Section):
-    """The picture as shown, after its EXIF orientation."""
+class ImageSize(ResponseModel):
+    """The size of the picture as shown, after its EXIF orientation."""
 
     width: Annotated[int, Field(ge=1)]
     height: Annotated[int, Field(ge=1)]
     format: str
 
 
-class Faces(Section):
-    """The faces of one picture, the surest first; none is no failure. `models` says which model told what."""
+class Faces(ResponseModel):
+    """The faces of one picture, by falling confidence; a picture without faces is not a failure. `models` names the
+    model of each task.
+    """
 
     image: ImageSize
     faces: tuple[Face, ...]
     models: dict[str, str]
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        frozen=True,
         json_schema_extra={
             "example": {
                 "image": {"width": 512, "height": 512, "format": "jpeg"},
@@ -102,27 +104,27 @@ class Faces(Section):
                 ],
                 "models": {"detector": "blazeface-full-range", "age": "dlib-age-v1", "gender": "dlib-gender-v1"},
             }
-        },
+        }
     )
 
 
 class Answer(Faces):
-    """The same as a server tells it. `id` is the request's, `cached` whether the answer was known before."""
+    """The answer of a server for one picture. `id` is that of the request; `cached` says if it is from the cache."""
 
     id: str
     cached: bool
 
 
-class Progress(Section):
-    """Pictures that are done, of how many."""
+class Progress(ResponseModel):
+    """Number of pictures that are done, and of all pictures."""
 
     done: Annotated[int, Field(ge=0)]
     of: Annotated[int, Field(ge=1)]
 
 
-class Job(Section):
-    """What is known of a job. `processing_s` counts from when the first of its pictures was begun; `result` is what the
-    pipeline's own path would have answered, `error` the problem document of why there is none.
+class Job(ResponseModel):
+    """The state of a job. `processing_s` is the time since the start of its first picture. `result` is the answer that
+    the path of the pipeline gives, `error` the problem document when the job failed.
     """
 
     id: str
@@ -139,7 +141,7 @@ class Job(Section):
 
 
 def problem_body(error: FaceattrError, identity: str) -> Document:
-    """The problem document of a failure."""
+    """The problem document of a failure (RFC 9457)."""
     return {
         "type": f"urn:faceattr:{error.kind}",
         "title": error.title,
@@ -151,15 +153,15 @@ def problem_body(error: FaceattrError, identity: str) -> Document:
 
 
 def picture_body(outcome: Outcome, identity: str) -> Document:
-    """What is told of one picture among several."""
+    """The result or the error of one of several pictures."""
     if isinstance(outcome, FaceattrError):
         return {"error": problem_body(outcome, identity)}
     return {**outcome.result, "cached": outcome.source == "hit"}
 
 
-def answer_body(entries: Sequence[Document], identity: str) -> Document:
-    """One picture's answer as it is, several as a list."""
-    return {"id": identity, **(entries[0] if len(entries) == 1 else {"results": list(entries)})}
+def answer_body(bodies: Sequence[Document], identity: str) -> Document:
+    """The response for all pictures: the body of a single picture, or a list of several."""
+    return {"id": identity, **(bodies[0] if len(bodies) == 1 else {"results": list(bodies)})}
 
 
 Natural = Annotated[int, Field(ge=1)]

@@ -24,7 +24,7 @@ from faceattr_aio.errors import (
     UnsupportedMedia,
 )
 from faceattr_aio.schemas import Answer
-from faceattr_aio.telemetry.lag import resident
+from faceattr_aio.telemetry.metrics import resident
 from tests.conftest import Serve
 from tests.support.gate import Gate
 from tests.support.process import ROOT

@@ -18,9 +18,8 @@ import uvloop
 
 from bench.speed.upload import FOLDERS
 from faceattr_aio.uploads import receive
-from faceattr_aio.uploads.receive import PictureWriter, take_anything
-from faceattr_aio.uploads.spool import Spool
-from faceattr_aio.uploads.threads import IoThreads
+from faceattr_aio.uploads.receive import PictureWriter
+from faceattr_aio.uploads.spool import IoThreads, Spool
 
 CHUNKS_KIB = (8, 64, 256, 1024)
 SIZES_MB = (0.07, 1.0, 10.0)
@@ -33,9 +32,9 @@ Point = tuple[int, float, str]
 async def store(spool: Spool, pieces: Sequence[bytes]) -> None:
     """One upload, stored as the server does it, and given up again."""
     with ExitStack() as files:
-        one = PictureWriter(spool, files, take_anything)
+        one = PictureWriter(spool, files, _ROOM)
         for piece in pieces:
-            await one.add(piece, _ROOM)
+            await one.add(piece)
         await one.finish()
 
 

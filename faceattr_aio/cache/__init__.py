@@ -1,1 +1,1 @@
-"""Results: looked up, computed once for concurrent requests, stored."""
+"""Cache of results: look up, compute once for concurrent requests, store."""

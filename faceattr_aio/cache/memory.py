@@ -1,6 +1,4 @@
-"""Results that are known, as text under a key, for a while. Only results are kept, never pictures. Knows neither what
-they say nor how a key is made.
-"""
+"""Cache of results, as text, in the memory of this process. Pictures are never cached."""
 
 import time
 from collections.abc import Callable
@@ -12,49 +10,45 @@ from faceattr_aio.config import load_extra
 from faceattr_aio.config.schema import CacheConfig
 
 
-class Cache(Protocol):
-    """Never fails: what it cannot find or keep is not there, and `failures` are counted."""
+class ResultCache(Protocol):
+    """Results as text by key. No method raises: a failure is counted in `failures` and treated as a miss."""
 
     @property
     def failures(self) -> int: ...
 
     async def get(self, key: str) -> str | None:
-        """What is known under the key."""
+        """Return the value of the key, or None."""
 
     async def put(self, key: str, value: str) -> None:
-        """Keeps it for a while."""
+        """Store a value until it expires."""
 
     async def close(self) -> None:
-        """Gives back what was opened."""
+        """Close the connections."""
 
 
 class MemoryCache:
-    """At most `entries` of them, each for `seconds`; the one that was asked for longest ago goes first."""
+    """Up to `entries` values, each for `seconds`; the least recently used one is evicted first."""
+
+    failures = 0
 
     def __init__(self, entries: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._known: TTLCache[str, str] = TTLCache(entries, seconds, clock)
-
-    @property
-    def failures(self) -> int:
-        return 0
+        self._values: TTLCache[str, str] = TTLCache(entries, seconds, clock)
 
     async def get(self, key: str) -> str | None:
-        return self._known.get(key)
+        return self._values.get(key)
 
     async def put(self, key: str, value: str) -> None:
-        self._known[key] = value
+        self._values[key] = value
 
     async def close(self) -> None:
-        self._known.clear()
+        self._values.clear()
 
 
-def open_cache(settings: CacheConfig) -> Cache | None:
-    """As the settings say; None when nothing is to be kept. Raises StartError when a library for it is missing."""
-    match settings.backend:
-        case "memory":
-            return MemoryCache(settings.entries, settings.ttl_s)
-        case "redis":
-            cache: Cache = load_extra("faceattr_aio.cache.redis_cache", "redis").RedisCache(settings)
-            return cache
-        case _:
-            return None
+def open_cache(settings: CacheConfig) -> ResultCache | None:
+    """Create the cache selected by `backend`; None for `none`. Raises StartError when its library is missing."""
+    if settings.backend == "memory":
+        return MemoryCache(settings.entries, settings.ttl_s)
+    if settings.backend == "redis":
+        cache: ResultCache = load_extra("faceattr_aio.cache.redis_cache", "redis").RedisCache(settings)
+        return cache
+    return None

@@ -19,8 +19,8 @@ from faceattr_aio.inference.pool import Pool
 from faceattr_aio.inference.staff import Staff
 from faceattr_aio.inference.worker import ModelHashes
 from faceattr_aio.pipeline import Declaration, Outcome, Reply, Task
-from faceattr_aio.uploads.probe import Bounds, probe
-from faceattr_aio.uploads.threads import IoThreads
+from faceattr_aio.uploads.probe import probe
+from faceattr_aio.uploads.spool import IoThreads
 
 _IO_THREADS = 8
 
@@ -34,7 +34,6 @@ class Executor:
 
     def __init__(self, config: Config) -> None:
         """Raises StartError when settings do not go together."""
-        image = config.image
         self.staff: Staff = Staff(config)
         self.limiter: Limiter = self.staff.limiter
         self.pool: Pool = self.staff.pool
@@ -42,7 +41,7 @@ class Executor:
         self.retiring = False
         """Whether this instance should get no more work, though it still takes it."""
         self._closed = False
-        self._bounds = Bounds(image.formats, image.max_pixels, image.max_scans, image.max_scan_megapixels)
+        self._image = config.image
         self._reloading = asyncio.Lock()
 
     @property
@@ -107,7 +106,7 @@ class Executor:
 
     def probe(self, path: Path) -> None:
         """Refuses a picture that must not go to a decoder. Raises FaceattrError, or OSError."""
-        probe(path, self._bounds)
+        probe(path, self._image)
 
     async def run(self, name: str, task: Task, deadline: float = math.inf) -> Reply:
         """One picture through the pipeline `name`. Raises FaceattrError, and KeyError for a name there is not."""

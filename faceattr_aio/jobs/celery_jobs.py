@@ -26,7 +26,7 @@ from faceattr_aio.jobs.model import CANCELLED, DONE, FAILED, Submission, Tell
 from faceattr_aio.jobs.redis_store import ItemKey, Meta, meta_of, read_job
 from faceattr_aio.pipeline import Task
 from faceattr_aio.schemas import Job, Progress, picture_body
-from faceattr_aio.uploads.threads import IoThreads
+from faceattr_aio.uploads.spool import IoThreads
 
 log = logging.getLogger("faceattr_aio.celery_jobs")
 

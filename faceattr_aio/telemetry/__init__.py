@@ -1,1 +1,1 @@
-"""Logs, metrics, statistics and traces."""
+"""Logs, metrics, statistics and traces of requests."""

@@ -1,9 +1,13 @@
-"""Stories and readings as Prometheus metrics. Every label is out of a short list. Knows no HTTP, and not whose the
-readings are.
-"""
+"""Prometheus metrics from request records and readings. The values of every label come from a short list."""
 
+import asyncio
+import logging
 import os
+import resource
+import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -15,102 +19,100 @@ from prometheus_client.registry import Collector
 from faceattr_aio.pipeline import Source
 from faceattr_aio.telemetry.record import RequestRecord
 
+log = logging.getLogger("faceattr_aio.metrics")
+
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
-"""The environment variable with the folder in which several processes add up their metrics."""
+"""Environment variable with the folder in which several processes add up their metrics."""
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-"""Bounds of OpenTelemetry's semantic conventions for HTTP."""
+"""Bounds of the semantic conventions of OpenTelemetry for HTTP."""
 _STAGE_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"})
+_PERIOD_S = 0.5
 
 Info = Callable[[], Iterable[Mapping[str, str]]]
 
 
 class Metrics:
-    """All metrics of one app. `counts` are the names of what pipelines count: each becomes `faceattr_NAME_total`.
+    """All metrics of one app. Each name in `counts`, the counts of the pipelines, becomes `faceattr_NAME_total`.
 
-    With a registry that is handed in, the host decides what else is in it and how it is shown. Raises ValueError when
-    these metrics are in it already.
+    With a registry of the host, the host decides what else it contains and how it is exposed. Raises ValueError when
+    the registry has these metrics already.
     """
 
     def __init__(self, counts: Iterable[str] = (), registry: CollectorRegistry | None = None) -> None:
         self._readings: list[Callable[[], None]] = []
-        self._registry = CollectorRegistry() if registry is None else registry
-        self._exposed = self._registry
-        if registry is None:
-            self._add_process()
-        self._requests = Histogram(
+        self._registry = self._exposed = CollectorRegistry() if registry is None else registry
+        if registry is None and SHARED in os.environ:
+            self._exposed = CollectorRegistry()
+            MultiProcessCollector(self._exposed)  # type: ignore[no-untyped-call]  # the library has no annotation
+        elif registry is None:
+            ProcessCollector(registry=self._registry)
+        counter, histogram = partial(Counter, registry=self._registry), partial(Histogram, registry=self._registry)
+        self._requests = histogram(
             "http_server_request_duration_seconds",
-            "From the first line of a request to the first byte of its answer.",
+            "Time from the first line of a request to the first byte of its response.",
             ("http_request_method", "http_route", "http_response_status_code", "error_type"),
             buckets=_SECONDS,
-            registry=self._registry,
         )
-        self._stages = Histogram(
+        self._stages = histogram(
             "faceattr_stage_duration_seconds",
-            "Stages of a picture's way: upload, queue, and those of its pipeline.",
+            "Time of the stages of a picture: upload, queue, and the stages of its pipeline.",
             ("pipeline", "stage"),
             buckets=_STAGE_SECONDS,
-            registry=self._registry,
         )
-        self._rejected = Counter(
-            "faceattr_requests_rejected", "Requests told to come back later.", ("reason",), registry=self._registry
+        self._rejected = counter(
+            "faceattr_requests_rejected", "Requests refused with a request to try again later.", ("reason",)
         )
-        self._lag = Histogram(
-            "faceattr_event_loop_lag_seconds",
-            "How late the event loop came back to a sleeper.",
-            buckets=_LAG_SECONDS,
-            registry=self._registry,
+        self._lag = histogram(
+            "faceattr_event_loop_lag_seconds", "Delay of the event loop after a timer is due.", buckets=_LAG_SECONDS
         )
-        self._pictures = Counter("faceattr_pictures", "Pictures taken in.", ("pipeline",), registry=self._registry)
-        self._cache = Counter(
-            "faceattr_cache_results", "Results by where they were from.", ("outcome",), registry=self._registry
-        )
+        self._pictures = counter("faceattr_pictures", "Pictures received.", ("pipeline",))
+        self._cache = counter("faceattr_cache_results", "Results by source.", ("outcome",))
         for source in get_args(Source):
             self._cache.labels(source)
-        self._counts = {
-            name: Counter(f"faceattr_{name}", f"Found in pictures: {name}.", registry=self._registry) for name in counts
-        }
+        self._counts = {name: counter(f"faceattr_{name}", f"Found in pictures: {name}.") for name in counts}
 
-    def tell(self, story: RequestRecord) -> None:
-        """Counts one request."""
-        method = story.method if story.method in _METHODS else "_OTHER"
-        self._requests.labels(method, story.route, str(story.status), story.kind).observe(story.seconds)
-        if story.refused:
-            self._rejected.labels(story.kind).inc()
-        if not story.in_parts:
-            self.tell_work(story)
+    def add(self, record: RequestRecord) -> None:
+        """Count one request."""
+        method = record.method if record.method in _METHODS else "_OTHER"
+        self._requests.labels(method, record.route, str(record.status), record.kind).observe(record.seconds)
+        if record.refused:
+            self._rejected.labels(record.kind).inc()
+        if not record.in_parts:
+            self.add_work(record)
 
-    def tell_work(self, story: RequestRecord) -> None:
-        """Counts what was done for a request, or for a part of it."""
-        if story.pictures:
-            self._pictures.labels(story.pipeline).inc(story.pictures)
-        for lap in story.laps:
-            for stage, ms in lap.items():
-                self._stages.labels(story.pipeline, stage).observe(ms / 1e3)
-        for source, number in story.sources.items():
+    def add_work(self, record: RequestRecord) -> None:
+        """Count the pictures, stages, sources and findings of a request or of a part of it."""
+        if record.pictures:
+            self._pictures.labels(record.pipeline).inc(record.pictures)
+        for timing in record.timings:
+            for stage, ms in timing.items():
+                self._stages.labels(record.pipeline, stage).observe(ms / 1e3)
+        for source, number in record.sources.items():
             self._cache.labels(source).inc(number)
-        for name, number in story.counts.items():
+        for name, number in record.counts.items():
             self._counts[name].inc(number)
 
-    def tell_lag(self, seconds: float) -> None:
+    def add_lag(self, seconds: float) -> None:
+        """Count one measurement of the lag of the event loop."""
         self._lag.observe(seconds)
 
     def before_sample(self, act: Callable[[], None]) -> None:
-        """Done before readings are taken, and so before anybody sees them."""
+        """Call `act` before readings are taken, and so before metrics are exposed."""
         self._readings.insert(0, act)
 
     def watch(
         self, name: str, text: str, read: Callable[[], float], of_several: Literal["livesum", "livemax"] = "livesum"
     ) -> None:
-        """A gauge; of several processes their sum, or the largest when all of them say the same."""
+        """Add a gauge. For several processes it is the sum, or the maximum when all report the same value."""
         gauge = Gauge(name, text, registry=self._registry, multiprocess_mode=of_several)
         self._readings.append(lambda: gauge.set(read()))
 
     def watch_totals(
         self, name: str, text: str, label: str, values: Iterable[str], read: Callable[[], Mapping[str, float]]
     ) -> None:
-        """Counters that somebody else counts, by the values of one label; each begins at 0."""
+        """Add counters with totals from `read`, by the values of one label; each starts at 0."""
         counter, last = Counter(name, text, (label,), registry=self._registry), dict[str, float]()
         for value in values:
             counter.labels(value)
@@ -123,30 +125,61 @@ class Metrics:
         self._readings.append(sample)
 
     def describe(self, name: str, text: str, read: Info) -> None:
-        """Words that belong together, as labels of a 1; the same in every process."""
-        self._exposed.register(_Described(name, text, read))
+        """Add a metric of constant 1 with labels from `read`; the same in every process."""
+        self._exposed.register(_InfoCollector(name, text, read))
 
     def sample(self) -> None:
-        """Takes all readings."""
+        """Take all readings. Raises ExceptionGroup after the last one when some of them failed."""
+        errors = []
         for read in self._readings:
-            read()
+            try:
+                read()
+            except Exception as error:  # noqa: BLE001  # the others are taken first
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("metrics could not be read", errors)
 
     def expose(self, accept: str = "") -> tuple[bytes, str]:
-        """All metrics, and the content type of their form, as `accept` wants it."""
+        """Take all readings; return the metrics in a format chosen by the Accept header, and its content type."""
         self.sample()
         encode, content_type = choose_encoder(accept)
         return encode(self._exposed), content_type
 
-    def _add_process(self) -> None:
-        """Alone, what the process uses; beside others, what they have counted too."""
-        if SHARED not in os.environ:
-            ProcessCollector(registry=self._registry)
-            return
-        self._exposed = CollectorRegistry()
-        MultiProcessCollector(self._exposed)  # type: ignore[no-untyped-call]  # it is what it is
+
+class LoopLagSampler:
+    """Takes the readings of `metrics` every 0.5 s and measures how late the event loop is.
+
+    An exception is logged, once for several failures in a row, and does not end the sampling.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._failing = False
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        lag_s = None
+        while True:
+            self.sample(lag_s)
+            due = time.monotonic() + _PERIOD_S
+            await asyncio.sleep(_PERIOD_S)
+            lag_s = max(0.0, time.monotonic() - due)
+
+    def sample(self, lag_s: float | None = None) -> None:
+        """Count a lag of the event loop and take the readings. Logs an exception instead of raising it."""
+        try:
+            if lag_s is not None:
+                self._metrics.add_lag(lag_s)
+            self._metrics.sample()
+        except Exception:
+            if not self._failing:
+                log.exception("metrics could not be sampled")
+            self._failing = True
+        else:
+            self._failing = False
 
 
-class _Described(Collector):
+class _InfoCollector(Collector):
     def __init__(self, name: str, text: str, read: Info) -> None:
         self._name, self._text, self._read = name, text, read
 
@@ -155,3 +188,8 @@ class _Described(Collector):
         for labels in self._read():
             family.add_metric(list(labels), dict(labels))
         return [family]
+
+
+def resident() -> int:
+    """Bytes of memory that this process uses."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

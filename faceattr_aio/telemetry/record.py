@@ -1,31 +1,36 @@
-"""What is told of a request once it has its answer: sizes, times and words out of short lists, never what was in it.
-Knows no HTTP library and nobody who listens.
-"""
+"""The record of one request for logs, metrics and traces: sizes, timings, outcome. Never contains picture data."""
 
 import logging
 import re
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from aiohttp import web
 
 from faceattr_aio.pipeline import Reply
 
+log = logging.getLogger("faceattr_aio.journal")
+
+REQUEST_ID = "X-Request-ID"
+_TRACEPARENT = "traceparent"
+_VALID_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 _REFUSALS = frozenset({429, 503})
-_FAULTS = 500
-"""The lowest status of a fault of ours."""
+_SERVER_ERROR = 500
+N = TypeVar("N", int, float)
 
 
-@dataclass
+@dataclass(slots=True)
 class RequestRecord:
-    """One request. `path` is as the client sent it, without the query, `route` as it was declared, `pipeline` its name
-    or nothing, `kind` that of its failure. `received` and `sent` are bytes of bodies, `since` is on the monotonic
-    clock, `seconds` last to the first byte of the answer, `waiting` is how many waited for a worker as it came, `laps`
-    are milliseconds by stage, `counts` what was found, `sources` whether results were computed (`miss`, `collapsed`,
-    `hit`), and `traceparent` is W3C's.
+    """One request.
+
+    `path` is as sent, without the query; `route` is the declared path; `pipeline` and the `kind` of a failure are empty
+    when there is none. `received` and `sent` are bytes of the bodies. `since` is on the monotonic clock, `seconds` last
+    until the first byte of the response. `waiting` is the number of requests that waited for a worker on arrival.
+    `timings` has milliseconds by stage: one mapping for the upload, one for each picture. `counts` has numbers of
+    findings (such as `faces`), `sources` the number of results by source. `traceparent` is the W3C header.
     """
 
     id: str
@@ -42,70 +47,69 @@ class RequestRecord:
     seconds: float = 0.0
     waiting: int = 0
     pictures: int = 0
-    laps: list[Mapping[str, float]] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    sources: Counter[str] = field(default_factory=Counter)
+    timings: list[Mapping[str, float]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, int] = field(default_factory=dict)
     open: bool = False
-    """Whether its answer has begun and goes on: it is not to be told yet."""
+    """True while the response is being sent, so that the record is incomplete."""
     in_parts: bool = False
-    """Whether what was done for it was told picture by picture."""
+    """True when the pictures were recorded one by one, with records of their own."""
 
     def end_upload(self, pictures: int) -> None:
-        """Called when so many pictures have arrived."""
+        """Record the end of the upload and the number of its pictures."""
         self.pictures = pictures
-        self.laps.append({"upload": (time.monotonic() - self.since) * 1e3})
+        self.timings.append({"upload": (time.monotonic() - self.since) * 1e3})
 
     def end_work(self, reply: Reply, counts: Mapping[str, int]) -> None:
-        """Called with the reply for each picture, and what was counted in it."""
-        self.laps.append(reply.laps)
-        self.sources[reply.source] += 1
-        self.counts.update(counts)
+        """Add the reply for one picture and its counts (for example `faces`)."""
+        self.timings.append(reply.laps)
+        self.sources[reply.source] = self.sources.get(reply.source, 0) + 1
+        _add(self.counts, counts)
 
     def absorb(self, part: "RequestRecord") -> None:
-        """Takes in what was told already of some of its pictures, and grows no larger, however many follow."""
+        """Add the record of some of the pictures. The size of this record stays the same for any number of parts."""
         self.pictures += part.pictures
-        self.counts.update(part.counts)
-        self.sources.update(part.sources)
-        self.laps = [*self.laps, *part.laps]
-        self.laps = [self.stages]
+        _add(self.counts, part.counts)
+        _add(self.sources, part.sources)
+        self.timings += part.timings
+        self.timings = [self.stages]
         self.in_parts = True
 
     @property
     def ended(self) -> float:
-        """When its answer was ready, on the monotonic clock."""
+        """Time of the response on the monotonic clock."""
         return self.since + self.seconds
 
     @property
     def ended_at(self) -> float:
-        """The same in seconds since 1970."""
+        """Time of the response in seconds since 1970."""
         return time.time() - (time.monotonic() - self.ended)  # noqa: TID251  # a point in time
 
     @property
     def refused(self) -> bool:
-        """Whether the answer was to come back later: no fault of anybody."""
+        """True when the client was asked to try again later, which is not a failure."""
         return self.status in _REFUSALS
 
     @property
     def failed(self) -> bool:
-        """Whether the fault was ours."""
-        return self.status >= _FAULTS and not self.refused
+        """True when the server failed."""
+        return self.status >= _SERVER_ERROR and not self.refused
 
     @property
     def stages(self) -> dict[str, float]:
         """Milliseconds by stage, summed over the pictures."""
         total: dict[str, float] = {}
-        for lap in self.laps:
-            for stage, ms in lap.items():
-                total[stage] = total.get(stage, 0.0) + ms
+        for timing in self.timings:
+            _add(total, timing)
         return total
 
     @property
     def timing(self) -> str:
-        """The stages as W3C Server Timing has them."""
-        return ", ".join(f"{stage};dur={ms:.2f}" for stage, ms in self.stages.items())
+        """The stages as the value of a Server-Timing header."""
+        return ", ".join([f"{stage};dur={ms:.2f}" for stage, ms in self.stages.items()])
 
     def fields(self) -> dict[str, object]:
-        """All of it as plain data."""
+        """The record as plain data."""
         return {
             "id": self.id,
             "method": self.method,
@@ -123,66 +127,52 @@ class RequestRecord:
         }
 
 
-log = logging.getLogger("faceattr_aio.journal")
-
-REQUEST_ID = "X-Request-ID"
-_TRACEPARENT = "traceparent"
-_SANE_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
-_STORY: web.RequestKey[RequestRecord] = web.RequestKey("faceattr_aio.story", RequestRecord)
-
+_RECORD: web.RequestKey[RequestRecord] = web.RequestKey("faceattr_aio.story", RequestRecord)
 Listener = Callable[[RequestRecord], None]
 
 
 def record_of(request: web.Request) -> RequestRecord:
-    """The same for the whole request, begun when it is asked for first."""
-    if _STORY not in request:
+    """The record of the request, created by the first call. Its id is a valid X-Request-ID or a random one."""
+    try:
+        return request[_RECORD]
+    except KeyError:
+        identity = request.headers.get(REQUEST_ID, "")
+        if not _VALID_ID.fullmatch(identity):
+            identity = secrets.token_hex(16)
         path, traceparent = request.raw_path.partition("?")[0], request.headers.get(_TRACEPARENT, "")
-        request[_STORY] = RequestRecord(_identity(request), request.method, path, traceparent)
-    return request[_STORY]
+        request[_RECORD] = record = RequestRecord(identity, request.method, path, traceparent)
+        return record
 
 
 class RecordBuffer:
-    """Gathers stories, and tells them to listeners many at a time: one by one, between requests, would cost twice as
-    much.
-    """
+    """Collects records and passes them to the listeners many at a time, which costs half of one by one."""
 
     def __init__(self, listeners: Sequence[Listener] = ()) -> None:
         self.listeners = list(listeners)
-        self._untold: list[RequestRecord] = []
+        self._records: list[RequestRecord] = []
 
-    async def end(self, request: web.Request, response: web.StreamResponse) -> None:
-        """For `app.on_response_prepare`, which sees every answer of an app: also those that no handler gave."""
-        told = record_of(request)
-        told.seconds = time.monotonic() - told.since
-        told.status = response.status
-        told.route = _route(request)
-        told.received = request.content.total_bytes
-        told.sent = response.content_length or 0
-        self._untold.append(told)
+    async def add(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Complete the record of a request. A handler of `app.on_response_prepare`, which gets every response."""
+        record, resource = record_of(request), request.match_info.route.resource
+        record.seconds = time.monotonic() - record.since
+        record.status = response.status
+        record.route = resource.canonical if resource else ""
+        record.received = request.content.total_bytes
+        record.sent = response.content_length or 0
+        self._records.append(record)
 
-    def tell(self) -> None:
-        """Tells what has gathered and is over; to be called now and then, and before anybody asks a listener."""
-        untold, self._untold = self._untold, [one for one in self._untold if one.open]
-        for one in untold:
-            if one.open:
-                continue
+    def flush(self) -> None:
+        """Pass the complete records to the listeners. Call it regularly and before a listener is read."""
+        complete = [record for record in self._records if not record.open]
+        self._records = [record for record in self._records if record.open]
+        for record in complete:
             for listener in self.listeners:
-                _tell(listener, one)
+                try:
+                    listener(record)
+                except Exception:
+                    log.exception("request %s could not be recorded", record.id)
 
 
-def _tell(listener: Listener, one: RequestRecord) -> None:
-    try:
-        listener(one)
-    except Exception:
-        log.exception("request %s could not be told", one.id)
-
-
-def _identity(request: web.Request) -> str:
-    """The client's X-Request-ID when it is sane, else one of our own."""
-    sent = request.headers.get(REQUEST_ID)
-    return sent if sent and _SANE_ID.fullmatch(sent) else secrets.token_hex(16)
-
-
-def _route(request: web.Request) -> str:
-    resource = request.match_info.route.resource
-    return resource.canonical if resource else ""
+def _add(totals: dict[str, N], numbers: Mapping[str, N]) -> None:
+    for name, number in numbers.items():
+        totals[name] = totals.get(name, 0) + number

@@ -1,10 +1,8 @@
-"""The last requests and what they say of the server: means, rates, and the alerts that they give reason for. For who
-has no Prometheus. Knows no HTTP.
-"""
+"""Statistics of the last requests (means, rates, alerts) for servers without Prometheus."""
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from statistics import fmean
 
 from faceattr_aio.config.schema import StatsConfig
@@ -14,61 +12,55 @@ _RECENT_S = 10.0
 
 
 class RollingStats:
-    """The stories of the last `settings.window` requests for a pipeline."""
+    """The records of the last `settings.window` requests for a pipeline, and totals since the start."""
 
     def __init__(self, settings: StatsConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
         self._clock = clock
-        self._stories: deque[RequestRecord] = deque(maxlen=settings.window)
+        self._records: deque[RequestRecord] = deque(maxlen=settings.window)
         self._totals: Counter[str] = Counter()
 
-    def tell(self, story: RequestRecord) -> None:
-        """Takes in one request."""
-        if story.pipeline:
-            self._stories.append(story)
-            self._totals[_end(story)] += 1
+    def add(self, record: RequestRecord) -> None:
+        """Add a request, unless it was not for a pipeline."""
+        if record.pipeline:
+            self._records.append(record)
+            self._totals[_outcome(record)] += 1
 
     def find(self, identity: str) -> RequestRecord | None:
-        """The latest request with this id, while it is in the window."""
-        return next((story for story in reversed(self._stories) if story.id == identity), None)
+        """The latest request with this id in the window."""
+        return next((record for record in reversed(self._records) if record.id == identity), None)
 
     def document(self) -> dict[str, object]:
-        """Totals since the start; of the window, seconds on average of what was not refused, requests waiting on
-        average, the share that failed through a fault of ours; and the alerts.
+        """The statistics as plain data.
+
+        `totals` are counted since the start. `window` has the mean seconds and the share of server errors of the
+        requests that were not refused, and the mean number of waiting requests. Rates are those of the last 10 s.
         """
-        worked = [story for story in self._stories if not story.refused]
+        worked = [record for record in self._records if not record.refused]
         measured = {
-            "mean_s": fmean([story.seconds for story in worked] or [0.0]),
-            "mean_waiting": fmean([story.waiting for story in self._stories] or [0]),
-            "error_rate": fmean([story.failed for story in worked] or [0.0]),
+            "mean_s": fmean([record.seconds for record in worked] or [0.0]),
+            "mean_waiting": fmean([record.waiting for record in self._records] or [0]),
+            "error_rate": fmean([record.failed for record in worked] or [0.0]),
         }
-        return {
-            "totals": {end: self._totals[end] for end in ("answered", "client_errors", "refused", "failed")},
-            "window": {"requests": len(self._stories), **{name: round(value, 6) for name, value in measured.items()}},
-            "requests_per_s": self._rate(lambda _: True),
-            "refused_per_s": self._rate(lambda story: story.refused),
-            "alerts": list(self._alerts(measured)),
-        }
-
-    def _rate(self, counts: Callable[[RequestRecord], bool]) -> float:
-        """In the last ten seconds."""
+        bounds = self.settings.alert_s, self.settings.alert_waiting, self.settings.alert_error_rate
         since = self._clock() - _RECENT_S
-        return sum(counts(story) for story in self._stories if story.ended >= since) / _RECENT_S
-
-    def _alerts(self, measured: dict[str, float]) -> Iterator[dict[str, object]]:
-        bounds = {
-            "mean_s": self.settings.alert_s,
-            "mean_waiting": self.settings.alert_waiting,
-            "error_rate": self.settings.alert_error_rate,
+        recent = [record for record in self._records if record.ended >= since]
+        return {
+            "totals": {name: self._totals[name] for name in ("answered", "client_errors", "refused", "failed")},
+            "window": {"requests": len(self._records), **{name: round(value, 6) for name, value in measured.items()}},
+            "requests_per_s": len(recent) / _RECENT_S,
+            "refused_per_s": sum(record.refused for record in recent) / _RECENT_S,
+            "alerts": [
+                {"name": name, "value": round(value, 6), "bound": bound}
+                for (name, value), bound in zip(measured.items(), bounds, strict=True)
+                if value > bound
+            ],
         }
-        for name, bound in bounds.items():
-            if measured[name] > bound:
-                yield {"name": name, "value": round(measured[name], 6), "bound": bound}
 
 
-def _end(story: RequestRecord) -> str:
-    if story.refused:
+def _outcome(record: RequestRecord) -> str:
+    if record.refused:
         return "refused"
-    if story.failed:
+    if record.failed:
         return "failed"
-    return "answered" if story.status < 400 else "client_errors"  # noqa: PLR2004  # the first status of a failure
+    return "answered" if record.status < 400 else "client_errors"  # noqa: PLR2004  # the first status of an error

@@ -1,1 +1,1 @@
-"""Request bodies: parsed, written to disk, checked by their headers."""
+"""Receive request bodies, store their pictures in temporary files and check the header of each picture."""

@@ -1,63 +1,75 @@
-"""Room on disk for uploads while they are worked on. Files have no name where the system allows it (O_TMPFILE), so
-that nothing is left even after a kill; elsewhere they live in a locked private folder, swept at the next start.
+"""Temporary files for uploads, limited in their total size. Where the system supports O_TMPFILE the files have no name,
+so that none is left after SIGKILL; elsewhere they are in a locked private directory that the next start removes.
 """
 
+import asyncio
 import os
 import tempfile
 import threading
-from collections.abc import Awaitable
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar, TypeVarTuple
 
 from aiofiles.threadpool import wrap
 
 from faceattr_aio.errors import FaceattrError, StartError, StorageUnavailable
 from faceattr_aio.uploads.temp_dir import TempDir
-from faceattr_aio.uploads.threads import IoThreads
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 _PREFIX = "faceattr-spool-"
 _BUFFER = 1 << 16
 _TRIAL = 1 << 16
-"""Bytes written to see whether there is room."""
+"""Bytes that `find_fault` writes."""
+
+
+class IoThreads(ThreadPoolExecutor):
+    """Threads for blocking calls on files. A cancelled call is awaited, so that no file is closed under it."""
+
+    async def run(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Call `work` in a thread. A caller that is cancelled is resumed only when the thread has finished."""
+        working = asyncio.get_running_loop().run_in_executor(self, work, *args)
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            await asyncio.wait({working})
+            raise
 
 
 class SpoolFile:
-    """One upload on disk. `path` can be opened by any process of the same user until `close`.
+    """One stored upload. Any process of the same user can open `path` until `close`.
 
-    Buffered, because closing then waits for a write that is under way in a thread: otherwise the descriptor could be
-    used again and the write end up in another client's file. The loop does not wait: a thread does.
+    Buffered, because closing then waits for a write that runs in a thread: otherwise the descriptor could be reused and
+    the write go to the file of another client. `close` leaves that wait to a thread.
     """
 
     def __init__(self, file: BinaryIO, path: Path, spool: "Spool") -> None:
         self.path = path
         self.size = 0
+        """Bytes written."""
         self.fault: FaceattrError | None = None
-        """Why what is in it is refused."""
+        """Reason why the picture in the file is refused."""
         self.digest = b""
-        """The SHA-256 of what is in it, once it is complete, if somebody wanted to know."""
+        """SHA-256 of the complete file, when it was requested."""
         self._file = file
         self._spool = spool
         self._writing = False
 
     async def write(self, data: bytes | bytearray) -> None:
-        """Appends. Raises StorageUnavailable when the spool is full or the disk is."""
+        """Append. Raises StorageUnavailable when the spool or the disk is full."""
         self._reserve(len(data))
-        await self._in_thread(wrap(self._file, executor=self._spool.threads).write(data))
-
-    def close(self) -> None:
-        """Gives the bytes back. Call it once, when the work on the file is over, or the upload was given up."""
-        self._spool.give_back(self.size)
-        if not self._writing:
-            self._close()
-            return
+        self._writing = True  # stays set when the caller is cancelled, because the thread goes on writing
         try:
-            self._spool.threads.submit(self._close)
-        except RuntimeError:  # the threads have ended, and their writes with them
-            self._close()
+            await wrap(self._file, executor=self._spool.threads).write(data)
+        except OSError as error:
+            raise _unavailable(error) from error
+        self._writing = False
 
     def complete(self, data: bytes | bytearray) -> None:
-        """Appends the last there will be, in the calling thread, and makes all of it visible to readers of `path`.
+        """Append the last bytes in the calling thread and flush, so that a reader of `path` gets the whole file.
+
         Raises StorageUnavailable.
         """
         self._reserve(len(data))
@@ -67,55 +79,54 @@ class SpoolFile:
         except OSError as error:
             raise _unavailable(error) from error
 
+    def close(self) -> None:
+        """Delete the file and release its bytes. Call once, when the work on the file or its upload has ended."""
+        self._spool.release(self.size)
+        if self._writing:
+            with suppress(RuntimeError):  # the threads were shut down, which waited for their writes
+                self._spool.threads.submit(self._close)
+                return
+        self._close()
+
     def _reserve(self, size: int) -> None:
         self._spool.reserve(size)
         self.size += size
 
-    async def _in_thread(self, operation: Awaitable[object]) -> None:
-        """Remembers an operation whose caller was cancelled: its thread goes on."""
-        self._writing = True
-        try:
-            await operation
-        except OSError as error:
-            raise _unavailable(error) from error
-        self._writing = False
-
     def _close(self) -> None:
         with suppress(OSError):
             self._file.close()
-        self._spool.forget(self.path)
+        self._spool.unlink(self.path)
 
 
 class Spool:
-    """Files in `folder` (the system's temporary folder by default), at most `max_bytes` bytes together."""
+    """Files in `directory` (default: the temporary directory of the system) of at most `max_bytes` in total."""
 
-    def __init__(self, folder: Path | None, max_bytes: int, threads: IoThreads) -> None:
+    def __init__(self, directory: Path | None, max_bytes: int, threads: IoThreads) -> None:
         self.threads = threads
         self.used = 0
+        """Bytes reserved by open files."""
         self.max_bytes = max_bytes
         self._counting = threading.Lock()
-        self._folder = folder or Path(tempfile.gettempdir())
+        self._directory = directory or Path(tempfile.gettempdir())
         self._private: TempDir | None = None
-        self._open = self._open_unnamed
 
     def start(self) -> None:
-        """Finds out which kind of file the folder allows. Raises StartError when it allows none."""
+        """Select unnamed files, or named ones where those are not supported. Raises StartError when both fail."""
         try:
-            if not self._unnamed_works():
-                self._make_private()
+            if not self._supports_unnamed():
+                self._private = TempDir(self._directory, _PREFIX)
         except OSError as error:
-            raise StartError(f"Uploads cannot be stored in {self._folder}: {error.strerror}.") from error
+            raise StartError(f"Uploads cannot be stored in {self._directory}: {error.strerror}.") from error
 
     def open(self) -> SpoolFile:
-        """A new empty file. Raises StorageUnavailable."""
+        """Create an empty file. Raises StorageUnavailable."""
         try:
-            file, path = self._open()
+            return SpoolFile(*self._open(), self)
         except OSError as error:
             raise _unavailable(error) from error
-        return SpoolFile(file, path, self)
 
     async def find_fault(self) -> str | None:
-        """Why nothing can be stored at the moment, found out by trying it."""
+        """Write a file as a trial and return the reason when that fails."""
         try:
             await self.threads.run(self._try)
         except StorageUnavailable as error:
@@ -123,50 +134,45 @@ class Spool:
         return None
 
     def reserve(self, size: int) -> None:
-        """Counts bytes about to be written. Raises StorageUnavailable when there would be too many."""
+        """Count bytes before they are written; thread-safe. Raises StorageUnavailable above the limit."""
         with self._counting:
             if self.used + size > self.max_bytes:
-                raise StorageUnavailable("Too many uploads are being worked on; try again shortly.")
+                raise StorageUnavailable("The space for uploads is full; try again shortly.")
             self.used += size
 
-    def give_back(self, size: int) -> None:
-        """Counts bytes that are gone; called from any thread."""
+    def release(self, size: int) -> None:
+        """Uncount bytes of a closed file; thread-safe."""
         with self._counting:
             self.used -= size
 
-    def forget(self, path: Path) -> None:
-        """Removes the name of a closed file, if it has one."""
-        if self._private is not None:
+    def unlink(self, path: Path) -> None:
+        """Remove the name of a closed file, if it has one."""
+        if self._private:
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Removes what is ours."""
-        if self._private is not None:
+        """Remove the private directory, if there is one."""
+        if self._private:
             self._private.close()
 
     def _try(self) -> None:
         with closing(self.open()) as file:
             file.complete(bytes(_TRIAL))
 
-    def _unnamed_works(self) -> bool:
+    def _supports_unnamed(self) -> bool:
         try:
-            file, path = self._open_unnamed()
-        except (OSError, AttributeError):  # a file system, or a system, without O_TMPFILE
+            file, path = self._open()
+        except (OSError, AttributeError):  # no O_TMPFILE in this file system, or in this operating system
             return False
         with file:
             return path.exists()
 
-    def _make_private(self) -> None:
-        self._private = TempDir(self._folder, _PREFIX)
-        self._open = self._open_named
-
-    def _open_unnamed(self) -> tuple[BinaryIO, Path]:
-        descriptor = os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        return os.fdopen(descriptor, "w+b", _BUFFER), Path(f"/proc/{os.getpid()}/fd/{descriptor}")
-
-    def _open_named(self) -> tuple[BinaryIO, Path]:
-        assert self._private is not None
-        descriptor, name = tempfile.mkstemp(dir=self._private.path)
+    def _open(self) -> tuple[BinaryIO, Path]:
+        if self._private:
+            descriptor, name = tempfile.mkstemp(dir=self._private.path)
+        else:
+            descriptor = os.open(self._directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            name = f"/proc/{os.getpid()}/fd/{descriptor}"
         return os.fdopen(descriptor, "w+b", _BUFFER), Path(name)
 
 

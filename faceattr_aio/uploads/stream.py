@@ -1,183 +1,156 @@
-"""A body without an end: its pictures one after another, each in a file of its own as soon as it is complete, and no
-more of it read than is asked for. Bounds each picture, never the whole. Knows neither HTTP nor what the files are for.
+"""Receive a request body of unlimited length: return each picture when it is complete, and read no more than the caller
+asks for. The limits apply to each picture.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Protocol
 
 from faceattr_aio.errors import FaceattrError, NoImage, StorageUnavailable, UploadTimeout, UploadTooLarge
-from faceattr_aio.uploads.multipart import UnboundedMultipart
-from faceattr_aio.uploads.receive import Pieces, RawBody, Uploads, is_multipart
+from faceattr_aio.uploads.multipart import Multipart
+from faceattr_aio.uploads.receive import RawBody, Uploads, is_multipart
 from faceattr_aio.uploads.spool import SpoolFile
 
-_MOST_SKIPPED = 4
-"""So many times the largest picture may be read for one: what is too large, and what is skipped."""
-_LOOK_AGAIN_S = 0.02
+_MAX_READ = 4
+"""Limit on the bytes read for one picture, skipped bytes included, as a multiple of the largest picture."""
+_POLL_S = 0.02
+"""Seconds between two checks for free space."""
 
 
-@dataclass(frozen=True)
 class StreamedPicture:
-    """What has come of a picture; `held` closes its file."""
+    """One picture of a streamed upload. `resources` closes its file, `fault` is the reason when it is refused.
 
-    held: ExitStack
-    stored: SpoolFile | None = None
-    refusal: FaceattrError | None = None
+    A picture that is too large or cannot be stored is read to its end and then returned with its fault.
+    """
 
-    @property
-    def fault(self) -> FaceattrError | None:
-        """Why it is refused."""
-        return self.stored.fault if self.stored else self.refusal
+    def __init__(self, uploads: Uploads) -> None:
+        self.resources = ExitStack()
+        self.fault: FaceattrError | None = None
+        self._writer = uploads.writer(self.resources)
+        self._file: SpoolFile | None = None
 
     @property
     def picture(self) -> SpoolFile:
-        """Where it is, unless it is refused."""
-        assert self.stored
-        return self.stored
-
-
-class _Body(Pieces, Protocol):
-    """A body that tells how many pictures are complete, and whether more can come."""
-
-    complete: int
-    ended: bool
-
-
-class _One(RawBody):
-    """A body that is one picture, which is complete when no more comes."""
-
-    complete = 0
-    ended = False
-
-
-class _Picture:
-    """One that is arriving. What is wrong with it is told once all of it has come."""
-
-    def __init__(self, uploads: Uploads) -> None:
-        self.held = ExitStack()
-        self._writer = uploads.writer(self.held)
-        self._most = uploads.limits.max_part_bytes
-        self._fault: FaceattrError | None = None
+        """The file of a complete picture without a fault."""
+        assert self._file
+        return self._file
 
     async def add(self, data: bytes) -> None:
-        if self._fault:
-            return
-        try:
-            await self._writer.add(data, self._most)
-        except (UploadTooLarge, StorageUnavailable) as fault:
-            self._fail(fault)
+        """Append to the file."""
+        if self.fault is None:
+            try:
+                await self._writer.add(data)
+            except (UploadTooLarge, StorageUnavailable) as fault:
+                self._refuse(fault)
 
-    async def finish(self) -> StreamedPicture:
-        try:
-            stored = None if self._fault else await self._writer.finish()
-        except StorageUnavailable as fault:
-            self._fail(fault)
-            stored = None
-        return StreamedPicture(self.held, stored, self._fault)
+    async def finish(self) -> None:
+        """Complete the file and set `fault`."""
+        if self.fault is None:
+            try:
+                self._file = await self._writer.finish()
+                self.fault = self._file.fault
+            except StorageUnavailable as fault:
+                self._refuse(fault)
 
-    def _fail(self, fault: FaceattrError) -> None:
-        self._fault = fault.without_traceback()
-        self.held.close()
+    def _refuse(self, fault: FaceattrError) -> None:
+        self.fault = fault.without_traceback()
+        self.resources.close()
 
 
 class StreamingUpload:
     """The pictures of one body."""
 
     def __init__(self, uploads: Uploads, chunks: AsyncIterator[bytes], content_type: str) -> None:
-        """Raises MalformedUpload when `content_type` has no usable boundary."""
+        """Raises MalformedUpload when `content_type` has no valid boundary."""
         limits = uploads.limits
         self._uploads, self._chunks = uploads, chunks
-        self._body: _Body = (
-            UnboundedMultipart(content_type, limits.max_parts, limits.max_header_bytes)
+        self._parser: Multipart | RawBody = (
+            Multipart(content_type, limits.max_parts, limits.max_header_bytes)
             if is_multipart(content_type)
-            else _One()
+            else RawBody()
         )
-        self._current: _Picture | None = None
+        self._current: StreamedPicture | None = None
         self._number = 0
-        """Of pictures that have arrived."""
+        """Pictures returned so far."""
         self._waited, self._received = 0.0, 0
-        """Seconds and bytes since the last of them, or since the next one began."""
-        self._waiting: asyncio.Timeout | None = None
+        """Seconds waited and bytes received since the last picture ended or the current one began."""
+        self._timer: asyncio.Timeout | None = None
         self._stopped: FaceattrError | None = None
 
     def stop(self, reason: FaceattrError) -> None:
-        """Reads no more: after what is complete comes `reason`."""
+        """Stop reading: `pictures` returns the complete pictures and then raises `reason`."""
         self._stopped = reason
-        if self._waiting and not self._waiting.expired():
-            self._waiting.reschedule(0)
+        if self._timer and not self._timer.expired():
+            self._timer.reschedule(0)
 
     async def pictures(self) -> AsyncGenerator[StreamedPicture]:
-        """Each as soon as it is complete, and nothing is read while nobody asks for it. Close what each holds.
+        """Return each picture when it is complete. Nothing is read in between. The caller closes its `resources`.
 
-        Raises what is wrong with the body from there on: MalformedUpload, TooManyParts, UploadTooLarge, UploadTimeout;
-        NoImage when there was none at all; and why it was stopped, if it was.
+        Raises MalformedUpload, TooManyParts, UploadTooLarge or UploadTimeout for the rest of the body; NoImage when
+        it has no picture; or the reason given to `stop`.
         """
         try:
-            while not self._body.ended and (chunk := await self._next_chunk()) is not None:
-                for number, data in self._body.feed(chunk):
+            while not self._parser.ended and (chunk := await self._next_chunk()) is not None:
+                for number, data in self._parser.feed(chunk):
                     if number > self._number:
                         yield await self._finish()
                     await self._add(data)
-                if self._body.complete > self._number:
+                if self._parser.complete > self._number:
                     yield await self._finish()
-            self._body.end()
+            self._parser.end()
             if self._current:
                 yield await self._finish()
         finally:
             if self._current:
-                self._current.held.close()
+                self._current.resources.close()
         if not self._number:
             raise NoImage("The request has no picture: send parts named 'image' or 'file'.")
 
     async def _add(self, data: bytes) -> None:
         if self._current is None:
-            await self._wait_for_room()
-            self._current = _Picture(self._uploads)
+            await self._wait_for_space()
+            self._current = StreamedPicture(self._uploads)
             self._waited, self._received = 0.0, 0
         await self._current.add(data)
 
     async def _finish(self) -> StreamedPicture:
         assert self._current
-        arrival = await self._current.finish()
-        self._current = None
+        await self._current.finish()
+        finished, self._current = self._current, None
         self._number += 1
         self._waited, self._received = 0.0, 0
-        return arrival
+        return finished
 
-    async def _wait_for_room(self) -> None:
-        """On disk, for the largest picture."""
-        spool, most = self._uploads.spool, self._uploads.limits.max_part_bytes
-        while spool.used and spool.used + most > spool.max_bytes:  # noqa: ASYNC110  # given back in threads
-            await asyncio.sleep(_LOOK_AGAIN_S)
+    async def _wait_for_space(self) -> None:
+        """Wait until the spool has space for the largest picture."""
+        spool, max_bytes = self._uploads.spool, self._uploads.max_part_bytes
+        while spool.used and spool.used + max_bytes > spool.max_bytes:  # noqa: ASYNC110  # released in threads
+            await asyncio.sleep(_POLL_S)
 
     async def _next_chunk(self) -> bytes | None:
-        """A picture is waited for as long as an upload is; once it has begun, it has to come as fast as one."""
-        if self._received > _MOST_SKIPPED * self._uploads.limits.max_part_bytes:
-            raise UploadTooLarge("Too many bytes came for one picture, or between two.")
-        began = asyncio.get_running_loop().time()
-        chunk = await self._wait_for_chunk()
-        self._waited += asyncio.get_running_loop().time() - began if self._received else 0.0
-        self._received += len(chunk or b"")
-        return chunk
-
-    async def _wait_for_chunk(self) -> bytes | None:
+        """Wait up to `timeout_s` for a picture to begin; from then on the time limits of an upload apply."""
+        if self._received > _MAX_READ * self._uploads.max_part_bytes:
+            raise UploadTooLarge("Too many bytes were sent for one picture or between two pictures.")
         if self._stopped:
             raise self._stopped
-        limits = self._uploads.limits
+        uploads, limits = self._uploads, self._uploads.limits
+        allowed_s = (
+            uploads.time_allowed_s(self._received)
+            if self._current and self._received
+            else uploads.time_allowed_s(0, grace_s=limits.timeout_s)
+        )
+        began = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self._patience_s() - self._waited) as self._waiting:
-                return await anext(self._chunks, None)
+            async with asyncio.timeout(allowed_s - self._waited) as self._timer:
+                chunk = await anext(self._chunks, None)
         except TimeoutError as error:
             raise self._stopped or UploadTimeout(
-                f"No picture came for {limits.timeout_s:g} s, or one came slower than {limits.min_rate} bytes a second."
+                f"No picture came within {limits.timeout_s:g} s, or one was slower than {limits.min_rate} bytes per "
+                "second."
             ) from error
         finally:
-            self._waiting = None
-
-    def _patience_s(self) -> float:
-        uploads = self._uploads
-        if self._current and self._received:
-            return uploads.time_allowed_s(self._received)
-        return uploads.time_allowed_s(0, grace_s=uploads.limits.timeout_s)
+            self._timer = None
+        if self._received:
+            self._waited += asyncio.get_running_loop().time() - began
+        self._received += len(chunk or b"")
+        return chunk

@@ -1,5 +1,5 @@
-"""Folders that only one process uses and that nobody has to clean up after a kill: each is locked while its maker
-lives, and the next maker sweeps away what is not. Knows not what lies in them.
+"""Temporary directories that are removed even after SIGKILL: each holds a file that is locked while its process runs,
+and every new directory first removes those with a free lock.
 """
 
 import fcntl
@@ -13,25 +13,23 @@ _LOCK = "lock"
 
 
 class TempDir:
-    """A new private folder in `parent`, whose name begins with `prefix`; those of makers that are gone are removed.
-    Raises OSError.
-    """
+    """A new private directory in `parent` with a name that begins with `prefix`. Raises OSError."""
 
     def __init__(self, parent: Path, prefix: str) -> None:
         sweep(parent, prefix)
         self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         new = self.path / f"{_LOCK}.new"
         self._lock = _lock(new, os.O_CREAT | os.O_RDWR)
-        new.rename(self.path / _LOCK)  # what a sweep finds is locked already
+        new.rename(self.path / _LOCK)  # so that `sweep` in another process never finds the file unlocked
 
     def close(self) -> None:
-        """Removes the folder and all in it."""
+        """Remove the directory and everything in it."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
 
 def sweep(parent: Path, prefix: str) -> None:
-    """Removes the folders whose makers are gone."""
+    """Remove the directories of processes that have ended."""
     for lock in parent.glob(f"{prefix}*/{_LOCK}"):
         with suppress(OSError):
             os.close(_lock(lock, os.O_RDWR))
@@ -39,7 +37,7 @@ def sweep(parent: Path, prefix: str) -> None:
 
 
 def _lock(path: Path, flags: int) -> int:
-    """The descriptor of a file that is ours now. Raises OSError when another process holds it."""
+    """Open and lock a file and return its descriptor. Raises OSError when another process holds the lock."""
     descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -126,7 +126,7 @@ def _add_pipelines(app: web.Application, config: Config) -> None:
     endpoints = app[ENDPOINTS]
     if jobs := components.make_jobs(config, endpoints):
         _add_jobs(app, jobs, app[METRICS])
-    app[STREAMS] = components.make_streams(config, endpoints, app[METRICS].tell_work)
+    app[STREAMS] = components.make_streams(config, endpoints, app[METRICS].add_work)
     for endpoint in endpoints:
         job = jobs.endpoints.get(endpoint.name) if jobs else None
         dispatch = Dispatch(Choice(endpoint, app[STREAMS].endpoints[endpoint.name], job))

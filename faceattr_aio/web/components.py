@@ -17,7 +17,7 @@ from faceattr_aio.jobs.model import Jobs
 from faceattr_aio.jobs.webhooks import Webhooks
 from faceattr_aio.pipeline import JSON
 from faceattr_aio.telemetry.record import RequestRecord
-from faceattr_aio.uploads.receive import Limits, Uploads
+from faceattr_aio.uploads.receive import Uploads
 from faceattr_aio.uploads.spool import Spool
 from faceattr_aio.web.auth import ApiKeys, Authenticator
 from faceattr_aio.web.handlers import Endpoint
@@ -37,18 +37,9 @@ E = TypeVar("E", bound=Endpoint)
 def make_uploads(config: Config, executor: Executor) -> Uploads:
     """Return the uploads; their spool is started by the app."""
     upload = config.upload
-    limits = Limits(
-        upload.max_bytes,
-        upload.max_part_bytes or upload.max_bytes,
-        upload.max_parts,
-        upload.max_batch,
-        upload.max_header_bytes,
-        upload.timeout_s,
-        upload.min_rate,
-    )
     spool = Spool(upload.dir, upload.max_spool_bytes, executor.io)
     limiter = Limiter(upload.max_in_progress, upload.max_in_progress, "uploads")
-    return Uploads(limits, spool, limiter, executor.probe, hashed=config.cache.backend != "none")
+    return Uploads(upload, spool, limiter, executor.probe, hashed=config.cache.backend != "none")
 
 
 def make_redis_state(config: Config) -> "Shared | None":

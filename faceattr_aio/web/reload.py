@@ -6,7 +6,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from faceattr_aio.config.schema import Config, PipelineEntry
-from faceattr_aio.telemetry.setup import WINDOW
+from faceattr_aio.telemetry.setup import STATS
 from faceattr_aio.web.app import ADMIN, ENDPOINTS, EXECUTOR, JOBS, SHARED, UPLOADS, all_endpoints
 from faceattr_aio.web.components import client_share, make_admin_authenticator, make_authenticator
 
@@ -75,7 +75,7 @@ async def reload(app: web.Application, config: Config) -> None:
     auth, admin = make_authenticator(config, app[SHARED]), make_admin_authenticator(config)
     await app[EXECUTOR].reload(config)
     app[ADMIN].auth = admin
-    app[WINDOW].settings = config.stats
+    app[STATS].settings = config.stats
     for endpoint in all_endpoints(app):
         endpoint.auth = auth
         declaration = app[EXECUTOR].declarations[endpoint.name]
@@ -90,8 +90,7 @@ def _apply_upload_settings(app: web.Application, config: Config) -> None:
     upload = config.upload
     app[UPLOADS].limiter.resize(upload.max_in_progress, upload.max_in_progress)
     for endpoint in all_endpoints(app):
-        uploads = endpoint.uploads
-        uploads.limits = replace(uploads.limits, timeout_s=upload.timeout_s, min_rate=upload.min_rate)
+        endpoint.uploads.change(upload.timeout_s, upload.min_rate)
 
 
 def _apply_client_limits(app: web.Application, config: Config) -> None:

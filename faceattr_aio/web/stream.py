@@ -164,7 +164,7 @@ class Stream:
                 if picture is None:
                     return
                 task = asyncio.create_task(self._process(picture, number))
-                task.add_done_callback(partial(_close, picture.held))  # also when it is cancelled before it starts
+                task.add_done_callback(partial(_close, picture.resources))  # also when it is cancelled before it starts
                 self._in_progress.put_nowait(task)
 
     async def _answer(self, task: "asyncio.Task[Outcome]") -> None:
@@ -202,7 +202,7 @@ class Stream:
                 await self._wait_for_rate_limit()
             task = Task(picture.picture.path, self._params.options, probed=True)
             key = self._endpoint.key(picture.picture.digest, self._params)
-            run = partial(self._run, picture.held)
+            run = partial(self._run, picture.resources)
             (outcome,) = await self._endpoint.results.get_or_run([task], [key], run, math.inf)
         except FaceattrError as fault:
             return fault.without_traceback()

@@ -1,4 +1,4 @@
-"""Results that are known or are being computed, over HTTP: who gets them, and what they cost."""
+"""Cached and shared results over HTTP: headers, number of inferences, slots."""
 
 import asyncio
 import base64
@@ -33,12 +33,12 @@ def digest_of(data: bytes) -> dict[str, str]:
 @pytest.fixture
 def ask(client: ClientSession) -> Callable[..., Awaitable[tuple[int, str, bool | None]]]:
     async def post(url: str, data: object, query: str = "", **headers: str) -> tuple[int, str, bool | None]:
-        """Status, Cache-Status without the name of the cache, and what the answer says of it."""
+        """Return the status, Cache-Status without the name of the cache, and `cached` of the body."""
         more = RAW if isinstance(data, bytes) else {}
         async with client.post(f"{url}/trick{query}", data=data, headers=more | headers) as response:
-            told = response.headers.get("Cache-Status", "").removeprefix("faceattr_aio; ")
+            cache_status = response.headers.get("Cache-Status", "").removeprefix("faceattr_aio; ")
             document = await response.json(content_type=None) if "json" in response.content_type else {}
-            return response.status, told, document.get("cached")
+            return response.status, cache_status, document.get("cached")
 
     return post
 
@@ -47,7 +47,7 @@ Ask = Callable[..., Awaitable[tuple[int, str, bool | None]]]
 MISS, HIT = (200, "fwd=uri-miss; stored", False), (200, "hit", True)
 
 
-async def test_the_same_picture_is_computed_once_whatever_form_it_comes_in(serve: Serve, ask: Ask, png: bytes) -> None:
+async def test_a_picture_is_computed_once_as_raw_body_and_as_form(serve: Serve, ask: Ask, png: bytes) -> None:
     url = await serve(steady())
     form = FormData()
     form.add_field("image", png, filename="a.png")
@@ -55,7 +55,7 @@ async def test_the_same_picture_is_computed_once_whatever_form_it_comes_in(serve
 
 
 @pytest.mark.parametrize(
-    ("query", "headers", "told"),
+    ("query", "headers", "answer"),
     [
         ("?times=2", {}, MISS),
         ("", {"Cache-Control": "no-cache"}, (200, "fwd=bypass", False)),
@@ -64,44 +64,44 @@ async def test_the_same_picture_is_computed_once_whatever_form_it_comes_in(serve
         ("", {"Cache-Control": "max-age=0"}, HIT),
     ],
 )
-async def test_what_is_asked_for_in_another_way_is_computed(
-    query: str, headers: dict[str, str], told: tuple[int, str, bool | None], serve: Serve, ask: Ask, png: bytes
+async def test_other_options_and_cache_directives_are_computed(
+    query: str, headers: dict[str, str], answer: tuple[int, str, bool | None], serve: Serve, ask: Ask, png: bytes
 ) -> None:
     url = await serve(steady())
     assert await ask(url, png) == MISS
-    assert await ask(url, png, query, **headers) == told
+    assert await ask(url, png, query, **headers) == answer
 
 
-async def test_nothing_is_kept_of_failures_nor_when_that_is_switched_off(serve: Serve, ask: Ask, png: bytes) -> None:
+async def test_caches_no_failures_and_nothing_with_backend_none(serve: Serve, ask: Ask, png: bytes) -> None:
     url, off = await serve(steady()), await serve(steady(cache={"backend": "none"}))
     assert [(await ask(url, png, "?do=refuse"))[0] for _ in range(2)] == [422, 422]
     assert [await ask(off, png) for _ in range(2)] == [(200, "fwd=bypass", False)] * 2
 
 
-async def test_answers_carry_the_cache_control_of_the_settings(serve: Serve, client: ClientSession, png: bytes) -> None:
+async def test_responses_have_the_configured_cache_control(serve: Serve, client: ClientSession, png: bytes) -> None:
     url = await serve(steady(cache={"control": "private, max-age=60"}))
     async with client.post(f"{url}/trick", data=png, headers=RAW) as response:
         assert response.headers["Cache-Control"] == "private, max-age=60"
 
 
-async def test_fifty_identical_uploads_at_a_time_cost_one_inference_and_one_slot(
+async def test_fifty_identical_uploads_cost_one_inference_and_one_slot(
     serve: Serve, ask: Ask, gate: Gate, png: bytes
 ) -> None:
     app = steady(gate)
     url = await serve(app)
-    asking = [asyncio.ensure_future(ask(url, png)) for _ in range(50)]
+    requests = [asyncio.ensure_future(ask(url, png)) for _ in range(50)]
     await asyncio.to_thread(gate.wait_for, 1)
     async with asyncio.timeout(30):
         while len(app[EXECUTOR].limiter._held) != 1:
             await asyncio.sleep(0.01)
     gate.open()
-    answers = await asyncio.gather(*asking)
+    answers = await asyncio.gather(*requests)
     assert answers.count(MISS) == 1
     assert set(answers) <= {MISS, HIT, (200, "fwd=uri-miss; collapsed", False)}
     assert not gate.somebody_came()
 
 
-async def test_a_full_server_still_answers_what_it_knows_to_those_who_tell_the_digest(
+async def test_a_full_server_answers_cached_results_by_content_digest(
     serve: Serve, client: ClientSession, ask: Ask, gate: Gate, png: bytes
 ) -> None:
     held_entry = {"factory": "tests.support.pipelines:Trick", "path": "/held", "gate": str(gate.folder)}
@@ -115,12 +115,12 @@ async def test_a_full_server_still_answers_what_it_knows_to_those_who_tell_the_d
     assert await ask(url, png, **digest_of(png)) == HIT
     assert (await ask(url, png, **digest_of(b"another")))[0] == 503
     assert (await ask(url, png, "?times=2", **digest_of(png)))[0] == 503
-    assert await ask(url, png + bytes(400_000), **digest_of(png)) == HIT  # it is not read
+    assert await ask(url, png + bytes(400_000), **digest_of(png)) == HIT  # the body is not read
     gate.open()
     assert (await held).status == 200
 
 
-async def test_a_picture_that_is_not_the_one_that_was_told_of_is_refused(serve: Serve, ask: Ask, png: bytes) -> None:
+async def test_refuses_a_picture_that_does_not_match_its_content_digest(serve: Serve, ask: Ask, png: bytes) -> None:
     url = await serve(steady())
     assert (await ask(url, png, **digest_of(b"another")))[0] == 400
     assert await ask(url, png, **digest_of(png)) == MISS
@@ -128,7 +128,7 @@ async def test_a_picture_that_is_not_the_one_that_was_told_of_is_refused(serve: 
     assert await ask(url, png, **{"Content-Digest": "sha-256=:rubbish:, md5=:AAAA:"}) == HIT
 
 
-async def test_of_a_batch_each_picture_tells_for_itself(
+async def test_each_picture_of_a_batch_has_its_own_cached_flag(
     serve: Serve, client: ClientSession, ask: Ask, png: bytes, jpeg: bytes
 ) -> None:
     url = await serve(steady())
@@ -142,9 +142,7 @@ async def test_of_a_batch_each_picture_tells_for_itself(
     assert results[1]["sha256"] == hashlib.sha256(png).hexdigest()
 
 
-async def test_after_a_reload_with_other_settings_nothing_of_before_is_known(
-    serve: Serve, ask: Ask, png: bytes
-) -> None:
+async def test_a_reload_with_other_settings_invalidates_the_cache(serve: Serve, ask: Ask, png: bytes) -> None:
     app = steady()
     url = await serve(app)
     assert [await ask(url, png) for _ in range(2)] == [MISS, HIT]
@@ -153,7 +151,7 @@ async def test_after_a_reload_with_other_settings_nothing_of_before_is_known(
     assert [await ask(url, png) for _ in range(2)] == [MISS, HIT]
 
 
-async def test_metrics_and_stories_tell_where_results_were_from(
+async def test_metrics_and_statistics_count_the_sources_of_results(
     serve: Serve, client: ClientSession, ask: Ask, png: bytes
 ) -> None:
     url = await serve(steady())
@@ -161,8 +159,8 @@ async def test_metrics_and_stories_tell_where_results_were_from(
         await ask(url, png, **{"X-Request-ID": "mine"})
     async with client.get(f"{url}/metrics") as response:
         text = await response.text()
-    told = {outcome: f'faceattr_cache_results_total{{outcome="{outcome}"}} {n}.0' for outcome, n in COUNTS.items()}
-    assert [line for line in told.values() if line not in text.splitlines()] == []
+    samples = {outcome: f'faceattr_cache_results_total{{outcome="{outcome}"}} {n}.0' for outcome, n in COUNTS.items()}
+    assert [line for line in samples.values() if line not in text.splitlines()] == []
     async with client.get(f"{url}/stats/mine") as response:
         assert (await response.json())["hit"] == 1
 

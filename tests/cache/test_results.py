@@ -1,4 +1,4 @@
-"""Coalescing and keeping, with work that a test lets go on when it likes."""
+"""Single flight and caching, with work that waits until the test lets it finish."""
 
 import asyncio
 import math
@@ -16,18 +16,18 @@ from faceattr_aio.pipeline import Outcome, Reply, Task
 TASK = Task(Path("a"))
 
 
-class Worker:
-    """Counts what it is asked for; answers once it may."""
+class StubWorker:
+    """Counts the tasks of each call; returns or raises the outcome once `resume` is set."""
 
     def __init__(self, outcome: Outcome | BaseException | None = None) -> None:
-        self.asked: list[int] = []
-        self.began, self.may = asyncio.Event(), asyncio.Event()
+        self.calls: list[int] = []
+        self.began, self.resume = asyncio.Event(), asyncio.Event()
         self._outcome = outcome
 
     async def work(self, tasks: Sequence[Task]) -> list[Outcome]:
-        self.asked.append(len(tasks))
+        self.calls.append(len(tasks))
         self.began.set()
-        await self.may.wait()
+        await self.resume.wait()
         if isinstance(self._outcome, BaseException) and not isinstance(self._outcome, FaceattrError):
             raise self._outcome
         return [self._outcome or Reply({"number": number}, None, {"queue": 1.0}) for number in range(len(tasks))]
@@ -39,9 +39,9 @@ def results() -> Results:
 
 
 @pytest.fixture
-def worker() -> Worker:
-    worker = Worker()
-    worker.may.set()
+def worker() -> StubWorker:
+    worker = StubWorker()
+    worker.resume.set()
     return worker
 
 
@@ -51,10 +51,10 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def one(
-    results: Results, worker: Worker, key: str | None = "k", deadline: float = math.inf
+def run_one(
+    results: Results, worker: StubWorker, key: str | None = "k", deadline: float = math.inf
 ) -> Awaitable[list[Outcome]]:
-    """One picture."""
+    """Get or compute the result of one picture."""
     return results.get_or_run([TASK], [key], worker.work, deadline)
 
 
@@ -62,104 +62,104 @@ def sources(outcomes: Sequence[Outcome]) -> list[str]:
     return [outcome.source for outcome in outcomes if isinstance(outcome, Reply)]
 
 
-def test_a_key_tells_pictures_options_and_models_apart() -> None:
+def test_a_key_depends_on_picture_options_and_models() -> None:
     keys = {make_key(d, o, f) for d in (b"a" * 32, b"b" * 32) for o in ("{}", "{1}") for f in ("x", "y")}
     assert len(keys) == 8
 
 
-async def test_what_was_computed_once_is_known(results: Results, worker: Worker) -> None:
-    first, second = await one(results, worker), await one(results, worker)
-    assert (sources(first), sources(second), worker.asked) == (["miss"], ["hit"], [1])
+async def test_a_computed_result_is_cached(results: Results, worker: StubWorker) -> None:
+    first, second = await run_one(results, worker), await run_one(results, worker)
+    assert (sources(first), sources(second), worker.calls) == (["miss"], ["hit"], [1])
     assert isinstance(second[0], Reply)
     assert (second[0].result, second[0].laps) == ({"number": 0}, {})
 
 
-async def test_without_a_key_it_is_computed_each_time(results: Results, worker: Worker) -> None:
-    assert sources([*await one(results, worker, None), *await one(results, worker, None)]) == ["bypass"] * 2
-    assert worker.asked == [1, 1]
+async def test_a_picture_without_a_key_is_computed_each_time(results: Results, worker: StubWorker) -> None:
+    assert sources([*await run_one(results, worker, None), *await run_one(results, worker, None)]) == ["bypass"] * 2
+    assert worker.calls == [1, 1]
 
 
-async def test_fifty_who_ask_at_the_same_time_cost_one_computation(results: Results) -> None:
-    worker = Worker()
-    asking = [asyncio.ensure_future(one(results, worker)) for _ in range(50)]
+async def test_fifty_concurrent_requests_cost_one_computation(results: Results) -> None:
+    worker = StubWorker()
+    requests = [asyncio.ensure_future(run_one(results, worker)) for _ in range(50)]
     await worker.began.wait()
-    worker.may.set()
-    outcomes = [outcome for answer in await asyncio.gather(*asking) for outcome in answer]
-    assert worker.asked == [1]
+    worker.resume.set()
+    outcomes = [outcome for answer in await asyncio.gather(*requests) for outcome in answer]
+    assert worker.calls == [1]
     assert sorted(sources(outcomes)) == ["collapsed"] * 49 + ["miss"]
     assert not results._flights
 
 
 @pytest.mark.parametrize("error", [UnreadableImage(), InternalError()])
-async def test_a_failure_of_the_picture_is_shared_and_not_kept(results: Results, error: FaceattrError) -> None:
-    worker = Worker(error)
-    asking = [asyncio.ensure_future(one(results, worker)) for _ in range(3)]
+async def test_a_failure_of_the_picture_is_shared_and_not_cached(results: Results, error: FaceattrError) -> None:
+    worker = StubWorker(error)
+    requests = [asyncio.ensure_future(run_one(results, worker)) for _ in range(3)]
     await worker.began.wait()
-    worker.may.set()
-    assert await asyncio.gather(*asking) == [[error]] * 3
-    assert worker.asked == [1]
-    assert await one(results, worker) == [error]
-    assert worker.asked == [1, 1]
+    worker.resume.set()
+    assert await asyncio.gather(*requests) == [[error]] * 3
+    assert worker.calls == [1]
+    assert await run_one(results, worker) == [error]
+    assert worker.calls == [1, 1]
 
 
 @pytest.mark.parametrize("failure", [Overloaded("Full."), DeadlineExceeded(), asyncio.CancelledError(), OSError()])
-async def test_who_waited_for_what_did_not_come_tries_for_himself(
-    results: Results, worker: Worker, failure: Outcome | BaseException
+async def test_a_waiting_request_computes_when_nothing_is_shared(
+    results: Results, worker: StubWorker, failure: Outcome | BaseException
 ) -> None:
-    failing = Worker(failure)
-    leader = asyncio.ensure_future(one(results, failing))
+    failing = StubWorker(failure)
+    leader = asyncio.ensure_future(run_one(results, failing))
     await failing.began.wait()
-    follower = asyncio.ensure_future(one(results, worker))
+    follower = asyncio.ensure_future(run_one(results, worker))
     await asyncio.sleep(0)
-    failing.may.set()
+    failing.resume.set()
     assert sources(await follower) == ["miss"]
     (ended,) = await asyncio.gather(leader, return_exceptions=True)
     assert ended in ([failure], failure) or isinstance(ended, asyncio.CancelledError)
 
 
-async def test_who_cannot_wait_so_long_is_told_so_and_the_others_get_theirs(results: Results, worker: Worker) -> None:
-    slow = Worker()
-    leader = asyncio.ensure_future(one(results, slow))
+async def test_a_waiting_request_ends_at_its_deadline_without_the_others(results: Results, worker: StubWorker) -> None:
+    slow = StubWorker()
+    leader = asyncio.ensure_future(run_one(results, slow))
     await slow.began.wait()
     with pytest.raises(DeadlineExceeded):
-        await one(results, worker, deadline=time.monotonic() + 0.01)
-    slow.may.set()
+        await run_one(results, worker, deadline=time.monotonic() + 0.01)
+    slow.resume.set()
     assert sources(await leader) == ["miss"]
-    assert worker.asked == []
+    assert worker.calls == []
 
 
-async def test_who_leaves_takes_nothing_from_the_others(results: Results) -> None:
-    worker = Worker()
-    asking = [asyncio.ensure_future(one(results, worker)) for _ in range(3)]
+async def test_a_cancelled_request_does_not_affect_the_others(results: Results) -> None:
+    worker = StubWorker()
+    requests = [asyncio.ensure_future(run_one(results, worker)) for _ in range(3)]
     await worker.began.wait()
-    asking[1].cancel()
-    await until(asking[1].done)
-    worker.may.set()
-    assert [sources(await asking[0]), sources(await asking[2])] == [["miss"], ["collapsed"]]
+    requests[1].cancel()
+    await until(requests[1].done)
+    worker.resume.set()
+    assert [sources(await requests[0]), sources(await requests[2])] == [["miss"], ["collapsed"]]
 
 
-async def test_of_a_batch_only_what_is_not_known_is_computed(results: Results, worker: Worker) -> None:
-    await one(results, worker, "b")
+async def test_computes_only_the_uncached_pictures_of_a_batch(results: Results, worker: StubWorker) -> None:
+    await run_one(results, worker, "b")
     bad = UnreadableImage()
     outcomes = await results.get_or_run([TASK, TASK, bad, TASK], ["a", "b", None, "a"], worker.work, math.inf)
     assert outcomes[2] is bad
     assert sources(outcomes) == ["miss", "hit", "miss"]
-    assert worker.asked == [1, 2]
+    assert worker.calls == [1, 2]
 
 
-async def test_a_batch_of_failures_and_known_ones_asks_nobody(results: Results, worker: Worker) -> None:
-    await one(results, worker)
+async def test_a_batch_of_failures_and_cached_results_computes_nothing(results: Results, worker: StubWorker) -> None:
+    await run_one(results, worker)
     await results.get_or_run([TASK, UnreadableImage()], ["k", None], worker.work, math.inf)
-    assert worker.asked == [1]
+    assert worker.calls == [1]
 
 
-async def test_two_batches_that_want_each_others_pictures_both_get_them(results: Results) -> None:
-    first, second = Worker(), Worker()
-    asking = [asyncio.ensure_future(results.get_or_run([TASK] * 2, ["a", "b"], first.work, math.inf))]
+async def test_two_batches_with_common_pictures_both_get_them(results: Results) -> None:
+    first, second = StubWorker(), StubWorker()
+    requests = [asyncio.ensure_future(results.get_or_run([TASK] * 2, ["a", "b"], first.work, math.inf))]
     await first.began.wait()
-    asking.append(asyncio.ensure_future(results.get_or_run([TASK] * 2, ["b", "c"], second.work, math.inf)))
+    requests.append(asyncio.ensure_future(results.get_or_run([TASK] * 2, ["b", "c"], second.work, math.inf)))
     await second.began.wait()
-    first.may.set()
-    second.may.set()
-    assert [sources(outcomes) for outcomes in await asyncio.gather(*asking)] == [["miss"] * 2] * 2
+    first.resume.set()
+    second.resume.set()
+    assert [sources(outcomes) for outcomes in await asyncio.gather(*requests)] == [["miss"] * 2] * 2
     assert not results._flights

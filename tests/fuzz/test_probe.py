@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceattr_aio.config.schema import ImageConfig
 from faceattr_aio.errors import NoImage, TooComplex, TooManyPixels, UnreadableImage, UnsupportedMedia
 from faceattr_aio.pipelines.imaging import decode
 from faceattr_aio.uploads.formats import read_header
-from faceattr_aio.uploads.probe import Bounds, probe
+from faceattr_aio.uploads.probe import probe
 from tests.fuzz.corpus import keep, picture
 from tests.fuzz.seeds import seeds
 from tests.fuzz.tally import FIRST, INPUTS, Tally
 
 FORMATS = ("jpeg", "png", "webp")
-BOUNDS = Bounds(FORMATS, max_pixels=4_000_000, max_scans=100, max_scan_megapixels=600)
+LIMITS = ImageConfig(formats=FORMATS, max_pixels=4_000_000, max_scans=100, max_scan_megapixels=600)
 STALL_S = 5.0
 BEGINNINGS = (
     b"",
@@ -60,7 +61,7 @@ def test_no_damaged_picture_is_larger_than_its_header_told(tmp_path: Path, tally
 def _try(path: Path, data: bytes, number: int) -> str:
     """What became of an input that is lying in `path`."""
     try:
-        header = probe(path, BOUNDS)
+        header = probe(path, LIMITS)
         pixels = decode(np.frombuffer(data, np.uint8))
     except (NoImage, UnsupportedMedia, UnreadableImage, TooComplex, TooManyPixels) as error:
         return type(error).__name__

@@ -1,4 +1,4 @@
-"""What a server tells of itself after loads that are known, asked for as Prometheus and people do."""
+"""Metrics, statistics and access log of a server after known loads, read over HTTP."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ def config(trick: dict[str, str] | None = None, **sections: dict[str, Any]) -> C
 
 @pytest.fixture
 def read(client: ClientSession) -> Read:
-    """The sum of all samples of that name with at least these labels, as /metrics has them."""
+    """Return a function that sums the samples in /metrics of a name with at least these labels."""
 
     async def scrape(url: str, name: str, /, **labels: str) -> float:
         async with client.get(f"{url}/metrics") as response:
@@ -71,11 +71,11 @@ async def test_a_known_load_gives_known_counts(serve: Serve, client: ClientSessi
     assert await read(url, "faceattr_memory_bytes") > 1 << 20
 
 
-async def test_gauges_show_what_is_held_and_refusals_are_counted_by_reason(
+async def test_gauges_show_the_load_and_refusals_are_counted_by_reason(
     serve: Serve, client: ClientSession, read: Read, gate: Gate, png: bytes
 ) -> None:
     url = await serve(make_app(config({"gate": str(gate.folder)})))
-    held = [asyncio.create_task(post(client, url, png)) for _ in range(2)]
+    requests = [asyncio.create_task(post(client, url, png)) for _ in range(2)]
     await asyncio.to_thread(gate.wait_for, 1)
     async with asyncio.timeout(30):
         while await read(url, "faceattr_in_flight") < 2:
@@ -87,7 +87,7 @@ async def test_gauges_show_what_is_held_and_refusals_are_counted_by_reason(
     assert [await post(client, url, png) for _ in range(3)] == [503] * 3
     assert await post(client, url, png, Expect="100-continue") == 503
     gate.open()
-    assert await asyncio.gather(*held) == [200, 200]
+    assert await asyncio.gather(*requests) == [200, 200]
     assert await read(url, "faceattr_requests_rejected_total", reason="overloaded") == 4
     assert await read(url, "faceattr_requests_rejected_total") == 4
     async with asyncio.timeout(30):
@@ -95,7 +95,7 @@ async def test_gauges_show_what_is_held_and_refusals_are_counted_by_reason(
             await asyncio.sleep(0.01)
 
 
-async def test_stats_tells_of_the_window_and_of_one_request(serve: Serve, client: ClientSession, png: bytes) -> None:
+async def test_stats_returns_the_window_and_one_request(serve: Serve, client: ClientSession, png: bytes) -> None:
     url = await serve(make_app(config(stats={"alert_error_rate": 0.3})))
     assert await post(client, url, png, **{"X-Request-ID": "mine"}) == 200
     async with client.post(f"{url}/trick?do=raise", data=png, headers=RAW) as response:
@@ -107,14 +107,14 @@ async def test_stats_tells_of_the_window_and_of_one_request(serve: Serve, client
     assert document["window"]["error_rate"] == 0.5
     assert document["alerts"] == [{"name": "error_rate", "value": 0.5, "bound": 0.3}]
     async with client.get(f"{url}/stats/mine") as response:
-        story = await response.json()
-    assert (story["status"], story["received_bytes"], story["tricks"]) == (200, len(png), 1)
-    assert list(story["stages_ms"]) == ["upload", "queue", "decode", "trick"]
+        record = await response.json()
+    assert (record["status"], record["received_bytes"], record["tricks"]) == (200, len(png), 1)
+    assert list(record["stages_ms"]) == ["upload", "queue", "decode", "trick"]
     async with client.get(f"{url}/stats/of-nobody") as response:
         assert response.status == 404
 
 
-async def test_each_request_has_its_line_in_the_log_unless_that_is_switched_off(
+async def test_logs_one_line_for_each_request_unless_disabled(
     serve: Serve, client: ClientSession, png: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "faceattr_aio.access")
@@ -123,14 +123,14 @@ async def test_each_request_has_its_line_in_the_log_unless_that_is_switched_off(
     assert await post(client, quiet, png) == 200
     assert await post(client, url, png, **{"X-Request-ID": "mine"}) == 200
     async with client.get(f"{url}/stats"):
-        pass  # what is asked of it, it has told to all
+        pass  # which flushes the records
     (line,) = [record.getMessage() for record in caplog.records if record.name == "faceattr_aio.access"]
     assert line.startswith("POST /trick 200 ")
     assert f" in={len(png)} " in line
     assert " id=mine " in line
 
 
-async def test_a_file_name_is_told_to_nobody(
+async def test_file_names_are_not_recorded(
     serve: Serve, client: ClientSession, png: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -144,7 +144,7 @@ async def test_a_file_name_is_told_to_nobody(
     assert "secret" not in caplog.text
 
 
-async def test_the_metrics_can_go_to_a_registry_of_the_hosts(serve: Serve, client: ClientSession, png: bytes) -> None:
+async def test_metrics_can_be_added_to_a_registry_of_the_host(serve: Serve, client: ClientSession, png: bytes) -> None:
     registry = CollectorRegistry()
     url = await serve(make_app(config(), registry))
     assert await post(client, url, png) == 200
@@ -155,7 +155,7 @@ async def test_the_metrics_can_go_to_a_registry_of_the_hosts(serve: Serve, clien
         make_app(config(), registry)
 
 
-async def test_with_a_port_of_their_own_the_metrics_are_not_shown_beside_the_service(
+async def test_metrics_on_a_separate_port_are_not_exposed_by_the_service(
     serve: Serve, client: ClientSession, read: Read, png: bytes
 ) -> None:
     app = make_app(config(server={"metrics_port": 9100}))
@@ -168,7 +168,7 @@ async def test_with_a_port_of_their_own_the_metrics_are_not_shown_beside_the_ser
         assert response.status == 404
 
 
-async def test_a_client_that_left_before_its_answer_is_no_failure_of_ours(
+async def test_a_client_that_disconnects_is_not_a_server_error(
     serve: Serve, client: ClientSession, gate: Gate, png: bytes, read: Read
 ) -> None:
     url = await serve(make_app(config({"gate": str(gate.folder)})))
@@ -183,7 +183,7 @@ async def test_a_client_that_left_before_its_answer_is_no_failure_of_ours(
         assert (await response.json())["totals"]["failed"] == 0
 
 
-async def test_while_the_app_runs_its_loop_is_watched(serve: Serve, read: Read) -> None:
+async def test_measures_the_event_loop_lag_of_a_running_app(serve: Serve, read: Read) -> None:
     url = await serve(make_app(config()))
     async with asyncio.timeout(30):
         while not await read(url, "faceattr_event_loop_lag_seconds_count"):

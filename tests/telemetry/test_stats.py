@@ -18,16 +18,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def window(clock: Clock) -> RollingStats:
+def stats(clock: Clock) -> RollingStats:
     return RollingStats(StatsConfig(window=4), clock)
 
 
-def story(status: int = 200, seconds: float = 0.5, identity: str = "id", pipeline: str = "faces") -> RequestRecord:
+def request(status: int = 200, seconds: float = 0.5, identity: str = "id", pipeline: str = "faces") -> RequestRecord:
     return RequestRecord(identity, "POST", pipeline=pipeline, status=status, since=100.0 - seconds, seconds=seconds)
 
 
-def test_before_the_first_request_everything_is_nothing(window: RollingStats) -> None:
-    assert window.document() == {
+def test_everything_is_zero_before_the_first_request(stats: RollingStats) -> None:
+    assert stats.document() == {
         "totals": {"answered": 0, "client_errors": 0, "refused": 0, "failed": 0},
         "window": {"requests": 0, "mean_s": 0.0, "mean_waiting": 0.0, "error_rate": 0.0},
         "requests_per_s": 0.0,
@@ -36,33 +36,33 @@ def test_before_the_first_request_everything_is_nothing(window: RollingStats) ->
     }
 
 
-def test_a_refusal_is_no_error_and_its_speed_does_not_flatter_the_mean(window: RollingStats) -> None:
-    for told in (story(200, 0.2), story(503, 0.001), story(429, 0.001), story(500, 0.4)):
-        window.tell(told)
-    assert window.document()["window"] == {"requests": 4, "mean_s": 0.3, "mean_waiting": 0.0, "error_rate": 0.5}
-    assert window.document()["totals"] == {"answered": 1, "client_errors": 0, "refused": 2, "failed": 1}
+def test_refusals_count_as_neither_errors_nor_in_the_mean(stats: RollingStats) -> None:
+    for record in (request(200, 0.2), request(503, 0.001), request(429, 0.001), request(500, 0.4)):
+        stats.add(record)
+    assert stats.document()["window"] == {"requests": 4, "mean_s": 0.3, "mean_waiting": 0.0, "error_rate": 0.5}
+    assert stats.document()["totals"] == {"answered": 1, "client_errors": 0, "refused": 2, "failed": 1}
 
 
-def test_the_window_forgets_and_the_totals_do_not(window: RollingStats) -> None:
+def test_the_window_is_bounded_and_the_totals_are_not(stats: RollingStats) -> None:
     for number in range(10):
-        window.tell(story(422, float(number)))
-    document = window.document()
+        stats.add(request(422, float(number)))
+    document = stats.document()
     assert document["window"] == {"requests": 4, "mean_s": 7.5, "mean_waiting": 0.0, "error_rate": 0.0}
     assert document["totals"] == {"answered": 0, "client_errors": 10, "refused": 0, "failed": 0}
 
 
-def test_what_is_not_for_a_pipeline_is_not_counted(window: RollingStats) -> None:
-    window.tell(story(pipeline=""))
-    assert window.document()["window"] == {"requests": 0, "mean_s": 0.0, "mean_waiting": 0.0, "error_rate": 0.0}
+def test_requests_without_a_pipeline_are_not_counted(stats: RollingStats) -> None:
+    stats.add(request(pipeline=""))
+    assert stats.document()["window"] == {"requests": 0, "mean_s": 0.0, "mean_waiting": 0.0, "error_rate": 0.0}
 
 
-def test_rates_are_those_of_the_last_ten_seconds(window: RollingStats, clock: Clock) -> None:
-    window.tell(story())
+def test_rates_cover_the_last_ten_seconds(stats: RollingStats, clock: Clock) -> None:
+    stats.add(request())
     clock.now += 11
-    for told in (story(), story(503)):
-        told.since = clock.now - 1
-        window.tell(told)
-    document = window.document()
+    for record in (request(), request(503)):
+        record.since = clock.now - 1
+        stats.add(record)
+    document = stats.document()
     assert (document["requests_per_s"], document["refused_per_s"]) == (0.2, 0.1)
 
 
@@ -75,20 +75,20 @@ def test_rates_are_those_of_the_last_ten_seconds(window: RollingStats, clock: Cl
         (0.1, 0, 500, [{"name": "error_rate", "value": 1.0, "bound": 0.05}]),
     ],
 )
-def test_each_bound_has_its_alert_and_only_above_it(
-    seconds: float, waits: int, status: int, alerts: list[object], window: RollingStats
+def test_an_alert_is_raised_above_its_bound(
+    seconds: float, waits: int, status: int, alerts: list[object], stats: RollingStats
 ) -> None:
-    told = story(status, seconds)
-    told.waiting = waits
-    window.tell(told)
-    assert window.document()["alerts"] == alerts
+    record = request(status, seconds)
+    record.waiting = waits
+    stats.add(record)
+    assert stats.document()["alerts"] == alerts
 
 
-def test_a_request_is_found_by_its_id_while_it_is_in_the_window(window: RollingStats) -> None:
-    window.tell(story(identity="first"))
-    last = story(identity="last")
-    window.tell(last)
-    assert window.find("last") is last
+def test_finds_a_request_in_the_window_by_its_id(stats: RollingStats) -> None:
+    stats.add(request(identity="first"))
+    last = request(identity="last")
+    stats.add(last)
+    assert stats.find("last") is last
     for _ in range(4):
-        window.tell(story())
-    assert window.find("last") is None
+        stats.add(request())
+    assert stats.find("last") is None

@@ -1,4 +1,4 @@
-"""Spans, as a library's exporter and a real collector get them."""
+"""Spans, in the exporter of the SDK and in a collector that a real server sends them to."""
 
 import asyncio
 import gzip
@@ -33,12 +33,12 @@ def traces(exporter: InMemorySpanExporter) -> Traces:
     return Traces(provider)
 
 
-def story(status: int = 200, kind: str = "", traceparent: str = TRACEPARENT) -> RequestRecord:
-    told = RequestRecord(
+def record_with(status: int = 200, kind: str = "", traceparent: str = TRACEPARENT) -> RequestRecord:
+    record = RequestRecord(
         "mine", "POST", "/analyze", traceparent, pipeline="faces", route="/analyze", status=status, kind=kind
     )
-    told.seconds, told.laps = 0.04, [{"upload": 5.0}, {"queue": 10.0, "decode": 20.0}]
-    return told
+    record.seconds, record.timings = 0.04, [{"upload": 5.0}, {"queue": 10.0, "decode": 20.0}]
+    return record
 
 
 def milliseconds(span: ReadableSpan) -> float:
@@ -47,10 +47,10 @@ def milliseconds(span: ReadableSpan) -> float:
     return (span.end_time - span.start_time) / 1e6
 
 
-def test_a_request_joins_the_trace_of_its_client_and_its_stages_follow_one_another(
+def test_a_request_joins_the_trace_of_its_client_with_stages_in_order(
     traces: Traces, exporter: InMemorySpanExporter
 ) -> None:
-    traces.tell(story())
+    traces.add(record_with())
     *stages, request = exporter.get_finished_spans()
     assert request.context is not None
     assert request.parent is not None
@@ -64,10 +64,10 @@ def test_a_request_joins_the_trace_of_its_client_and_its_stages_follow_one_anoth
 @pytest.mark.parametrize(
     ("status", "kind", "code"), [(500, "internal", StatusCode.ERROR), (503, "x", StatusCode.UNSET)]
 )
-def test_a_failure_has_its_type_and_only_a_fault_of_ours_is_an_error(
+def test_a_failure_has_its_type_and_only_a_server_error_is_an_error(
     status: int, kind: str, code: StatusCode, traces: Traces, exporter: InMemorySpanExporter
 ) -> None:
-    traces.tell(story(status, kind))
+    traces.add(record_with(status, kind))
     request = exporter.get_finished_spans()[-1]
     assert request.attributes is not None
     assert (request.attributes["error.type"], request.attributes["http.response.status_code"]) == (kind, status)
@@ -75,27 +75,27 @@ def test_a_failure_has_its_type_and_only_a_fault_of_ours_is_an_error(
 
 
 @pytest.mark.parametrize("traceparent", ["", "rubbish", "00-0-0-01", "é" * 1000])
-def test_without_a_sane_traceparent_the_request_begins_a_trace(
+def test_an_invalid_traceparent_begins_a_trace(
     traceparent: str, traces: Traces, exporter: InMemorySpanExporter
 ) -> None:
-    traces.tell(story(traceparent=traceparent))
+    traces.add(record_with(traceparent=traceparent))
     assert exporter.get_finished_spans()[-1].parent is None
 
 
-def test_probes_leave_no_trace(traces: Traces, exporter: InMemorySpanExporter) -> None:
-    traces.tell(RequestRecord("mine", "GET", "/livez", status=200))
+def test_probes_have_no_span(traces: Traces, exporter: InMemorySpanExporter) -> None:
+    traces.add(RequestRecord("mine", "GET", "/livez", status=200))
     assert not exporter.get_finished_spans()
 
 
-async def test_a_real_server_sends_them_to_the_collector_that_the_environment_names(
+async def test_a_server_exports_spans_to_the_collector_of_the_environment(
     start: StartServer, serve: Serve, client: ClientSession, png: bytes
 ) -> None:
-    came: asyncio.Queue[ExportTraceServiceRequest] = asyncio.Queue()
+    received: asyncio.Queue[ExportTraceServiceRequest] = asyncio.Queue()
 
     async def collect(request: web.Request) -> web.Response:
         body = await request.read()
         packed = request.headers.get("Content-Encoding") == "gzip"
-        came.put_nowait(ExportTraceServiceRequest.FromString(gzip.decompress(body) if packed else body))
+        received.put_nowait(ExportTraceServiceRequest.FromString(gzip.decompress(body) if packed else body))
         return web.Response()
 
     collector = web.Application()
@@ -105,7 +105,7 @@ async def test_a_real_server_sends_them_to_the_collector_that_the_environment_na
     async with client.post(f"{server.url}/trick", data=png, headers=RAW | {"traceparent": TRACEPARENT}) as response:
         assert response.status == 200
     assert await asyncio.to_thread(server.stop) == 0
-    (sent,) = (await asyncio.wait_for(came.get(), 30)).resource_spans
+    (sent,) = (await asyncio.wait_for(received.get(), 30)).resource_spans
     assert {a.key: a.value.string_value for a in sent.resource.attributes}["service.name"] == "faceattr_aio"
     spans = [span for scope in sent.scope_spans for span in scope.spans]
     assert {span.trace_id.hex() for span in spans} == {TRACE}

@@ -4,21 +4,11 @@ import pytest
 
 from faceattr_aio.errors import BatchTooLarge, FaceattrError, MalformedUpload, TooManyParts
 from faceattr_aio.uploads.multipart import Multipart
-
-TYPE = "multipart/form-data; boundary=XyZ"
-
-
-def part(name: str, data: bytes, *headers: str) -> bytes:
-    lines = [f'Content-Disposition: form-data; name="{name}"; filename="a.jpg"', *headers]
-    return b"--XyZ\r\n" + "\r\n".join(lines).encode() + b"\r\n\r\n" + data + b"\r\n"
-
-
-def body(*parts: bytes) -> bytes:
-    return b"".join(parts) + b"--XyZ--\r\n"
+from tests.support.uploads import TYPE, body, part
 
 
 def parse(data: bytes, step: int = 1 << 16, content_type: str = TYPE) -> list[bytes]:
-    """The pictures of a body that comes in chunks of `step` bytes."""
+    """Parse a body in chunks of `step` bytes and return its pictures."""
     parser, pictures = Multipart(content_type, max_parts=4, max_batch=2, max_header_bytes=4096), list[bytes]()
     for start in range(0, len(data), step):
         for number, piece in parser.feed(data[start : start + step]):
@@ -28,7 +18,7 @@ def parse(data: bytes, step: int = 1 << 16, content_type: str = TYPE) -> list[by
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 1000])
-def test_pictures_come_out_however_the_body_is_cut(step: int) -> None:
+def test_returns_the_pictures_for_any_size_of_the_chunks(step: int) -> None:
     data = body(part("image", b"one\r\n--Xy"), part("note", b"skipped"), part("file", b"\r\n\r\ntwo"))
     assert parse(data, step) == [b"one\r\n--Xy", b"\r\n\r\ntwo"]
 
@@ -37,20 +27,20 @@ def test_an_empty_part_is_a_picture_of_no_bytes() -> None:
     assert parse(body(part("image", b""))) == [b""]
 
 
-def test_a_body_without_pictures_has_none() -> None:
+def test_a_body_of_other_parts_has_no_pictures() -> None:
     assert parse(body(part("other", b"x"))) == []
 
 
-def test_what_follows_the_last_boundary_is_ignored() -> None:
+def test_ignores_data_after_the_last_boundary() -> None:
     assert parse(body(part("image", b"x")) + b"epilogue" * 100) == [b"x"]
 
 
 @pytest.mark.parametrize("step", [1, 2, 1000])
-def test_newlines_before_the_first_boundary_are_skipped_and_nothing_else_however_the_body_is_cut(step: int) -> None:
-    whole = body(part("image", b"x"))
-    assert parse(b"\r\n\n\r" + whole, step) == [b"x"]
+def test_skips_only_newlines_before_the_first_boundary(step: int) -> None:
+    data = body(part("image", b"x"))
+    assert parse(b"\r\n\n\r" + data, step) == [b"x"]
     with pytest.raises(MalformedUpload):
-        parse(b"\r\na preamble\r\n" + whole, step)
+        parse(b"\r\na preamble\r\n" + data, step)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +73,7 @@ def test_newlines_before_the_first_boundary_are_skipped_and_nothing_else_however
     ],
 )
 @pytest.mark.parametrize("step", [5, 1 << 16])
-def test_a_malformed_body_is_refused(data: bytes, step: int) -> None:
+def test_refuses_a_malformed_body(data: bytes, step: int) -> None:
     with pytest.raises(MalformedUpload):
         parse(data, step)
 
@@ -97,12 +87,12 @@ def test_a_malformed_body_is_refused(data: bytes, step: int) -> None:
         "multipart/form-data; boundary=é",
     ],
 )
-def test_an_unusable_boundary_is_refused(content_type: str) -> None:
+def test_refuses_an_invalid_boundary(content_type: str) -> None:
     with pytest.raises(MalformedUpload, match="no boundary of 1 to 70"):
         parse(b"", content_type=content_type)
 
 
-def test_too_many_parts_and_too_many_pictures_are_refused() -> None:
+def test_refuses_too_many_parts_and_too_many_pictures() -> None:
     with pytest.raises(TooManyParts):
         parse(body(*[part("note", b"")] * 5))
     with pytest.raises(BatchTooLarge):
@@ -120,7 +110,7 @@ def test_too_many_parts_and_too_many_pictures_are_refused() -> None:
     ],
     ids=["parts", "newlines", "junk", "carriage returns", "hyphens"],
 )
-def test_no_body_holds_the_loop(data: bytes) -> None:
+def test_no_body_blocks_the_event_loop(data: bytes) -> None:
     parser, longest = Multipart(TYPE, max_parts=4, max_batch=2, max_header_bytes=4096), 0.0
     try:
         for start in range(0, len(data), 1 << 16):

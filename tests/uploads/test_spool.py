@@ -8,20 +8,13 @@ from threading import Event
 import pytest
 
 from faceattr_aio.errors import StartError, StorageUnavailable
-from faceattr_aio.uploads.spool import Spool
+from faceattr_aio.uploads.spool import IoThreads, Spool
 from faceattr_aio.uploads.temp_dir import sweep
-from faceattr_aio.uploads.threads import IoThreads
-
-
-@pytest.fixture
-def threads() -> Iterator[IoThreads]:
-    with IoThreads(2) as threads:
-        yield threads
 
 
 @pytest.fixture(params=["unnamed", "named"])
 def spool(request: pytest.FixtureRequest, tmp_path: Path, threads: IoThreads) -> Iterator[Spool]:
-    """Both kinds of files, since a test machine has but one."""
+    """A spool of 1000 bytes with unnamed and with named files."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "named":
             patch.delattr(os, "O_TMPFILE")
@@ -31,7 +24,7 @@ def spool(request: pytest.FixtureRequest, tmp_path: Path, threads: IoThreads) ->
         spool.close()
 
 
-async def test_what_is_written_can_be_read_by_path(spool: Spool) -> None:
+async def test_written_data_can_be_read_by_path(spool: Spool) -> None:
     file = spool.open()
     await file.write(b"one ")
     file.complete(b"two")
@@ -61,7 +54,7 @@ async def test_a_full_spool_refuses_and_recovers(spool: Spool) -> None:
     assert spool.used == 0
 
 
-def test_an_unnamed_file_is_seen_nowhere(tmp_path: Path, threads: IoThreads) -> None:
+def test_an_unnamed_file_is_not_in_the_folder(tmp_path: Path, threads: IoThreads) -> None:
     spool = Spool(tmp_path, 1000, threads)
     spool.start()
     file = spool.open()
@@ -82,19 +75,19 @@ async def test_a_full_disk_is_a_storage_failure(threads: IoThreads, tmp_path: Pa
     assert spool.used == 0
 
 
-def test_a_folder_that_is_not_there_stops_the_start(tmp_path: Path, threads: IoThreads) -> None:
+def test_a_missing_folder_is_a_start_error(tmp_path: Path, threads: IoThreads) -> None:
     with pytest.raises(StartError, match="cannot be stored in"):
         Spool(tmp_path / "nowhere", 1000, threads).start()
 
 
-async def test_closing_waits_for_a_write_under_way_and_the_loop_does_not(tmp_path: Path, threads: IoThreads) -> None:
-    """Else the descriptor could be another file's while the thread still writes to it."""
+async def test_closing_waits_for_a_running_write_outside_the_event_loop(tmp_path: Path, threads: IoThreads) -> None:
+    """Otherwise the descriptor could be reused while the thread still writes to it."""
     spool = Spool(tmp_path, 1 << 30, threads)
     spool.start()
     file = spool.open()
     descriptor = int(file.path.name)
     reading, full = os.pipe()
-    os.dup2(full, descriptor)  # a disk that takes no more for now
+    os.dup2(full, descriptor)  # a disk on which writes block
     os.close(full)
     writing = asyncio.create_task(file.write(b"x" * 1_000_000))
     await asyncio.to_thread(select.select, [reading], [], [], 10)
@@ -106,16 +99,16 @@ async def test_closing_waits_for_a_write_under_way_and_the_loop_does_not(tmp_pat
     received = 0
     while data := await asyncio.to_thread(os.read, reading, 1 << 16):
         received += len(data)
-    assert received == 1_000_000  # all went to where it belonged, and then the descriptor was closed
+    assert received == 1_000_000  # everything was written before the descriptor was closed
     os.close(reading)
 
 
-async def test_a_write_that_has_not_begun_goes_to_no_other_file(spool: Spool, threads: IoThreads) -> None:
-    busy, go = Event(), Event()
+async def test_a_queued_write_does_not_reach_another_file(spool: Spool, threads: IoThreads) -> None:
+    busy, resume = Event(), Event()
 
     def occupy() -> None:
         busy.set()
-        go.wait(10)
+        resume.wait(10)
 
     for _ in range(2):
         threads.submit(occupy)
@@ -128,29 +121,29 @@ async def test_a_write_that_has_not_begun_goes_to_no_other_file(spool: Spool, th
         await writing
     file.close()
     other = spool.open()
-    go.set()
+    resume.set()
     await asyncio.to_thread(threads.submit(lambda: None).result)
     assert other.path.read_bytes() == b""
     other.close()
 
 
-def test_leftovers_of_the_dead_are_swept_and_of_the_living_are_not(
+def test_removes_the_files_of_ended_processes_only(
     tmp_path: Path, threads: IoThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "O_TMPFILE")
-    dead = tmp_path / "faceattr-spool-dead"
-    dead.mkdir()
-    (dead / "lock").touch()
-    (dead / "upload").write_bytes(b"left")
+    left = tmp_path / "faceattr-spool-dead"
+    left.mkdir()
+    (left / "lock").touch()
+    (left / "upload").write_bytes(b"left")
     other = tmp_path / "faceattr-spool-without-lock"
     other.mkdir()
-    living = Spool(tmp_path, 1000, threads)
-    living.start()
-    assert not dead.exists()
-    file = living.open()
+    running = Spool(tmp_path, 1000, threads)
+    running.start()
+    assert not left.exists()
+    file = running.open()
     sweep(tmp_path, "faceattr-spool-")
     assert other.exists()
     assert file.path.exists()
     file.close()
-    living.close()
+    running.close()
     assert sorted(tmp_path.iterdir()) == [other]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from faceattr_aio.pipeline import JSON, Declaration, Options, PipelineSettings, split_words
-from faceattr_aio.schemas import ImageSize, Probability, Section
+from faceattr_aio.schemas import ImageSize, Probability, ResponseModel
 
 Part = Literal["pose", "face", "left_hand", "right_hand"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -41,7 +41,7 @@ class HolisticSettings(PipelineSettings):
     min_sharpness: Sharpness = 0.0
 
 
-class Landmark(Section):
+class Landmark(ResponseModel):
     """`x` and `y` are shares of the picture's sides, below 0 or above 1 outside; `z` is depth in the scale of `x`.
     The pose tells how visible a point is; the points of a face have no names.
     """
@@ -53,14 +53,14 @@ class Landmark(Section):
     visibility: Probability | None = None
 
 
-class Side(Section):
+class Side(ResponseModel):
     """Which hand it looks like by itself."""
 
     label: Literal["left", "right"]
     probability: Probability
 
 
-class Body(Section):
+class Body(ResponseModel):
     """The most visible person of one picture: a list for each part that was asked for, empty where it was not found;
     nobody is no failure, and has a reason. `models` says which model told what.
     """

@@ -1,5 +1,5 @@
-"""The markers of a JPEG, walked as libjpeg does: segments are skipped whole (a thumbnail's markers do not count),
-anything else is searched for the next marker. Tells size and passes, and whether all passes have arrived.
+"""Read the markers of a JPEG as libjpeg does: segments are skipped whole, so that the markers of a thumbnail do not
+count; other bytes are searched for the next marker. Returns size and passes and checks that all passes are complete.
 """
 
 import re
@@ -10,20 +10,22 @@ from faceattr_aio.uploads.formats.header import Bytes, Header, number
 
 _MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_ONE_AFTER_THE_OTHER = frozenset({0xC0, 0xC1})
-"""Huffman-coded frames whose scans tell all of a block at once."""
+_SEQUENTIAL = frozenset({0xC0, 0xC1})
+"""Huffman-coded frames in which a scan has all coefficients of a block."""
 _PROGRESSIVE = frozenset({0xC2, 0xCA})
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _BLOCK = (1 << 64) - 1
-"""A bit for each coefficient of a block."""
+"""One bit for each coefficient of a block."""
 _MAX_SEGMENTS = 2000
-"""Honest pictures have a few dozen, hundreds with a large colour profile or panorama data."""
+"""Ordinary pictures have a few dozen; hundreds with a large colour profile or panorama data."""
 _WINDOW = 1 << 20
-"""Bytes searched in one go: other threads come to their turn in between."""
+"""Bytes of one search, which holds the GIL."""
 
 
 def read(data: Bytes) -> Header:
-    """A file with several frames counts as its largest. Raises UnreadableImage when its end or a pass is missing."""
+    """The header; the largest of several frames counts. Raises UnreadableImage when the end or a pass is missing, and
+    TooComplex for too many segments.
+    """
     width = height = scans = frame = 0
     missing: dict[int, int] = {}
     for marker, after in _segments(data):
@@ -34,21 +36,21 @@ def read(data: Bytes) -> Header:
             missing |= dict.fromkeys(_components(data, after + 7, 3), _BLOCK)
         elif marker == _START_OF_SCAN:
             scans += 1
-            told = _told(data, after) if frame in _PROGRESSIVE else _BLOCK
-            missing |= {each: missing.get(each, 0) & ~told for each in _components(data, after + 2, 2)}
+            complete = _completed(data, after) if frame in _PROGRESSIVE else _BLOCK
+            missing |= {each: missing.get(each, 0) & ~complete for each in _components(data, after + 2, 2)}
     if any(missing.values()):
         raise UnreadableImage("The JPEG is cut short: passes over the picture are missing.")
     return Header("jpeg", width, height, scans)
 
 
 def end_of_only_scan(data: Bytes) -> int | None:
-    """Where the data of a JPEG end that is stored in one scan, all of a block at once; None for any other.
+    """The end of the scan data in a sequential JPEG with a single scan; None for any other JPEG.
 
-    Raises UnreadableImage and TooComplex, as `read` does.
+    Raises UnreadableImage and TooComplex like `read`.
     """
     segments = list(_segments(data))
     markers = [marker for marker, _ in segments]
-    if markers.count(_START_OF_SCAN) != 1 or _ONE_AFTER_THE_OTHER.isdisjoint(markers):
+    if markers.count(_START_OF_SCAN) != 1 or _SEQUENTIAL.isdisjoint(markers):
         return None
     _, after_next = segments[markers.index(_START_OF_SCAN) + 1]
     return after_next - 2
@@ -60,21 +62,21 @@ def _components(data: Bytes, count_at: int, size: int) -> list[int]:
     return [number(data, at, 1) for at in range(first, first + size * number(data, count_at, 1), size)]
 
 
-def _told(data: Bytes, after: int) -> int:
-    """The coefficients that a scan of a progressive JPEG tells to their last bit."""
+def _completed(data: Bytes, after: int) -> int:
+    """The coefficients that a scan of a progressive JPEG completes to their last bit."""
     end = after + number(data, after, 2, "big")
     low, high, bits = data[end - 3 : end]
     return 0 if bits & 0x0F else (2 << high) - (1 << low)
 
 
 def _segments(data: Bytes) -> Iterator[tuple[int, int]]:
-    """Each marker that opens a segment, and where its length stands; the last is the end of the image."""
+    """Each marker that starts a segment and the offset of its length; the end of the image is last."""
     position = 2
     count = 0
     while position < len(data):
         found = _MARKER.search(data, position, position + _WINDOW)
         if found is None:
-            position += _WINDOW - 1  # a marker may lie across the border
+            position += _WINDOW - 1  # a marker may cross the border of the window
             continue
         marker = data[found.end() - 1]
         yield marker, found.end()
