@@ -28,12 +28,12 @@ class RedisCache:
         return self._guard.failures
 
     async def get(self, key: str) -> str | None:
-        text = await self._guard.ask(lambda: self._redis.get(_PREFIX + key))
+        text = await self._guard.call(lambda: self._redis.get(_PREFIX + key))
         return None if text is None else str(text)
 
     async def put(self, key: str, value: str) -> None:
         """Nobody waits until it is there."""
-        if self._guard.is_resting or len(self._puts) >= _MOST_PUTS:
+        if self._guard.is_open or len(self._puts) >= _MOST_PUTS:
             return
         putting = asyncio.create_task(self._put(key, value))
         self._puts.add(putting)
@@ -44,4 +44,4 @@ class RedisCache:
         await self._redis.aclose()
 
     async def _put(self, key: str, value: str) -> object:
-        return await self._guard.ask(lambda: self._redis.set(_PREFIX + key, value, px=self._ttl_ms))
+        return await self._guard.call(lambda: self._redis.set(_PREFIX + key, value, px=self._ttl_ms))

@@ -47,7 +47,7 @@ async def reload_when_asked(app: web.Application, settings: Settings, asked: asy
             config, later = settings.read_again()
             await reload(app, settings.own(config))
         except StartError as error:
-            app[EXECUTOR].staff.record_failed_reload(error)
+            app[EXECUTOR].record_failed_reload(error)
         except ReloadFailed:  # told already
             continue
         else:

@@ -118,7 +118,7 @@ def _watch(metrics: Metrics, executor: Executor, uploads: Uploads) -> None:
         "faceattr_worker_restarts", "Workers replaced, added or taken away.", "reason", REASONS, lambda: pool.restarts
     )
     metrics.watch_totals(
-        "faceattr_reloads", "Reloads that were asked for.", "outcome", ("ok", "failed"), lambda: executor.staff.reloads
+        "faceattr_reloads", "Reloads that were asked for.", "outcome", ("ok", "failed"), lambda: executor.reloads
     )
     metrics.describe("faceattr_model", "Model files in use.", lambda: _models(executor))
     metrics.describe("faceattr_build", "What runs here.", _build)

@@ -36,13 +36,13 @@ from faceattr_aio.web.responses import LINGERING, problems
 from faceattr_aio.web.streaming import Front, Streams
 
 if TYPE_CHECKING:
-    from faceattr_aio.admission.redis_state import Shared  # with the extra `redis` alone
+    from faceattr_aio.admission.redis_state import RedisState  # with the extra `redis` alone
 
 EXECUTOR: web.AppKey[Executor] = web.AppKey("faceattr_aio.executor", Executor)
 ENDPOINTS: web.AppKey[list[Endpoint]] = web.AppKey("faceattr_aio.endpoints", list)
 _LINGERING, _LINGERING_BODIES = 64, 4
 """Refused connections that are waited for at a time, and how many of the largest allowed bodies each may still send."""
-SHARED: web.AppKey["Shared | None"] = web.AppKey("faceattr_aio.shared")
+SHARED: web.AppKey["RedisState | None"] = web.AppKey("faceattr_aio.shared")
 UPLOADS: web.AppKey[Uploads] = web.AppKey("faceattr_aio.uploads", Uploads)
 STREAMS: web.AppKey[Streams] = web.AppKey("faceattr_aio.streams", Streams)
 ADMIN: web.AppKey[Admin] = web.AppKey("faceattr_aio.admin", Admin)
@@ -173,7 +173,7 @@ async def _caching(results: Results, _: web.Application) -> AsyncIterator[None]:
     await results.close()
 
 
-async def _sharing(shared: "Shared", _: web.Application) -> AsyncIterator[None]:
+async def _sharing(shared: "RedisState", _: web.Application) -> AsyncIterator[None]:
     await shared.start()
     yield
     await shared.close()

@@ -106,7 +106,7 @@ class Endpoint:
         is_kept = self.results.cache and self.declaration.repeatable and wishes.media_type == JSON
         if not is_kept or wishes.is_fresh or not digest:
             return None
-        return make_key(digest, wishes.options.model_dump_json(), self.executor.staff.fingerprint(self.name))
+        return make_key(digest, wishes.options.model_dump_json(), self.executor.fingerprint(self.name))
 
     def count(self, reply: Reply) -> dict[str, int]:
         """What metrics and logs tell of a result, by name."""

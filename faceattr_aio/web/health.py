@@ -31,8 +31,8 @@ class Health:
         document: dict[str, object] = {"status": ", ".join(failed) or "ok"}
         if "verbose" in request.query:
             document["checks"] = checks
-            if self._executor.staff.reload_fault:
-                document["last_reload"] = self._executor.staff.reload_fault
+            if self._executor.reload_fault:
+                document["last_reload"] = self._executor.reload_fault
         return web.json_response(document, status=503 if failed else 200)
 
     async def _checks(self) -> dict[str, str]:

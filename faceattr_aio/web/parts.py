@@ -18,7 +18,7 @@ from faceattr_aio.web.stream import StreamConfig
 from faceattr_aio.web.streaming import Streams
 
 if TYPE_CHECKING:
-    from faceattr_aio.admission.redis_state import Shared  # with the extra `redis` alone
+    from faceattr_aio.admission.redis_state import RedisState  # with the extra `redis` alone
 
 
 def uploads_of(config: Config, executor: Executor) -> Uploads:
@@ -56,17 +56,17 @@ def stream_config_of(
     return {name: terms(limiter) for name, limiter in limiters.items()}
 
 
-def redis_state_of(config: Config) -> "Shared | None":
+def redis_state_of(config: Config) -> "RedisState | None":
     """None when nothing is shared. Raises StartError when the library for it is missing."""
     if config.shared.url is None:
         return None
-    opened: Shared = extras.load("faceattr_aio.admission.redis_state", "redis").Shared(
+    opened: RedisState = extras.load("faceattr_aio.admission.redis_state", "redis").RedisState(
         config.shared, with_keys=config.auth.shared_keys
     )
     return opened
 
 
-def clients_of(config: Config, shared: "Shared | None") -> Authenticator:
+def clients_of(config: Config, shared: "RedisState | None") -> Authenticator:
     """Raises StartError when the file of API keys cannot be used."""
     elsewhere = shared.keys if shared else None
     return Authenticator(ApiKeys(config.auth.keys, config.auth.keys_file, elsewhere), config.clients.trusted_proxies)
@@ -83,7 +83,7 @@ def client_share(config: Config) -> float:
     return 0.5 if config.clients.fair else math.inf
 
 
-def client_limits_of(config: Config, requests: Limiter, uploads: Limiter, shared: "Shared | None") -> ClientLimits:
+def client_limits_of(config: Config, requests: Limiter, uploads: Limiter, shared: "RedisState | None") -> ClientLimits:
     share, per_minute = client_share(config), config.clients.requests_per_minute
     return ClientLimits(
         ClientConcurrency(requests, share, "requests are being worked on"),

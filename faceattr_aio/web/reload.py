@@ -28,7 +28,7 @@ def _deadline(app: web.Application, config: Config) -> None:
 
 def _uploads(app: web.Application, config: Config) -> None:
     upload, limiter = config.upload, app[UPLOADS].limiter
-    limiter.limit = limiter.workers = upload.max_in_progress
+    limiter.resize(upload.max_in_progress, upload.max_in_progress)
     for endpoint in all_endpoints(app):
         uploads = endpoint.uploads
         uploads.limits = replace(uploads.limits, timeout_s=upload.timeout_s, min_rate=upload.min_rate)
