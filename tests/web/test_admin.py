@@ -27,7 +27,7 @@ async def test_without_admin_keys_there_is_nothing_to_be_found(serve: Serve, cli
     app = make_app(config({"keys": [CLIENTS]}))
     status, problem = await ask(client, await serve(app), key)
     assert (status, problem["type"]) == (404, "urn:faceattr:not-found")
-    assert app[EXECUTOR].staff.reloads == {}
+    assert app[EXECUTOR].reloads == {}
 
 
 @pytest.mark.parametrize("key", ["", CLIENTS, ADMINS[:-1]])
@@ -36,7 +36,7 @@ async def test_only_an_admin_key_opens_it(serve: Serve, client: ClientSession, k
     url = await serve(app)
     status, problem = await ask(client, url, key)
     assert (status, problem["type"]) == (401, "urn:faceattr:unauthorized")
-    assert app[EXECUTOR].staff.reloads == {}
+    assert app[EXECUTOR].reloads == {}
     assert (await ask(client, url, ADMINS))[0] == 200
 
 
@@ -65,7 +65,7 @@ async def test_what_cannot_be_used_is_a_sentence_and_readiness_stays(
     (tmp_path / "broken").touch()
     status, problem = await ask(client, url, ADMINS)
     assert (status, problem["type"]) == (409, "urn:faceattr:reload-failed")
-    assert problem["detail"] == "All is as before. The trick is broken: mend it."
+    assert problem["detail"] == "The previous models and settings stay in use. The trick is broken: mend it."
     async with client.get(f"{url}/readyz?verbose") as response:
         document = await response.json()
     assert (response.status, document["status"]) == (200, "ok")
@@ -82,4 +82,4 @@ async def test_one_of_several_processes_does_not_reload_alone(serve: Serve, clie
     status, problem = await ask(client, await serve(app), ADMINS)
     assert (status, problem["type"]) == (409, "urn:faceattr:reload-failed")
     assert "SIGHUP" in problem["detail"]
-    assert app[EXECUTOR].staff.reloads == {}
+    assert app[EXECUTOR].reloads == {}

@@ -69,7 +69,7 @@ async def test_a_slow_pipeline_has_half_of_the_workers_and_slots_and_the_others_
 async def test_past_its_share_it_is_refused_with_the_time_of_its_own_work(
     held: str, app: web.Application, png: bytes, client: ClientSession
 ) -> None:
-    limiter = app[EXECUTOR].staff.lanes["slow"].limiter
+    limiter = app[EXECUTOR].limiter_of("slow")
     limiter.observe(5.0)
     for _ in range(8):
         async with client.post(f"{held}/slow", data=png, headers=RAW) as response:
@@ -97,7 +97,7 @@ async def test_the_time_that_slow_work_takes_is_its_own(
     url = await serve(app)
     before = app[EXECUTOR].limiter.service_s
     assert await ask(client, f"{url}/slow", png) == 200
-    assert app[EXECUTOR].staff.lanes["slow"].limiter.service_s >= 0.5
+    assert app[EXECUTOR].limiter_of("slow").service_s >= 0.5
     assert app[EXECUTOR].limiter.service_s == before
 
 
@@ -105,9 +105,9 @@ async def test_at_a_reload_its_share_is_of_the_new_limit(app: web.Application, s
     gate.open()
     await serve(app)
     executor = app[EXECUTOR]
-    inference = executor.staff.config.inference.model_copy(update={"limit": 20})
-    await executor.reload(executor.staff.config.model_copy(update={"inference": inference}))
-    assert (executor.limiter.limit, executor.staff.lanes["slow"].limiter.limit) == (20, 10)
+    inference = executor.config.inference.model_copy(update={"limit": 20})
+    await executor.reload(executor.config.model_copy(update={"inference": inference}))
+    assert (executor.limiter.limit, executor.limiter_of("slow").limit) == (20, 10)
 
 
 async def test_the_slow_pipeline_has_its_share_also_where_the_quick_one_is_asked_for_without_end(
