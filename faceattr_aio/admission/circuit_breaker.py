@@ -33,7 +33,7 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are skipped now."""
+        """True while calls are skipped."""
         return self._clock() < self._closed_from
 
     async def call(self, function: Callable[[], Awaitable[T]]) -> T | None:

@@ -71,7 +71,7 @@ class RateLimiter:
         self._interval = -(-MINUTE_NS // per_minute)
         self._clock = clock
         self._recovered: dict[str, int] = {}
-        """When the whole burst of each client is available again, in ns of the clock."""
+        """The time at which the whole burst of each client is available again, in ns of the clock."""
 
     def check(self, client: str) -> None:
         """Check that the client may make one more request, without counting it. Raises RateLimited."""

@@ -35,8 +35,8 @@ class Limiter:
     once, from any thread, when the work is over. Worst-case wait = limit / workers x service time. `limit` and
     `workers` change through `resize`; work that holds a slot above a lower limit keeps it.
 
-    A quota is a limiter whose slots are among those of a parent and whose work has a queue of its own. The estimates
-    of the parent leave out that work and the workers that are busy with it.
+    A quota is a limiter that shares the slots of a parent and has a queue of its own. The estimates of the parent leave
+    out the work of its quotas and the workers that are busy with it.
     """
 
     def __init__(self, limit: int, workers: int, what: str = "requests") -> None:
@@ -60,7 +60,7 @@ class Limiter:
 
     @property
     def is_idle(self) -> bool:
-        """Whether new work would start at once."""
+        """True when new work would start at once."""
         return len(self._slots) + self.reserved < min(self.workers, self.limit)
 
     @property
@@ -73,7 +73,7 @@ class Limiter:
 
     @property
     def waiting(self) -> int:
-        """Slots whose work waits for a worker."""
+        """Slots with work that waits for a worker."""
         return len(self._slots) - self.busy
 
     @property
@@ -147,7 +147,7 @@ class Limiter:
         self._release_callbacks.append(callback)
 
     def add_quota(self, quota: "Limiter", on_resize: Callable[[], None]) -> None:
-        """Register a quota, whose slots are slots of this limiter too; `on_resize` is called after each `resize`."""
+        """Register a quota; its slots are slots of this limiter too. `on_resize` is called after each `resize`."""
         self._quotas.append(quota)
         self._resize_callbacks.append(on_resize)
         self.on_release(quota.released)  # work that waits for a slot of the quota may have waited for this one

@@ -1,4 +1,4 @@
-"""State that several servers share in Redis besides results: the request rate of each client, and API keys. While Redis
+"""State, other than results, that several servers share in Redis: the request rate of each client, and API keys. While Redis
 is unavailable, each server uses its own.
 """
 
@@ -69,7 +69,7 @@ class RedisKeys:
 
 
 class RedisState:
-    """The connection, and what is shared through it. `keys` are read only `with_keys`."""
+    """The connection to Redis and the shared state. `keys` is None without `with_keys`."""
 
     def __init__(self, settings: Shared, *, with_keys: bool) -> None:
         self._redis = Redis.from_url(settings.url or "", decode_responses=True, retry=Retry(NoBackoff(), 0))

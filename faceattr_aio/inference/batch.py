@@ -51,12 +51,12 @@ class Batch:
 
     @property
     def is_complete(self) -> bool:
-        """Whether each task has its outcome."""
+        """True when each task has its outcome."""
         return len(self.outcomes) == len(self.tasks)
 
     @property
     def has_started(self) -> bool:
-        """Whether a worker has processed a picture of it."""
+        """True when a worker has processed a picture of it."""
         return self._worked_s > 0
 
     def __call__(self, worker: WorkerHandle) -> list[Outcome]:

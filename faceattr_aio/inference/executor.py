@@ -59,11 +59,11 @@ class Executor:
         self.pool: Pool = Pool(starter(config), workers)
         self.io: IoThreads = IoThreads(_IO_THREADS, "faceattr-io")
         self.retiring = False
-        """Whether load balancers should send this instance no more work; it still accepts work."""
+        """True when load balancers should send this instance no more work; it still accepts work."""
         self.reloads: Counter[str] = Counter()
         """Number of reloads that were `ok` and that `failed`."""
         self.reload_fault: str | None = None
-        """Why the last reload failed, if it did."""
+        """The reason if the last reload failed."""
         self._limiters = _limiters(config, self.limiter)
         self._bounds = _bounds(config)
         limiters = (self.limiter, *(one for one in self._limiters.values() if isinstance(one, Quota)))
@@ -106,8 +106,8 @@ class Executor:
         return self._limiters[name]
 
     def check(self, deadline: float = math.inf, name: str | None = None) -> None:
-        """Check that a newcomer could be admitted now, to the pipeline `name` if that is known, whose answer must be
-        ready by `deadline` on the monotonic clock.
+        """Check that a newcomer could be admitted now, to the pipeline `name` if that is known; its answer must be ready
+        by `deadline` on the monotonic clock.
 
         Raises Overloaded, Draining, DeadlineOutOfReach, or Unavailable when no worker can be started.
         """
@@ -120,7 +120,7 @@ class Executor:
         probe(path, self._bounds)
 
     def fingerprint(self, name: str) -> str:
-        """Everything that decides the result of the pipeline `name`, besides the picture and the options."""
+        """Everything that decides the result of the pipeline `name`, except the picture and the options."""
         models, fingerprints = self._fingerprints
         if models is not self.pool.models:
             models = self.pool.models
@@ -258,7 +258,7 @@ def _declarations(config: Config) -> Mapping[str, Declaration]:
 
 
 def _limiters(config: Config, limiter: Limiter) -> Mapping[str, Limiter]:
-    """By pipeline: a quota where its `share` is below 1, else the limiter of all."""
+    """The limiter of each pipeline: a quota if its `share` is below 1, else the limiter of all."""
     return {
         name: Quota(limiter, entry.share, f"requests for {name}") if entry.share < 1 else limiter
         for name, entry in config.pipelines.items()
@@ -285,6 +285,6 @@ def _as_draining(outcome: Outcome) -> Outcome:
 
 
 def _is_cancelled() -> bool:
-    """Whether the caller itself was cancelled, rather than the batch it waits for."""
+    """True when the caller itself was cancelled, rather than the batch it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

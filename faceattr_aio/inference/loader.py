@@ -42,6 +42,6 @@ def _load_spec(config: Config, store: ModelStore, name: str) -> LoadSpec:
 
 
 def _refuse_blind(formats: Iterable[str]) -> None:
-    """Raises StartError for a format whose header can hide a picture that fills the memory of the whole program."""
+    """Raises StartError for a format in which a small file can hold a picture that fills the memory of the program."""
     for name in BLIND.intersection(formats):
         raise StartError(f"The type {name} needs workers of bounded memory: set inference.pool to 'process'.")

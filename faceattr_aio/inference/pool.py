@@ -61,7 +61,7 @@ class Pool(futures.Executor):
         self._serving: dict[WorkerHandle, Work | None] = {}
         """The workers that have a thread, and the batch that each is at."""
         self._hopeless: str | None = None
-        """Why no worker can be started, while there is none."""
+        """The reason while there is no worker and none can be started."""
         self._task_callback: Callable[[WorkerHandle], None] = lambda _: None
         self._closed = threading.Event()
         self._changed = threading.Condition()
@@ -78,7 +78,7 @@ class Pool(futures.Executor):
 
     @property
     def fault(self) -> str | None:
-        """Why a slot has no worker and cannot get one, or that all workers are being started."""
+        """The reason if a slot has no worker and cannot get one, or if all workers are being started."""
         fault = next((slot.fault for slot in tuple(self._slots) if slot.fault), None)
         starting = self.started and not self._serving
         return fault or ("All workers have ended; new ones are being started." if starting else None)
@@ -175,8 +175,8 @@ class Pool(futures.Executor):
             self.wake()
 
     def close(self, wait_s: float = 10.0) -> None:
-        """End all workers, cancel what is queued and wait until the workers have ended, up to `wait_s` seconds: a task
-        in a thread cannot be stopped.
+        """End all workers and cancel the queue. Wait up to `wait_s` seconds until the workers have ended: a task in a
+        thread cannot be stopped.
         """
         with self._changed:
             self._closed.set()
@@ -345,7 +345,7 @@ class Pool(futures.Executor):
             raise StartError("The workers are being ended.")
 
     def _update_hope(self) -> None:
-        """When no slot has a worker and none can get one, fail what is queued."""
+        """Fail the queue if no slot has a worker and none can get one."""
         with self._changed:
             faults = [slot.fault for slot in self._slots]
             self._hopeless = faults[0] if faults and all(faults) else None

@@ -38,7 +38,7 @@ class RecyclePolicy:
         )
 
     def is_old(self, worker: WorkerHandle) -> bool:
-        """Whether the worker has done its number of tasks; cheap."""
+        """True when the worker has done its number of tasks; cheap."""
         return 0 < self.max_tasks <= worker.served
 
 
@@ -79,7 +79,7 @@ class Autoscaler:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether the number of workers never changes."""
+        """True when the number of workers never changes."""
         return self._fewest == self._most
 
     def decide(self, workers: int, busy: int, wait: float) -> int:
@@ -144,7 +144,7 @@ class Maintenance:
         self._wake.set()
 
     def run_once(self) -> None:
-        """Do what is due now. Raises StartError when a worker could not be started."""
+        """Recycle or scale if it is due. Raises StartError when a worker could not be started."""
         if self._pool.recycle(self.policy.is_due):
             self._wake.set()  # others may be due
         if not self._autoscaler.is_fixed:

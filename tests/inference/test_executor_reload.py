@@ -1,4 +1,4 @@
-"""What an executor replaces while it runs: models, settings, and the number of workers."""
+"""Changes of a running executor: models, settings, and the number of workers."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The queue of a pool: which batch runs when, what is cancelled, and what is closed."""
+"""The queue of a pool: the order of batches, cancellation, quotas, and closing."""
 
 import asyncio
 import threading

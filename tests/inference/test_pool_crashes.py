@@ -1,4 +1,4 @@
-"""Workers that exit, crash or cannot be started: what it costs, and how the pool recovers."""
+"""Workers that exit, crash or cannot be started: the cost for requests, and the recovery."""
 
 import os
 import signal
@@ -226,7 +226,7 @@ def test_a_worker_whose_first_message_makes_no_sense_is_ended_and_replaced(
 def test_a_worker_whose_thread_fails_is_replaced(
     start_pool: StartPool, task: Task, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No slot is left without a thread, whatever the pool is told to do after a task."""
+    """No slot is left without a thread when the callback after a task raises."""
     starter = RecordingStarter()
     pool = start_pool(starter, 1)
 
