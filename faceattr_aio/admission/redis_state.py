@@ -1,5 +1,5 @@
-"""State, other than results, that several servers share in Redis: the request rate of each client, and API keys. While Redis
-is unavailable, each server uses its own.
+"""State, other than results, that several servers share in Redis: the request rate of each client, and API keys. While
+Redis is unavailable, each server uses its own.
 """
 
 import asyncio

@@ -106,8 +106,8 @@ class Executor:
         return self._limiters[name]
 
     def check(self, deadline: float = math.inf, name: str | None = None) -> None:
-        """Check that a newcomer could be admitted now, to the pipeline `name` if that is known; its answer must be ready
-        by `deadline` on the monotonic clock.
+        """Check that a newcomer could be admitted now, to the pipeline `name` if that is known; its answer has to be
+        ready by `deadline` on the monotonic clock.
 
         Raises Overloaded, Draining, DeadlineOutOfReach, or Unavailable when no worker can be started.
         """

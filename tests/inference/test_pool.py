@@ -22,7 +22,12 @@ from tests.support.workers import RecordingStarter, make_batch, processes, resou
 
 def marking(order: list[str], name: str) -> Callable[[], bool]:
     """For `is_wanted`: records each start of a picture."""
-    return lambda: order.append(name) is None
+
+    def is_wanted() -> bool:
+        order.append(name)
+        return True
+
+    return is_wanted
 
 
 def test_each_worker_runs_one_picture_at_a_time(start_pool: StartPool, gate: Gate, task: Task) -> None:
@@ -136,10 +141,9 @@ def test_a_queued_batch_that_is_cancelled_closes_its_resources_at_once_and_does_
 
 def test_a_batch_between_two_pictures_can_be_cancelled(start_pool: StartPool, gate: Gate, task: Task) -> None:
     pool, closed = start_pool(threads(gate=gate.folder), 1), list[str]()
-    another = make_batch(task, is_wanted=lambda: bool(two.cancel()))  # runs between the two
     two = pool.submit(make_batch(task, task, resources=resources(lambda: closed.append("two"))))
     gate.wait_for(1)
-    other = pool.submit(another)
+    other = pool.submit(make_batch(task, is_wanted=two.cancel))  # is called between the two
     gate.open()
     other.result(PATIENCE_S)
     assert two.cancelled()

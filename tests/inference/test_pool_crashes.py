@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,13 +89,13 @@ def test_a_picture_that_a_worker_did_not_receive_goes_to_another_one_first(
     pool = start_pool(starter, 1)
     gone, real = starter.started[0], starter.started[0].call
 
-    def is_gone(*call: object) -> Reply:
-        real(*call)  # type: ignore[arg-type]  # holds the other batches at the gate
+    def is_gone(name: str, task: Task, timeout_s: float) -> Reply:
+        real(name, task, timeout_s)  # holds the other batches at the gate
         gone.alive = False
         raise WorkerGone
 
     gone.call = is_gone  # type: ignore[method-assign]  # as a process that was killed behaves
-    works = [pool.submit(make_batch(task, resources=resources(lambda name=name: order.append(name)))) for name in "abc"]
+    works = [pool.submit(make_batch(task, resources=resources(partial(order.append, name)))) for name in "abc"]
     gate.wait_for(1)
     gate.open()
     assert [type(work.result(PATIENCE_S)[0]) for work in works] == [Reply] * 3
@@ -108,8 +109,7 @@ def test_a_worker_that_cannot_be_replaced_is_a_fault_until_it_can(
     pool, starter = pool_of_processes
     (tmp_path / "broken").touch()
     crash(pool, file)
-    until(lambda: pool.fault is not None)
-    assert pool.fault == BROKEN
+    until(lambda: pool.fault == BROKEN)
     pool.check()
     (tmp_path / "broken").unlink()
     until_restarted(pool, crashes=1)
@@ -122,12 +122,11 @@ def test_while_all_workers_are_being_replaced_the_pool_reports_it(
 ) -> None:
     pool, starter = pool_of_processes
     go_on = threading.Event()
-    starter.on_start = lambda: go_on.wait(PATIENCE_S) and None
+    starter.on_start = partial(go_on.wait, PATIENCE_S)
     assert pool.fault is None
     for pid in starter.pids:
         os.kill(pid, signal.SIGKILL)
-    until(lambda: pool.fault is not None)
-    assert pool.fault == "All workers have ended; new ones are being started."
+    until(lambda: pool.fault == "All workers have ended; new ones are being started.")
     pool.check()
     go_on.set()
     until_restarted(pool, crashes=2)
@@ -209,7 +208,7 @@ def test_a_worker_whose_first_message_makes_no_sense_is_ended_and_replaced(
 ) -> None:
     """Whatever goes wrong, no process is left behind and the slot gets a worker in the end."""
     pool, starter = pool_of_processes
-    real = type(starter.started[0]).ready  # type: ignore[attr-defined]  # of a process
+    real = type(starter.started[0]).ready
 
     def fail_once(worker: WorkerHandle) -> None:
         if worker is starter.started[2]:

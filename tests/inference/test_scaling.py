@@ -11,6 +11,7 @@ from faceattr_aio.admission.limiter import Limiter
 from faceattr_aio.admission.quotas import Quota
 from faceattr_aio.errors import StartError
 from faceattr_aio.inference.pool import Pool
+from faceattr_aio.inference.process import WorkerHandle
 from faceattr_aio.inference.scaling import Autoscaler, Maintenance, RecyclePolicy, WindowMean
 from faceattr_aio.pipeline import Reply, Task
 from tests.inference.conftest import StartPool
@@ -199,7 +200,12 @@ def test_without_recycling_and_scaling_the_thread_does_nothing_until_the_policy_
 ) -> None:
     pool = start_pool(threads(), 1)
     maintenance, rounds, real = make_maintenance(pool), list[int](), pool.recycle
-    monkeypatch.setattr(pool, "recycle", lambda is_due: rounds.append(1) or real(is_due))
+
+    def recycle(is_due: Callable[[WorkerHandle], bool]) -> bool:
+        rounds.append(1)
+        return real(is_due)
+
+    monkeypatch.setattr(pool, "recycle", recycle)
     maintenance.period_s = 0.001
     with running(maintenance):
         work(pool, task, 20)
@@ -240,7 +246,7 @@ def test_after_a_failure_it_pauses_and_tries_again(
     maintenance.pause_s = 0.001
     real = pool.recycle
 
-    def recycle(is_due: Callable[[object], bool]) -> bool:
+    def recycle(is_due: Callable[[WorkerHandle], bool]) -> bool:
         try:
             return real(is_due)
         except StartError:

@@ -48,7 +48,7 @@ class RecordingStarter:
     def __init__(self, start: Starter | None = None, failing: tuple[int, ...] = ()) -> None:
         self.failing = failing
         self.started: list[WorkerHandle] = []
-        self.on_start: Callable[[], None] = lambda: None
+        self.on_start: Callable[[], object] = lambda: None
         self._start = start or threads()
 
     def __call__(self) -> WorkerHandle:
