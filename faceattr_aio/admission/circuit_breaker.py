@@ -1,5 +1,5 @@
-"""Asking Redis, which may be slow, gone or out of its mind: nobody waits longer for it than was said, and once it has
-failed a few times nobody asks for a while. Knows not what is asked.
+"""Circuit breaker for calls to Redis: each call times out, and after several failures in a row calls are skipped for a
+while, so that a slow or unreachable Redis does not delay requests.
 """
 
 import asyncio
@@ -12,65 +12,46 @@ from redis.exceptions import RedisError
 
 log = logging.getLogger("faceattr_aio.guard")
 
-_FAILURES, _REST_S = 3, 5.0
-"""So many in a row, and so long nothing is asked."""
-_NOT_TO_BE_HAD = (RedisError, OSError, TimeoutError, ValueError)
+_FAILURES, _OPEN_S = 3, 5.0
+"""Failures in a row that open the breaker, and seconds that it stays open."""
+_FAULTS = (RedisError, OSError, TimeoutError, ValueError)
 T = TypeVar("T")
 
 
-class Breaker:
-    """Open for a while after so many failures in a row."""
+class CircuitBreaker:
+    """A call times out after `timeout_s`; after three failures in a row calls are skipped for 5 s.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    `consequence` says in the log what happens meanwhile. `failures` counts all of them.
+    """
+
+    def __init__(self, timeout_s: float, consequence: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.failures = 0
-        """All there were."""
-        self._in_a_row = 0
-        self._until = 0.0
+        self._timeout_s, self._consequence = timeout_s, consequence
         self._clock = clock
+        self._in_a_row = 0
+        self._closed_from = 0.0
 
     @property
     def is_open(self) -> bool:
-        return self._clock() < self._until
+        """True while calls are skipped."""
+        return self._clock() < self._closed_from
 
-    def succeed(self) -> None:
-        self._in_a_row = 0
-
-    def fail(self) -> bool:
-        """Whether this is the one that opens it."""
-        self.failures += 1
-        self._in_a_row += 1
-        if self._in_a_row < _FAILURES or self.is_open:
-            return False
-        self._until = self._clock() + _REST_S
-        return True
-
-
-class CircuitBreaker:
-    """Waits `timeout_s` at most; `otherwise` is for the log, and says what happens while nothing is asked."""
-
-    def __init__(self, timeout_s: float, otherwise: str) -> None:
-        self._breaker = Breaker()
-        self._timeout_s, self._otherwise = timeout_s, otherwise
-
-    @property
-    def failures(self) -> int:
-        return self._breaker.failures
-
-    @property
-    def is_resting(self) -> bool:
-        """Whether nothing would be asked now."""
-        return self._breaker.is_open
-
-    async def ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
-        """The answer; None when there is none in time."""
-        if self._breaker.is_open:
+    async def call(self, function: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what `function` returns; None when it fails, times out or is skipped."""
+        if self.is_open:
             return None
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await question()
-        except _NOT_TO_BE_HAD as error:
-            if self._breaker.fail():
-                log.warning("%s for %g s: Redis: %s", self._otherwise, _REST_S, error or type(error).__name__)
+                result = await function()
+        except _FAULTS as error:
+            self._count(error)
             return None
-        self._breaker.succeed()
-        return answer
+        self._in_a_row = 0
+        return result
+
+    def _count(self, error: Exception) -> None:
+        self.failures += 1
+        self._in_a_row += 1
+        if self._in_a_row >= _FAILURES and not self.is_open:
+            self._closed_from = self._clock() + _OPEN_S
+            log.warning("%s for %g s: Redis: %s", self._consequence, _OPEN_S, error or type(error).__name__)

@@ -1,5 +1,5 @@
-"""How many may be in flight, and whether one more may come in now. Counts what is running and waiting together, and
-estimates from the mean service time when there will be room. Knows nothing of what is done in a slot.
+"""Limiter: a fixed number of slots for work in flight, running and waiting together, and the estimates of waiting time
+that follow from the mean service time.
 """
 
 import math
@@ -11,153 +11,182 @@ from functools import partial
 from faceattr_aio.errors import DeadlineOutOfReach, Draining, Overloaded, Unavailable
 
 _FIRST_GUESS_S = 0.1
-"""The service time until one was observed."""
+"""The service time before the first observation."""
 _WEIGHT = 0.1
 """Weight of the newest service time in the moving average: the last twenty or so decide."""
 
 
-class Limiter:
-    """`limit` slots for work done `workers` at a time.
+class ServiceTime:
+    """Moving average of the seconds that one piece of work takes, without waiting. `mean_s` is a guess at first."""
 
-    A slot belongs to the work, not to whoever waits for it: `acquire` returns the release, which is called from any
-    thread, once, when the work is really over. Worst-case wait = limit / workers x service time. Both numbers may be
-    changed at any time; who is in beyond a lower limit stays until the work is over.
+    def __init__(self) -> None:
+        self.mean_s = _FIRST_GUESS_S
+        self._observed = False
+
+    def observe(self, seconds: float) -> None:
+        self.mean_s = self.mean_s + _WEIGHT * (seconds - self.mean_s) if self._observed else seconds
+        self._observed = True
+
+
+class Limiter:
+    """`limit` slots for work that `workers` do in parallel. Thread-safe.
+
+    A slot belongs to the work, not to the caller that waits for it: `acquire` returns the release, which is called
+    once, from any thread, when the work is over. Worst-case wait = limit / workers x service time. `limit` and
+    `workers` change through `resize`; work that holds a slot above a lower limit keeps it.
+
+    A quota is a limiter that shares the slots of a parent and has a queue of its own. The estimates of the parent leave
+    out the work of its quotas and the workers that are busy with it.
     """
 
     def __init__(self, limit: int, workers: int, what: str = "requests") -> None:
         self.limit = limit
         self.workers = workers
         self.draining: bool = False
-        self.portions: list[Limiter] = []
-        """Limiters whose slots are among these, and whose work has a line of its own."""
-        self.promised = 0
-        """Slots that newcomers leave to others who wait for them."""
-        self.freed: list[Callable[[], None]] = []
-        """Called from any thread, when a slot was given back."""
+        self.reserved = 0
+        """Free slots that newcomers leave to the wait queue."""
         self._what = what
-        self._held: set[object] = set()
-        self._entering = threading.Lock()
-        self._service_s: float | None = None
+        self._slots: set[object] = set()
+        self._acquiring = threading.Lock()
+        self._service = ServiceTime()
+        self._release_callbacks: list[Callable[[], None]] = []
+        self._resize_callbacks: list[Callable[[], None]] = []
+        self._quotas: list[Limiter] = []
 
     @property
     def in_flight(self) -> int:
         """Slots in use: running and waiting."""
-        return len(self._held)
+        return len(self._slots)
 
     @property
     def is_idle(self) -> bool:
-        """Whether work that came in now would be begun at once."""
-        return self.in_flight + self.promised < min(self.workers, self.limit)
+        """True when new work would start at once."""
+        return len(self._slots) + self.reserved < min(self.workers, self.limit)
 
     @property
     def busy(self) -> int:
-        """Workers that have something to do."""
-        return min(self.workers, self._in_portions + self._in_line)
+        """Workers that have work."""
+        if not self._quotas:
+            return min(self.workers, len(self._slots))
+        in_quotas = sum(quota.busy for quota in self._quotas)
+        return min(self.workers, in_quotas + self._outside_quotas()[0])
 
     @property
     def waiting(self) -> int:
-        """Slots in use beyond what workers can be at."""
-        return self.in_flight - self.busy
+        """Slots with work that waits for a worker."""
+        return len(self._slots) - self.busy
 
     @property
     def service_s(self) -> float:
-        """Mean seconds of one piece of work, without its waiting."""
-        return _FIRST_GUESS_S if self._service_s is None else self._service_s
+        """Mean seconds of one piece of work, without waiting."""
+        return self._service.mean_s
 
     @property
     def wait_s(self) -> float:
-        """Seconds until all that is in flight has drained: in flight / workers x mean service time."""
-        return self._in_line / self._workers_left * self.service_s
+        """Seconds until everything in flight has finished: in flight / workers x mean service time."""
+        in_flight, workers = self._outside_quotas()
+        return in_flight / workers * self._service.mean_s
 
     @property
     def queue_s(self) -> float:
-        """Seconds that a newcomer's work would wait for a worker."""
-        return max(0, self._in_line + 1 - self._workers_left) / self._workers_left * self.service_s
+        """Seconds that new work would wait for a worker."""
+        in_flight, workers = self._outside_quotas()
+        return max(0, in_flight + 1 - workers) / workers * self._service.mean_s
 
     @property
     def answer_s(self) -> float:
-        """Seconds until a newcomer's work would be done."""
-        return self.queue_s + self.service_s
-
-    @property
-    def longest_queue(self) -> float:
-        """Of the newcomers in any line: how long they would wait, in times that their work takes."""
-        return max(line.queue_s / line.service_s for line in (self, *self.portions))
-
-    @property
-    def _in_line(self) -> int:
-        """Slots in use, but for those with a line of their own."""
-        return max(0, self.in_flight - sum(portion.in_flight for portion in self.portions))
-
-    @property
-    def _in_portions(self) -> int:
-        """Workers that have something to do for portions."""
-        return sum(portion.busy for portion in self.portions)
-
-    @property
-    def _workers_left(self) -> int:
-        return max(1, self.workers - self._in_portions)
+        """Seconds until new work would be done."""
+        return self.queue_s + self._service.mean_s
 
     def check(self, within_s: float = math.inf) -> None:
-        """Whether a newcomer may come in, without taking a slot.
+        """Check that a newcomer could acquire a slot now, without acquiring one.
 
-        Raises Overloaded, Draining, or DeadlineOutOfReach when its answer is wanted sooner than can be.
+        Raises Overloaded, Draining, or DeadlineOutOfReach when its answer cannot be ready in `within_s` seconds.
         """
         if self.draining:
             raise self._refusal(Draining, Draining.default_detail)
-        if self.in_flight + self.promised >= self.limit:
+        if len(self._slots) + self.reserved >= self.limit:
             raise self._overloaded()
-        self._check_reach(within_s)
+        if within_s != math.inf:
+            self._check_reach(within_s)
 
-    def acquire(self, within_s: float = math.inf, *, promised: bool = False) -> Callable[[], None]:
-        """Takes a slot and returns its release. Never waits. Raises Overloaded or DeadlineOutOfReach, but not Draining:
-        who was let in before is not turned away now.
+    def acquire(self, within_s: float = math.inf, *, use_reserved: bool = False) -> Callable[[], None]:
+        """Acquire a slot without waiting and return its release, for any thread.
+
+        Raises Overloaded or DeadlineOutOfReach, but not Draining: work that was admitted before is still done.
         """
-        self._check_reach(within_s)
+        if within_s != math.inf:
+            self._check_reach(within_s)
         slot = object()
-        with self._entering:
-            if self.in_flight + (0 if promised else self.promised) >= self.limit:
+        with self._acquiring:
+            if len(self._slots) + (0 if use_reserved else self.reserved) >= self.limit:
                 raise self._overloaded()
-            self._held.add(slot)
+            self._slots.add(slot)
         return partial(self._release, slot)
 
     def observe(self, service_s: float) -> None:
-        """Takes the seconds one piece of work needed, without its waiting, into the average."""
-        mean = service_s if self._service_s is None else self._service_s
-        self._service_s = mean + _WEIGHT * (service_s - mean)
-
-    def resize(self, limit: int, workers: int) -> None:
-        self.limit, self.workers = limit, workers
+        """Add the seconds that one piece of work took, without waiting, to the average."""
+        self._service.observe(service_s)
 
     def drain(self) -> None:
-        """Lets no newcomer in from now on; who is in goes on to the end."""
+        """Refuse newcomers from now on."""
         self.draining = True
 
-    def _release(self, slot: object) -> None:
-        self._held.remove(slot)
-        self._tell_freed()
+    def resize(self, limit: int, workers: int) -> None:
+        """Set both numbers and those of the quotas."""
+        self.limit, self.workers = limit, workers
+        for callback in self._resize_callbacks:
+            callback()
 
-    def _tell_freed(self) -> None:
-        for tell in self.freed:
-            tell()
+    def reserve(self, slots: int) -> None:
+        """Keep so many free slots from newcomers, for `acquire(use_reserved=True)`."""
+        self.reserved = slots
+
+    def on_release(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each release, in the thread that released."""
+        self._release_callbacks.append(callback)
+
+    def add_quota(self, quota: "Limiter", on_resize: Callable[[], None]) -> None:
+        """Register a quota; its slots are slots of this limiter too. `on_resize` is called after each `resize`."""
+        self._quotas.append(quota)
+        self._resize_callbacks.append(on_resize)
+        self.on_release(quota.released)  # work that waits for a slot of the quota may have waited for this one
+
+    def released(self) -> None:
+        """Call the release callbacks."""
+        for callback in self._release_callbacks:
+            callback()
+
+    def _release(self, slot: object) -> None:
+        self._slots.remove(slot)
+        if self._release_callbacks:
+            self.released()
+
+    def _outside_quotas(self) -> tuple[int, int]:
+        """Slots in use outside of quotas, and workers that quotas leave."""
+        in_flight, workers = len(self._slots), self.workers
+        for quota in self._quotas:
+            in_flight -= quota.in_flight
+            workers -= quota.busy
+        return max(0, in_flight), max(1, workers)
 
     def _check_reach(self, within_s: float) -> None:
-        if self.answer_s > within_s:
-            said = f"The answer would take about {self.answer_s:.2g} s and is wanted within {max(0, within_s):.2g} s."
-            raise self._refusal(DeadlineOutOfReach, said)
+        if (answer_s := self.answer_s) > within_s:
+            detail = f"The answer would take about {answer_s:.2g} s, and the deadline is in {max(0, within_s):.2g} s."
+            raise self._refusal(DeadlineOutOfReach, detail)
 
     def _overloaded(self) -> Unavailable:
-        said = f"{self.in_flight} {self._what} are in flight and {self.limit} is the limit; try again later."
-        soonest_s = self.service_s / self.workers  # also where portions have all slots, and nothing is in this line
-        return self._refusal(Overloaded, said, soonest_s)
+        detail = f"{len(self._slots)} {self._what} are in flight and {self.limit} is the limit; try again later."
+        soonest_s = self._service.mean_s / self.workers  # where quotas hold all slots, `wait_s` is 0
+        return self._refusal(Overloaded, detail, soonest_s)
 
-    def _refusal(self, kind: type[Unavailable], said: str, least_s: float = 0.0) -> Unavailable:
+    def _refusal(self, kind: type[Unavailable], detail: str, least_s: float = 0.0) -> Unavailable:
         wait_s = max(self.wait_s, least_s)
-        jitter = random.uniform(0.8, 1.2)  # noqa: S311  # so that not all come back at once; no secret
+        jitter = random.uniform(0.8, 1.2)  # noqa: S311  # spreads the retries; not a secret
         return kind(
-            said,
+            detail,
             retry_after_s=wait_s,
             limit=self.limit,
-            in_flight=self.in_flight,
+            in_flight=len(self._slots),
             retry_after_ms=round(wait_s * 1e3 * jitter),
         )

@@ -1,5 +1,5 @@
-"""Slots for those who were let in and rather wait than be refused: first come, first served, and up to half of all, so
-that newcomers are left the others. Knows nothing of what is done in a slot.
+"""FIFO wait queue for admitted work that waits for a slot instead of being refused: the pictures of streams. It may
+hold up to half of the slots of its limiter; newcomers have the others.
 """
 
 import asyncio
@@ -15,63 +15,66 @@ _SHARE = 0.5
 
 
 class WaitQueue:
-    """One for each limiter. Who waits is promised the next free slots, up to the share; all of it on one event loop."""
+    """One for each limiter, used on one event loop. The next free slots are reserved for the waiters, up to the share.
+
+    A reserved slot is refused to newcomers, so the waiters are served however many newcomers there are.
+    """
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
-        self._waiting: deque[asyncio.Future[Release]] = deque()
-        self._held: set[object] = set()
+        self._waiters: deque[asyncio.Future[Release]] = deque()
+        self._slots: set[object] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        limiter.freed.append(self._wake)
-
-    @property
-    def most(self) -> int:
-        """Slots that those who wait may hold together."""
-        return max(1, int(self._limiter.limit * _SHARE))
+        limiter.on_release(self._wake)
 
     async def acquire(self) -> Release:
-        """Waits for a slot, and returns its release, which is called from any thread, once."""
+        """Wait for a slot and return its release, which is called once, from any thread."""
         self._loop = asyncio.get_running_loop()
-        turn: asyncio.Future[Release] = self._loop.create_future()
-        self._waiting.append(turn)  # first, so that a slot that is freed meanwhile in a thread is not missed
+        waiter: asyncio.Future[Release] = self._loop.create_future()
+        self._waiters.append(waiter)  # first, so that a release in another thread at this moment wakes it
         self._serve()
         try:
-            return await turn
+            return await waiter
         except asyncio.CancelledError:
-            self._give_up(turn)
+            self._cancel(waiter)
             raise
 
+    @property
+    def _free(self) -> int:
+        """Slots that the queue may still acquire."""
+        return max(1, int(self._limiter.limit * _SHARE)) - len(self._slots)
+
     def _wake(self) -> None:
-        """Called from any thread."""
-        if self._waiting and self._loop:
-            with suppress(RuntimeError):  # the loop has ended, and all who waited with it
+        """Called after a release, in any thread."""
+        if self._waiters and self._loop:
+            with suppress(RuntimeError):  # the loop is closed, and every waiter is gone
                 self._loop.call_soon_threadsafe(self._serve)
 
     def _serve(self) -> None:
-        """Gives out what there is."""
-        while self._waiting and len(self._held) < self.most:
-            if self._waiting[0].done():  # cancelled
-                self._waiting.popleft()
+        """Hand the free slots to the waiters and reserve the next ones."""
+        while self._waiters and self._free > 0:
+            if self._waiters[0].done():  # cancelled
+                self._waiters.popleft()
                 continue
             try:
-                free = self._limiter.acquire(promised=True)
+                release = self._limiter.acquire(use_reserved=True)
             except Overloaded:
                 break
-            self._waiting.popleft().set_result(self._hold(free))
-        self._limiter.promised = max(0, min(len(self._waiting), self.most - len(self._held)))
+            self._waiters.popleft().set_result(self._count(release))
+        self._limiter.reserve(max(0, min(len(self._waiters), self._free)))
 
-    def _hold(self, free: Release) -> Release:
+    def _count(self, release: Release) -> Release:
         slot = object()
-        self._held.add(slot)
+        self._slots.add(slot)
 
-        def release() -> None:
-            self._held.remove(slot)
-            free()
+        def release_both() -> None:
+            self._slots.remove(slot)
+            release()
 
-        return release
+        return release_both
 
-    def _give_up(self, turn: "asyncio.Future[Release]") -> None:
-        """Somebody waits no longer; a slot that came at the same moment goes back."""
-        if not turn.cancelled():
-            turn.result()()
+    def _cancel(self, waiter: "asyncio.Future[Release]") -> None:
+        """Release the slot that a cancelled waiter received at the same moment, and serve the others."""
+        if not waiter.cancelled():
+            waiter.result()()
         self._serve()

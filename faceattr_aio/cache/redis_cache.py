@@ -28,14 +28,14 @@ class RedisCache:
         return self._breaker.failures
 
     async def get(self, key: str) -> str | None:
-        text = await self._breaker.ask(lambda: self._redis.get(_PREFIX + key))
+        text = await self._breaker.call(lambda: self._redis.get(_PREFIX + key))
         return None if text is None else str(text)
 
     async def put(self, key: str, value: str) -> None:
         """Store a value in the background, or drop it while Redis fails or is slow."""
-        if self._breaker.is_resting or len(self._puts) >= _MAX_PUTS:
+        if self._breaker.is_open or len(self._puts) >= _MAX_PUTS:
             return
-        storing = self._breaker.ask(lambda: self._redis.set(_PREFIX + key, value, px=self._ttl_ms))
+        storing = self._breaker.call(lambda: self._redis.set(_PREFIX + key, value, px=self._ttl_ms))
         task: asyncio.Task[object] = asyncio.create_task(storing)
         self._puts.add(task)
         task.add_done_callback(self._puts.discard)

@@ -1,5 +1,5 @@
-"""Imported by the process that workers are forked from, and by no other: signals may go to the whole group, and that
-process ends when its server does.
+"""Imported only by the fork server, from which workers are forked: it ignores signals, which may be sent to the whole
+process group, and exits when its server does.
 """
 
 import signal

@@ -1,102 +1,125 @@
-"""What one request wants of the workers, done in a thread that waits for them; and the threads, which give its slot and
-files back when its work is over. Knows no event loop, no limit and no HTTP.
+"""Batch: the pictures of one request, which the pool runs one after another, with the resources that belong to the
+work; and its future outcomes.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from faceattr_aio.errors import ClientGone, DeadlineExceeded, FaceattrError, WorkerGone
-from faceattr_aio.inference.pool import Pool
+from faceattr_aio.admission.quotas import Quota
+from faceattr_aio.errors import ClientGone, DeadlineExceeded, FaceattrError
 from faceattr_aio.inference.process import WorkerHandle
-from faceattr_aio.pipeline import Outcome, Reply, Task
+from faceattr_aio.pipeline import Outcome, Task
 
 
-@contextmanager
-def no_wait(_: float) -> Iterator[None]:
-    """The turn of those for whom a free worker is enough."""
-    yield
+def allowed_s(tasks: Sequence[Task | FaceattrError], timeout_s: float) -> float:
+    """Seconds that a batch may take, with its waiting: `timeout_s` for each picture that a worker has to process."""
+    pictures = 0
+    for task in tasks:
+        pictures += isinstance(task, Task)
+    return timeout_s * pictures
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Batch:
-    """Pictures for one pipeline, one after another; a task that is a failure already stays one.
+    """Pictures for the pipeline `name`; a task that has failed already keeps its failure as its outcome.
 
-    A picture that a worker has taken up is given `timeout_s` seconds, however long it had waited; none is taken up
-    after `allowed_s`, nor after the `deadline` on the monotonic clock. Before it waits for a worker it waits for its
-    `turn`, which is told the seconds that are left. `wanted` tells whether anybody still waits, `owned` is closed when
-    the work is over, `observe` is told the seconds that workers needed for all of it: the sum of `worked`.
+    A worker has `timeout_s` seconds for each picture, however long it waited. No picture starts after `deadline` (on
+    the monotonic clock), or once `is_wanted` returns False; it is called from another thread. The pool closes
+    `resources` when the work is over. `observe` receives the seconds that workers needed for the batch. A `quota`
+    limits how many workers run such batches at a time.
+
+    The outcome of a picture does not depend on the others: a failed picture does not end the batch.
     """
 
-    pool: Pool
     name: str
     tasks: Sequence[Task | FaceattrError]
     timeout_s: float
-    wanted: Callable[[], bool]
-    owned: ExitStack
+    deadline: float
+    is_wanted: Callable[[], bool]
+    resources: ExitStack
     observe: Callable[[float], None]
-    deadline: float = math.inf
-    turn: Callable[[float], AbstractContextManager[None]] = no_wait
-    submitted: float = field(default_factory=time.monotonic)
-    worked: list[float] = field(default_factory=list)
+    quota: Quota | None = None
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._free_since = time.monotonic()
+        self._worked_s = 0.0
+        self._pass_failures()
 
     @property
-    def allowed_s(self) -> float:
-        """Seconds from its submission that the caller waits: `timeout_s` for each picture, at most to the deadline."""
-        pictures = sum(isinstance(task, Task) for task in self.tasks)
-        return min(self.timeout_s * pictures, self.deadline - self.submitted)
+    def is_complete(self) -> bool:
+        """True when each task has its outcome."""
+        return len(self.outcomes) == len(self.tasks)
 
-    def __call__(self) -> list[Outcome]:
-        """Raises ClientGone when nobody waits any more."""
-        outcomes: list[Outcome] = []
-        free_since = self.submitted
-        for task in self.tasks:
-            outcomes.append(self._perform(task, free_since) if isinstance(task, Task) else task)
-            free_since = time.monotonic()
-        if self.worked:
-            self.observe(sum(self.worked))
-        return outcomes
+    @property
+    def has_started(self) -> bool:
+        """True when a worker has processed a picture of it."""
+        return self._worked_s > 0
 
-    def _perform(self, task: Task, free_since: float) -> Outcome:
-        if not self.wanted():
+    def __call__(self, worker: WorkerHandle) -> list[Outcome]:
+        """Run the next picture on `worker` and return the outcomes so far.
+
+        Raises ClientGone when the batch is not wanted any more, and WorkerGone when the worker had exited before it
+        received the picture; then the batch is as before.
+        """
+        if not self.is_wanted():
             raise ClientGone
-        try:
-            with self.turn(self._in_time()), self.pool.lend(self._in_time()) as worker:
-                return self._work(worker, task, free_since)
-        except WorkerGone:
-            return self._perform(task, free_since)
-        except FaceattrError as error:
-            return error.without_traceback()
+        if time.monotonic() >= self.deadline:
+            return self.fail(DeadlineExceeded())
+        task = self.tasks[len(self.outcomes)]
+        assert isinstance(task, Task)
+        self.outcomes.append(self._run(worker, task))
+        self._pass_failures()
+        self._free_since = time.monotonic()
+        if self.is_complete:
+            self.observe(self._worked_s)
+        return self.outcomes
 
-    def _work(self, worker: WorkerHandle, task: Task, free_since: float) -> Reply:
-        began = time.monotonic()
+    def fail(self, error: FaceattrError) -> list[Outcome]:
+        """Make this the outcome of each picture that has not started, and return the outcomes."""
+        rest = self.tasks[len(self.outcomes) :]
+        self.outcomes += [task if isinstance(task, FaceattrError) else error for task in rest]
+        if self._worked_s:
+            self.observe(self._worked_s)
+        return self.outcomes
+
+    def _run(self, worker: WorkerHandle, task: Task) -> Outcome:
+        started = time.monotonic()
         try:
             reply = worker.call(self.name, task, self.timeout_s)
-        finally:
-            self.worked.append(time.monotonic() - began)
-        return replace(reply, laps={"queue": (began - free_since) * 1e3, **reply.laps})
+            outcome: Outcome = replace(reply, laps={"queue": (started - self._free_since) * 1e3, **reply.laps})
+        except FaceattrError as error:
+            outcome = error.without_traceback()
+        self._worked_s += time.monotonic() - started
+        return outcome
 
-    def _in_time(self) -> float:
-        """Seconds until the deadline. Raises DeadlineExceeded."""
-        left = self.submitted + self.allowed_s - time.monotonic()
-        if left <= 0:
-            raise DeadlineExceeded
-        return left
+    def _pass_failures(self) -> None:
+        """Up to the next picture that a worker has to process."""
+        while not self.is_complete and isinstance(failure := self.tasks[len(self.outcomes)], FaceattrError):
+            self.outcomes.append(failure)
 
 
-class BatchThreads(ThreadPoolExecutor):
-    """Gives back what a batch owns in the callback of the concurrent future: that one ends with the work itself, or
-    with its removal from the queue. The future that a caller awaits ends with the caller's patience.
+class Work(Future[list[Outcome]]):
+    """A batch in the pool and its future outcomes.
+
+    The resources of the batch are closed in the callback of this future: it ends with the work itself, or with its
+    removal from the queue, whereas the future that a caller awaits ends when the caller stops waiting.
     """
 
-    def submit(self, batch: Batch) -> Future[list[Outcome]]:  # type: ignore[override]  # takes batches alone
-        try:
-            future = super().submit(batch)
-        except RuntimeError:  # shut down in the meantime
-            batch.owned.close()
-            raise
-        future.add_done_callback(lambda _: batch.owned.close())
-        return future
+    def __init__(self, batch: Batch, withdraw: "Callable[[Work], bool]") -> None:
+        super().__init__()
+        self.batch = batch
+        self._withdraw = withdraw
+        self.add_done_callback(_close_resources)
+
+    def cancel(self) -> bool:
+        """Remove the batch from the queue; False while a worker processes one of its pictures, and after the end."""
+        return self.cancelled() or (self._withdraw(self) and super().cancel())
+
+
+def _close_resources(work: Future[list[Outcome]]) -> None:
+    assert isinstance(work, Work)
+    work.batch.resources.close()

@@ -1,115 +1,141 @@
-"""Runs tasks on workers, no more at a time than there are slots. A slot and the files of a request belong to the work:
-both are given back when the worker is done with them, not when the caller stops waiting. Knows no HTTP.
+"""Executor: runs tasks on a pool of workers behind a limiter, as the configuration says; applies reloads.
+
+A slot and the files of a request belong to the work: both are released when the worker has finished with them, not when
+the caller stops waiting.
 """
 
 import asyncio
+import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 from faceattr_aio.admission.limiter import Limiter
+from faceattr_aio.admission.quotas import Quota
 from faceattr_aio.config.schema import Config
-from faceattr_aio.errors import DeadlineExceeded, Draining, FaceattrError, InternalError, NoImage, Unavailable
-from faceattr_aio.inference.batch import Batch
+from faceattr_aio.errors import (
+    DeadlineExceeded,
+    Draining,
+    FaceattrError,
+    InternalError,
+    NoImage,
+    ReloadFailed,
+    Unavailable,
+)
+from faceattr_aio.inference.batch import Batch, allowed_s
+from faceattr_aio.inference.loader import starter
 from faceattr_aio.inference.pool import Pool
-from faceattr_aio.inference.staff import Staff
+from faceattr_aio.inference.scaling import Autoscaler, Maintenance, RecyclePolicy
 from faceattr_aio.inference.worker import ModelHashes
 from faceattr_aio.pipeline import Declaration, Outcome, Reply, Task
 from faceattr_aio.uploads.probe import probe
 from faceattr_aio.uploads.spool import IoThreads
 
+log = logging.getLogger("faceattr_aio.staff")
+
 _IO_THREADS = 8
+_VERSION = metadata.version("faceattr-aio")
 
 
 class Executor:
-    """The workers behind their limit. `start` before the first `run`, `close` at the end.
+    """The workers behind their limiter. Call `start` before the first `run`, and `close` at the end.
 
-    `run` awaits a reply; `run_all` takes the pictures of one request, which share one slot. Workers are threads unless
-    `inference.pool` is `process`.
+    `run` awaits the reply for one picture; `run_all` those for the pictures of one request, which share one slot.
+    Workers are threads unless `inference.pool` is `process`. The methods are for one event loop.
     """
 
     def __init__(self, config: Config) -> None:
-        """Raises StartError when settings do not go together."""
-        self.staff: Staff = Staff(config)
-        self.limiter: Limiter = self.staff.limiter
-        self.pool: Pool = self.staff.pool
+        """Raises StartError when settings contradict each other."""
+        workers, max_workers = config.inference.worker_count, config.inference.max_workers
+        self.config: Config = config
+        """The configuration in use; a reload replaces it once all workers are replaced."""
+        self.declarations: Mapping[str, Declaration] = _declarations(config)
+        self.limiter: Limiter = Limiter(config.inference.limit_count, workers)
+        self.pool: Pool = Pool(starter(config), workers)
         self.io: IoThreads = IoThreads(_IO_THREADS, "faceattr-io")
         self.retiring = False
-        """Whether this instance should get no more work, though it still takes it."""
-        self._closed = False
+        """True when load balancers should send this instance no more work; it still accepts work."""
+        self.reloads: Counter[str] = Counter()
+        """Number of reloads that were `ok` and that `failed`."""
+        self.reload_fault: str | None = None
+        """The reason if the last reload failed."""
+        self._limiters = _limiters(config, self.limiter)
         self._image = config.image
+        limiters = (self.limiter, *(one for one in self._limiters.values() if isinstance(one, Quota)))
+        scaling = Autoscaler(workers, max_workers), _recycle_policy(config)
+        self._maintenance = Maintenance(self.pool, limiters, *scaling, on_resize=self._fit)
         self._reloading = asyncio.Lock()
-
-    @property
-    def declarations(self) -> Mapping[str, Declaration]:
-        """What each pipeline can be asked, by name."""
-        return self.staff.declarations
-
-    @property
-    def reload_fault(self) -> str | None:
-        return self.staff.reload_fault
-
-    def record_failed_reload(self, error: Exception) -> None:
-        self.staff.record_failed_reload(error)
-
-    def fingerprint(self, name: str) -> str:
-        return self.staff.fingerprint(name)
+        self._closed = False
+        self._fingerprints: tuple[ModelHashes, Mapping[str, str]] = {}, {}
 
     async def start(self) -> None:
-        """Loads every worker. Raises StartError."""
-        await asyncio.get_running_loop().run_in_executor(self.io, self.staff.start)
+        """Load every worker. Raises StartError."""
+        await asyncio.get_running_loop().run_in_executor(self.io, self.pool.start)
+        self._maintenance.start()
 
     async def reload(self, config: Config | None = None) -> ModelHashes:
-        """Puts new workers in place of all, one after another, from the files as they are now and as `config` says, if
-        it is given; of that also `inference.limit`, `timeout_s`, `recycle_after` and `recycle_bytes` are taken over.
-        Nobody who waits notices. A second reload waits for the first.
+        """Replace all workers, one after another, by workers that load the files as they are now and, if `config` is
+        given, as it says. `inference.limit`, `timeout_s`, `recycle_after` and `recycle_bytes` are taken from it too.
+        Requests are served meanwhile. A second reload waits for the first.
 
-        Gives the models in use. Raises ReloadFailed when a worker could not be started; then all is as before.
+        Returns the models in use. Raises ReloadFailed when a worker could not be started; then nothing has changed.
         """
         if self._closed:
             raise Draining
         async with self._reloading:
-            return await self.io.run(self.staff.reload, config)
+            return await self.io.run(self._reload, config or self.config)
 
     async def close(self) -> None:
-        """Ends the workers; what still waits for one gets Draining. Closing again does nothing."""
+        """End the workers; callers that wait for one get Draining. Further calls do nothing."""
         if self._closed:
             return
         self._closed = True
         self.limiter.drain()
-        self.staff.stop()
-        self.staff.lanes.shutdown(wait=False, cancel=True)
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self.io, self.pool.close)
-        with suppress(TimeoutError):  # a thread cannot be stopped; the process ends without it
-            async with asyncio.timeout(self.staff.config.inference.timeout_s):
-                await loop.run_in_executor(self.io, partial(self.staff.lanes.shutdown, wait=True))
+        self._maintenance.stop()
+        timeout_s = self.config.inference.timeout_s
+        await asyncio.get_running_loop().run_in_executor(self.io, self.pool.close, timeout_s)
         self.io.shutdown(wait=False)
 
     def limiter_of(self, name: str) -> Limiter:
-        """What the requests for a pipeline are counted by: its own portion, if it has one."""
-        return self.staff.lanes[name].limiter
+        """The limiter of a pipeline: its own quota, if it has one."""
+        return self._limiters[name]
 
     def check(self, deadline: float = math.inf, name: str | None = None) -> None:
-        """Whether a newcomer may come in, to the pipeline `name` if that is known, that wants its answer by `deadline`,
-        on the monotonic clock.
+        """Check that a newcomer could be admitted now, to the pipeline `name` if that is known; its answer has to be
+        ready by `deadline` on the monotonic clock.
 
-        Raises Overloaded, Draining, DeadlineOutOfReach, or Unavailable when no worker can work.
+        Raises Overloaded, Draining, DeadlineOutOfReach, or Unavailable when no worker can be started.
         """
-        limiter = self.limiter_of(name) if name else self.limiter
+        limiter = self._limiters[name] if name else self.limiter
         limiter.check(deadline - time.monotonic())
         self.pool.check()
 
     def probe(self, path: Path) -> None:
-        """Refuses a picture that must not go to a decoder. Raises FaceattrError, or OSError."""
+        """Refuse a picture that must not reach a decoder. Raises FaceattrError, or OSError."""
         probe(path, self._image)
 
+    def fingerprint(self, name: str) -> str:
+        """Everything that decides the result of the pipeline `name`, except the picture and the options."""
+        models, fingerprints = self._fingerprints
+        if models is not self.pool.models:
+            models = self.pool.models
+            fingerprints = {pipeline: _fingerprint(self.config, pipeline, models) for pipeline in self.config.pipelines}
+            self._fingerprints = models, fingerprints
+        return fingerprints[name]
+
+    def record_failed_reload(self, error: Exception) -> None:
+        """Report a failed reload in the log, on /readyz and in the counter."""
+        self.reloads["failed"] += 1
+        self.reload_fault = str(error)
+        log.error("nothing was reloaded, models and settings stay in use: %s", error)
+
     async def run(self, name: str, task: Task, deadline: float = math.inf) -> Reply:
-        """One picture through the pipeline `name`. Raises FaceattrError, and KeyError for a name there is not."""
+        """Run one task on the pipeline `name`. Raises FaceattrError, and KeyError for an unknown name."""
         self.check(deadline, name)
         (outcome,) = await self.run_all(name, [task], deadline=deadline)
         if isinstance(outcome, FaceattrError):
@@ -120,36 +146,45 @@ class Executor:
         self,
         name: str,
         tasks: Sequence[Task | FaceattrError],
-        held: ExitStack | None = None,
-        wanted: Callable[[], bool] = lambda: True,
+        resources: ExitStack | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
         deadline: float = math.inf,
     ) -> list[Outcome]:
-        """The pictures of one request that was let in, in their order. One that fails, or that is a failure already,
-        keeps no other from its answer.
+        """Run the tasks of one admitted request and return their outcomes, in order. A task that fails, or that has
+        failed already, does not affect the others.
 
-        `held` is emptied when the work takes over what is in it. While the batch waits, `wanted` tells from another
-        thread whether anybody still does; what has not begun by the `deadline` is not begun any more.
+        Args:
+            name: the pipeline.
+            tasks: the pictures, or why one is refused.
+            resources: is emptied when the work takes over what it holds, and closed when the work is over.
+            is_wanted: called from another thread before each picture; when it returns False, the work ends.
+            deadline: on the monotonic clock; pictures that have not started by then are not started.
 
-        Raises Overloaded, Draining, DeadlineOutOfReach, DeadlineExceeded or ClientGone.
+        Raises:
+            Overloaded, Draining, DeadlineOutOfReach: no slot; `resources` are still the caller's.
+            DeadlineExceeded, ClientGone: the work did not end in time, or was not wanted any more.
+
         """
         self._check_running()
-        checked = [await self._check(name, task) if isinstance(task, Task) else task for task in tasks]
-        if not any(isinstance(task, Task) for task in checked):
-            return [error for error in checked if isinstance(error, FaceattrError)]
+        prepared = [await self._prepare(name, task) if isinstance(task, Task) else task for task in tasks]
+        failures = [task for task in prepared if isinstance(task, FaceattrError)]
+        if len(failures) == len(prepared):
+            return list(failures)
         owned = ExitStack()
-        owned.callback(self.limiter_of(name).acquire(deadline - time.monotonic()))
-        owned.enter_context((held or ExitStack()).pop_all())
-        return await self._submit(name, checked, wanted, owned, deadline)
+        owned.callback(self._limiters[name].acquire(deadline - time.monotonic()))
+        if resources:
+            owned.push(resources.pop_all())
+        return await self._submit(name, prepared, is_wanted, owned, deadline)
 
-    async def run_in_slot(self, name: str, task: Task, held: ExitStack, wanted: Callable[[], bool]) -> Outcome:
-        """One picture of somebody who has a slot: it is in `held`, and goes with it as in `run_all`. Raises Draining,
+    async def run_in_slot(self, name: str, task: Task, resources: ExitStack, is_wanted: Callable[[], bool]) -> Outcome:
+        """Run one task of a caller that holds a slot, which is among the `resources`; see `run_all`. Raises Draining,
         DeadlineExceeded or ClientGone.
         """
         self._check_running()
-        checked = await self._check(name, task)
-        if isinstance(checked, FaceattrError):
-            return checked
-        (outcome,) = await self._submit(name, [checked], wanted, held.pop_all(), math.inf)
+        prepared = await self._prepare(name, task)
+        if isinstance(prepared, FaceattrError):
+            return prepared
+        (outcome,) = await self._submit(name, [prepared], is_wanted, resources.pop_all(), math.inf)
         return outcome
 
     def _check_running(self) -> None:
@@ -158,46 +193,93 @@ class Executor:
         if not self.pool.started:
             raise RuntimeError("The executor was not started: await its start(), or set it up in an app that runs.")
 
-    async def _check(self, name: str, task: Task) -> Task | FaceattrError:
-        """The task made complete, or why its picture must not go to a decoder."""
-        options = task.options or self.declarations[name].options()
-        try:
-            if not task.probed:
+    async def _prepare(self, name: str, task: Task) -> Task | FaceattrError:
+        """Probe the picture and complete the task, or return why the picture must not reach a decoder."""
+        if not task.probed:
+            try:
                 await self.io.run(self.probe, task.path)
-        except FaceattrError as error:
-            return error
-        except OSError as error:
-            return NoImage.from_exception(error, f"The file cannot be read: {error.strerror}.")
+            except FaceattrError as error:
+                return error
+            except OSError as error:
+                return NoImage.from_exception(error, f"The file cannot be read: {error.strerror}.")
+        if task.options and task.path.is_absolute():
+            return task
+        options = task.options or self.declarations[name].options()
         return replace(task, path=task.path.absolute(), options=options)
 
     async def _submit(
         self,
         name: str,
         tasks: Sequence[Task | FaceattrError],
-        wanted: Callable[[], bool],
-        owned: ExitStack,
+        is_wanted: Callable[[], bool],
+        resources: ExitStack,
         deadline: float,
     ) -> list[Outcome]:
-        lane, timeout_s = self.staff.lanes[name], self.staff.config.inference.timeout_s
-        batch = Batch(self.pool, name, tasks, timeout_s, wanted, owned, lane.limiter.observe, deadline, lane.turn)
+        limiter, timeout_s = self._limiters[name], self.config.inference.timeout_s
+        now = time.monotonic()
+        deadline = min(now + allowed_s(tasks, timeout_s), deadline)
+        quota = limiter if isinstance(limiter, Quota) else None
+        batch = Batch(name, tasks, timeout_s, deadline, is_wanted, resources, limiter.observe, quota)
         try:
-            async with asyncio.timeout(batch.allowed_s):
-                outcomes = await asyncio.get_running_loop().run_in_executor(lane.threads, batch)
+            async with asyncio.timeout(deadline - now):
+                outcomes = await asyncio.get_running_loop().run_in_executor(self.pool, batch)  # type: ignore[arg-type]  # the pool passes a worker
         except TimeoutError as error:
             raise DeadlineExceeded from error
         except asyncio.CancelledError:
             if self._closed and not _is_cancelled():
                 raise Draining from None
             raise
-        return [Draining() if self._closed and _is_ours(outcome) else outcome for outcome in outcomes]
+        return [_as_draining(outcome) for outcome in outcomes] if self._closed else outcomes
+
+    def _reload(self, config: Config) -> ModelHashes:
+        """Runs in a thread; one reload at a time."""
+        try:
+            self.pool.reload(starter(config))
+        except Exception as error:
+            self.record_failed_reload(error)
+            raise ReloadFailed(f"The previous models and settings stay in use. {error}") from error
+        self.reloads["ok"] += 1
+        self.reload_fault = None
+        self.config, self.declarations = config, _declarations(config)
+        self._fingerprints = {}, {}
+        self._maintenance.change_policy(_recycle_policy(config))
+        self._fit()
+        log.info("the models were reloaded: %s", ", ".join(self.pool.models))
+        return self.pool.models
+
+    def _fit(self) -> None:
+        """Adapt the limit and the quotas to the number of workers."""
+        self.limiter.resize(self.config.inference.limit_of(self.pool.size), self.pool.size)
+        self.pool.wake()  # a quota may have more workers now
 
 
-def _is_ours(outcome: Outcome) -> bool:
-    """Whether the picture failed because its worker was ended."""
-    return isinstance(outcome, InternalError | Unavailable)
+def _declarations(config: Config) -> Mapping[str, Declaration]:
+    return {name: entry.declaration for name, entry in config.pipelines.items()}
+
+
+def _limiters(config: Config, limiter: Limiter) -> Mapping[str, Limiter]:
+    """The limiter of each pipeline: a quota if its `share` is below 1, else the limiter of all."""
+    return {
+        name: Quota(limiter, entry.share, f"requests for {name}") if entry.share < 1 else limiter
+        for name, entry in config.pipelines.items()
+    }
+
+
+def _recycle_policy(config: Config) -> RecyclePolicy:
+    return RecyclePolicy(config.inference.recycle_after, config.inference.recycle_bytes)
+
+
+def _fingerprint(config: Config, name: str, models: ModelHashes) -> str:
+    settings = config.pipelines[name].settings.model_dump_json()
+    return f"{_VERSION} {name} {settings} {config.image.working_side} {sorted(models.items())}"
+
+
+def _as_draining(outcome: Outcome) -> Outcome:
+    """Draining for a picture that failed because its worker was ended."""
+    return Draining() if isinstance(outcome, InternalError | Unavailable) else outcome
 
 
 def _is_cancelled() -> bool:
-    """Whether the caller itself was cancelled, rather than the batch it waits for."""
+    """True when the caller itself was cancelled, rather than the batch it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

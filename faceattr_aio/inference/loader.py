@@ -1,6 +1,4 @@
-"""What the workers are to load, made from the settings and from files that were verified, and in what they run.
-Knows no pipeline by name.
-"""
+"""Makes the starter of workers from the configuration: what they load, from verified files, and where they run."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -14,29 +12,29 @@ from faceattr_aio.pipeline import LoadSpec
 from faceattr_aio.uploads.formats import BLIND
 
 _BYTES_PER_PIXEL = 12
-"""Most that a decoder was seen to take, with room: 9 for a progressive JPEG without chroma subsampling."""
+"""Measured maximum of the decoders, with a margin: 9 for a progressive JPEG without chroma subsampling."""
 _BASE_MEMORY = 512 << 20
 """Bytes for nets and buffers that do not depend on the size of the picture."""
 
 
 def starter(config: Config) -> Starter:
-    """Starts workers as the settings say: threads unless `inference.pool` is `process`. Every start of one verifies the
-    files it will load. Raises StartError when settings do not go together.
+    """Return a starter of worker processes when `inference.pool` is `process`, else of worker threads. Each start
+    verifies the files that the worker loads. Raises StartError when settings contradict each other.
     """
-    make_plans = partial(_plans, config, ModelStore(config.models.dir))
+    make_specs = partial(_load_specs, config, ModelStore(config.models.dir))
     if config.inference.pool != "process":
         _refuse_blind(config.image.formats)
-        return thread_starter(make_plans)
+        return thread_starter(make_specs)
     modules = sorted({entry.declaration.load.partition(":")[0] for entry in config.pipelines.values()})
     memory = _BASE_MEMORY + _BYTES_PER_PIXEL * config.image.max_pixels
-    return process_starter(make_plans, modules, ProcessLimits(config.inference.nice, memory))
+    return process_starter(make_specs, modules, ProcessLimits(config.inference.nice, memory))
 
 
-def _plans(config: Config, store: ModelStore) -> Mapping[str, LoadSpec]:
-    return {name: _plan(config, store, name) for name in config.pipelines}
+def _load_specs(config: Config, store: ModelStore) -> Mapping[str, LoadSpec]:
+    return {name: _load_spec(config, store, name) for name in config.pipelines}
 
 
-def _plan(config: Config, store: ModelStore, name: str) -> LoadSpec:
+def _load_spec(config: Config, store: ModelStore, name: str) -> LoadSpec:
     entry = config.pipelines[name]
     files = {model: store.verify(model) for model in entry.declaration.models(entry.settings)}
     own_process = config.inference.pool == "process"
@@ -44,6 +42,6 @@ def _plan(config: Config, store: ModelStore, name: str) -> LoadSpec:
 
 
 def _refuse_blind(formats: Iterable[str]) -> None:
-    """Raises StartError when a header could hide a picture that fills the memory of the whole program."""
+    """Raises StartError for a format in which a small file can hold a picture that fills the memory of the program."""
     for name in BLIND.intersection(formats):
         raise StartError(f"The type {name} needs workers of bounded memory: set inference.pool to 'process'.")

@@ -1,5 +1,5 @@
-"""The server's end of a worker, in a process of its own or in a thread: start it, hear its hello, give it a task,
-end it. A process that dies or does not answer in time costs the task it was at. Knows no pool and no event loop.
+"""The server's end of a worker, in a process of its own or in a thread: start it, wait until it is ready, run a task,
+close it.
 """
 
 import atexit
@@ -20,84 +20,106 @@ from faceattr_aio.pipeline import LoadSpec, Reply, Task
 _LOADING_S = 60.0
 
 
+class WorkerCrashed(InternalError):
+    """The worker process exited while it processed the picture."""
+
+
 class WorkerHandle(Protocol):
-    """A worker as the pool sees it, in a process or in a thread."""
+    """A worker, in a process or in a thread. One thread at a time calls it; `kill` and `watch` are for any thread."""
 
     alive: bool
     served: int
-    """Tasks that it has done, or failed at."""
+    """Tasks that it received."""
     models: ModelHashes
-    """What it has loaded; known from its hello on."""
+    """The models it has loaded; set by `ready`."""
 
     @property
     def resident(self) -> int:
-        """Bytes of memory of its process; 0 when it has none of its own."""
+        """Bytes of memory of its process; 0 for a thread."""
 
-    def hello(self) -> None:
-        """Waits until the worker is loaded. Raises StartError when it cannot be; it still has to be closed."""
+    def ready(self) -> None:
+        """Wait until the worker has loaded. Raises StartError when it cannot; it still has to be closed."""
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:
-        """One task. Raises FaceattrError, or WorkerGone when it was not even begun."""
+        """Run one task.
 
-    def wait(self) -> None:
-        """Returns when the worker has ended, which `alive` tells by then."""
+        Raises FaceattrError: DeadlineExceeded after `timeout_s`, WorkerCrashed when the process exits; then the worker
+        is not `alive`. Raises WorkerGone when the worker had exited before it received the task.
+        """
+
+    def watch(self, on_exit: Callable[[], None]) -> None:
+        """Call `on_exit` in another thread once the worker has exited by itself; by then it is not `alive`."""
 
     def close(self) -> None:
-        """Ends an idle worker, and gives back what an ended one held."""
+        """End the worker and release what it held."""
 
     def kill(self) -> None:
-        """Ends a worker in the middle of its task, if that is possible; the thread that waits for it closes it."""
+        """End the worker in the middle of its task, if that is possible; it still has to be closed."""
 
 
 Starter = Callable[[], WorkerHandle]
-"""Begins to start a worker. Raises StartError; whether it can work, its hello tells."""
+"""Starts a worker without waiting until it is ready. Raises StartError."""
+
+
+def start_workers(start: Starter, number: int) -> list[WorkerHandle]:
+    """Start workers side by side and wait until all are ready. Raises StartError; then none is left."""
+    workers: list[WorkerHandle] = []
+    try:
+        workers.extend(start() for _ in range(number))
+        for worker in workers:
+            worker.ready()
+    except Exception:
+        for worker in workers:
+            worker.close()
+        raise
+    return workers
 
 
 class ThreadWorker:
-    """Works in the thread that calls; it can neither be interrupted nor die."""
+    """Runs tasks in the calling thread; it can neither be interrupted nor exit by itself."""
 
     resident = 0
 
-    def __init__(self, plans: Mapping[str, LoadSpec]) -> None:
+    def __init__(self, specs: Mapping[str, LoadSpec]) -> None:
         self.alive = True
         self.served = 0
-        self._worker = Worker(plans)
+        self._worker = Worker(specs)
         self.models = self._worker.models
-        self._ended = threading.Event()
 
-    def hello(self) -> None:
-        """It is loaded as soon as it is there."""
+    def ready(self) -> None:
+        """It has loaded when it is created."""
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:  # noqa: ARG002  # a thread cannot be stopped
         self.served += 1
         return self._worker.call(name, task)
 
-    def wait(self) -> None:
-        self._ended.wait()
+    def watch(self, on_exit: Callable[[], None]) -> None:
+        """It does not exit by itself."""
 
     def close(self) -> None:
         self.alive = False
         self._worker.close()
-        self._ended.set()
 
     def kill(self) -> None:
-        """A thread goes on to the end of its task."""
+        """A thread finishes its task."""
 
 
 class ProcessWorker:
-    """Works in a process of its own, which ends when this end of the pipe is closed."""
+    """Runs tasks in a process of its own, which exits when this end of the pipe is closed."""
 
-    def __init__(self, context: ForkServerContext, plans: Mapping[str, LoadSpec], limits: ProcessLimits) -> None:
+    def __init__(self, context: ForkServerContext, specs: Mapping[str, LoadSpec], limits: ProcessLimits) -> None:
         self.alive = True
         self.served = 0
         self.models: ModelHashes = {}
-        self._connection, theirs = context.Pipe()
-        self._poll = select.poll()  # once: the connection's own would be set up anew for each task
+        self._connection, child_end = context.Pipe()
+        self._poll = select.poll()  # reused: Connection.poll would create a selector for each task
         self._poll.register(self._connection, select.POLLIN)
-        self._process = context.Process(target=main, args=(theirs, plans, limits), name="faceattr-worker", daemon=True)
+        self._process = context.Process(
+            target=main, args=(child_end, specs, limits), name="faceattr-worker", daemon=True
+        )
         self._process.start()
-        theirs.close()
-        # Before multiprocessing waits for its children at exit: this one ends only with its pipe.
+        child_end.close()
+        # Runs before multiprocessing waits for its children at exit: this one exits only with its pipe.
         atexit.register(self._connection.close)
 
     @property
@@ -108,21 +130,21 @@ class ProcessWorker:
     def resident(self) -> int:
         try:
             pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        except (OSError, IndexError):  # it has ended
+        except (OSError, IndexError):  # it has exited
             return 0
         return pages * resource.getpagesize()
 
-    def hello(self) -> None:
+    def ready(self) -> None:
         try:
-            answer = self._receive(_LOADING_S)
+            message = self._receive(_LOADING_S)
         except TimeoutError as error:
             raise StartError("A worker did not load in time.") from error
         except EOFError as error:
-            raise StartError("A worker died as it loaded.") from error
-        if isinstance(answer, StartError):
-            raise answer
-        assert isinstance(answer, Mapping)
-        self.models = answer
+            raise StartError("A worker process exited while it loaded.") from error
+        if isinstance(message, StartError):
+            raise message
+        assert isinstance(message, Mapping)
+        self.models = message
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:
         self.served += 1
@@ -136,15 +158,19 @@ class ProcessWorker:
         except TimeoutError as error:
             raise DeadlineExceeded from error
         except EOFError as error:
-            raise InternalError(log=f"worker process {self.pid} died at its task") from error
+            raise WorkerCrashed(log=f"worker process {self.pid} exited during its task") from error
         if isinstance(answer, FaceattrError):
             raise answer
         assert isinstance(answer, Reply)
         return answer
 
-    def wait(self) -> None:
-        wait([self._process.sentinel])
-        self.alive = False
+    def watch(self, on_exit: Callable[[], None]) -> None:
+        def wait_for_exit() -> None:
+            wait([self._process.sentinel])
+            self.alive = False
+            on_exit()
+
+        threading.Thread(target=wait_for_exit, name="faceattr-watch", daemon=True).start()
 
     def close(self) -> None:
         self.alive = False
@@ -157,8 +183,8 @@ class ProcessWorker:
         self._process.kill()
 
     def _receive(self, timeout_s: float) -> object:
-        """The next word of the worker. Raises EOFError when it has ended, and TimeoutError when it is too late; then it
-        is killed.
+        """The next message of the worker. Raises EOFError when it has exited, and TimeoutError after it was killed
+        because there was none in time.
         """
         try:
             if self._poll.poll(timeout_s * 1e3):
@@ -172,21 +198,21 @@ class ProcessWorker:
 
 
 def process_starter(
-    make_plans: Callable[[], Mapping[str, LoadSpec]], modules: Iterable[str], limits: ProcessLimits
+    make_specs: Callable[[], Mapping[str, LoadSpec]], modules: Iterable[str], limits: ProcessLimits
 ) -> Starter:
-    """Starts workers in processes, forked from a clean server that has imported `modules`, which they need."""
+    """A starter of worker processes, forked from a server process that has imported `modules`, which they need."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["faceattr_aio.inference._preload", "faceattr_aio.inference.worker", *modules])
 
     def start() -> WorkerHandle:
         try:
-            return ProcessWorker(context, make_plans(), limits)
+            return ProcessWorker(context, make_specs(), limits)
         except (OSError, EOFError) as error:
             raise StartError(f"A worker process could not be started: {error}.") from error
 
     return start
 
 
-def thread_starter(make_plans: Callable[[], Mapping[str, LoadSpec]]) -> Starter:
-    """Starts workers in the calling threads."""
-    return lambda: ThreadWorker(make_plans())
+def thread_starter(make_specs: Callable[[], Mapping[str, LoadSpec]]) -> Starter:
+    """A starter of workers that run in the calling threads."""
+    return lambda: ThreadWorker(make_specs())

@@ -1,5 +1,5 @@
-"""The worker's side: loads pipelines, does one task after another. In a thread it is called directly; in a process of
-its own, `main` also sets what holds for a process, and speaks over a pipe. Knows pipelines by dotted name only.
+"""The worker's side: load pipelines by their dotted names and run one task after another. A thread calls `Worker`
+directly; `main` runs it in a process of its own, behind a pipe.
 """
 
 import os
@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from faceattr_aio.errors import FaceattrError, InternalError, StartError
-from faceattr_aio.pipeline import Clock, LoadSpec, Pipeline, Reply, Task, resolve
+from faceattr_aio.pipeline import Clock, LoadSpec, Outcome, Pipeline, Reply, Task, resolve
 
 ModelHashes = Mapping[str, str]
-"""Name and SHA-256 of every model that a worker has loaded: its first word."""
+"""Name and SHA-256 of every model that a worker has loaded."""
 
 
 @dataclass(frozen=True)
 class ProcessLimits:
-    """What a worker process sets for itself: its niceness, and how many bytes of address space it may add to those
-    that it has once its pipelines are loaded.
+    """Limits that a worker process sets for itself: its niceness, and the bytes of address space that it may use beyond
+    those in use once its pipelines are loaded.
     """
 
     nice: int
@@ -32,18 +32,18 @@ class ProcessLimits:
 
 
 class Worker:
-    """The loaded pipelines of one worker. Not safe for threads."""
+    """The loaded pipelines of one worker. Not thread-safe."""
 
-    def __init__(self, plans: Mapping[str, LoadSpec]) -> None:
+    def __init__(self, specs: Mapping[str, LoadSpec]) -> None:
         """Raises StartError when a pipeline cannot be loaded."""
-        self._pipelines: dict[str, Pipeline[Any]] = {name: _load(name, plan) for name, plan in plans.items()}
+        self._pipelines: dict[str, Pipeline[Any]] = {name: _load(name, spec) for name, spec in specs.items()}
 
     @property
     def models(self) -> ModelHashes:
         return {model: digest for pipeline in self._pipelines.values() for model, digest in pipeline.models.items()}
 
     def call(self, name: str, task: Task) -> Reply:
-        """One picture through one pipeline. Raises FaceattrError, InternalError for anything unforeseen."""
+        """Run one task. Raises FaceattrError: InternalError for an exception that the pipeline does not declare."""
         clock = Clock()
         try:
             return _perform(self._pipelines[name], task, clock)
@@ -57,13 +57,13 @@ class Worker:
             pipeline.close()
 
 
-def _load(name: str, plan: LoadSpec) -> Pipeline[Any]:
+def _load(name: str, spec: LoadSpec) -> Pipeline[Any]:
     try:
-        pipeline: Pipeline[Any] = resolve(plan.load)(plan)
+        pipeline: Pipeline[Any] = resolve(spec.load)(spec)
     except StartError:
         raise
     except Exception as error:
-        raise StartError(f"The pipeline '{name}' ({plan.load}) cannot be loaded: {error}") from error
+        raise StartError(f"The pipeline '{name}' ({spec.load}) cannot be loaded: {error}") from error
     return pipeline
 
 
@@ -76,39 +76,40 @@ def _perform(pipeline: Pipeline[Any], task: Task, clock: Clock) -> Reply:
     return Reply(result, body, clock.laps)
 
 
-def main(connection: Connection, plans: Mapping[str, LoadSpec], limits: ProcessLimits) -> None:
-    """The life of a worker process: load, say hello, answer until the pipe ends. It ends with its server, whose
-    process group may be signalled as a whole: the server decides when a worker stops.
+def main(connection: Connection, specs: Mapping[str, LoadSpec], limits: ProcessLimits) -> None:
+    """Entry point of a worker process: load, send the models or the StartError, run tasks until the pipe is closed.
+
+    Signals are ignored, because they may be sent to the whole process group: the server decides when a worker stops.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(limits.nice)
     try:
-        worker = Worker(plans)
+        worker = Worker(specs)
     except StartError as error:
         connection.send(error)
         return
     _limit_memory(limits.memory)
     connection.send(worker.models)
-    _answer(connection, worker)
+    _run_tasks(connection, worker)
 
 
-def _answer(connection: Connection, worker: Worker) -> None:
+def _run_tasks(connection: Connection, worker: Worker) -> None:
     while True:
         try:
             name, task = connection.recv()
         except EOFError:
             return
         try:
-            answer: Reply | FaceattrError = worker.call(name, task)
+            outcome: Outcome = worker.call(name, task)
         except FaceattrError as error:
-            answer = error
-        connection.send(answer)
+            outcome = error
+        connection.send(outcome)
 
 
 def _end_with_parent() -> None:
-    """Ends the process with its server, even in the middle of a task."""
+    """Exit when the server exits, even in the middle of a task."""
     parent = parent_process()
     if parent is not None:
         parent.join()
@@ -116,7 +117,7 @@ def _end_with_parent() -> None:
 
 
 def _limit_memory(budget: int) -> None:
-    """Bounds the address space to what is in use now plus `budget` bytes: a decoder that wants more gets an error."""
+    """Limit the address space to its present size plus `budget` bytes: allocations beyond that fail."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     bound = pages * resource.getpagesize() + budget
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))

@@ -17,9 +17,9 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from faceattr_aio.config.schema import Config
-from faceattr_aio.errors import FaceattrError, InternalError, Unavailable, WorkerGone
+from faceattr_aio.errors import FaceattrError, InternalError, Unavailable
 from faceattr_aio.inference.pool import Pool
-from faceattr_aio.inference.process import WorkerHandle
+from faceattr_aio.inference.process import WorkerCrashed
 from faceattr_aio.jobs import redis_scripts as job_steps
 from faceattr_aio.jobs import redis_store as job_store
 from faceattr_aio.jobs.model import DONE, FAILED
@@ -90,19 +90,20 @@ class JobWorker:
             return self._call(name, Task(Path(file.name), options, probed=True), tries)
 
     def _call(self, name: str, task: Task, tries: int) -> Outcome:
-        """A worker process that ends at a picture is no reason to give it up, unless it happens again and again.
+        """Run the task, again when its worker process crashes, up to `_MOST_TRIES` tries in all.
 
-        Raises Unavailable when we end before there is anybody to work on it.
+        Raises Unavailable when this process ends before a worker can be started.
         """
         while tries <= _MOST_TRIES:
             try:
-                with self._pool.lend(threading.TIMEOUT_MAX) as worker:
-                    outcome = _run(worker, name, task, self._config.inference.timeout_s)
-            except (WorkerGone, Unavailable):
+                outcome = self._pool.call(name, task, self._config.inference.timeout_s)
+            except Unavailable:
                 if self._closed.wait(_PAUSE_S):
                     raise
                 continue
-            if worker.alive or not isinstance(outcome, InternalError):
+            if isinstance(outcome, FaceattrError) and outcome.log:
+                log.warning("a picture failed: %s", outcome.log)
+            if not isinstance(outcome, WorkerCrashed):
                 return outcome
             tries += 1
         return InternalError()
@@ -134,13 +135,3 @@ class JobWorker:
 
     def _step(self, step: job_steps.Script) -> Any:
         return self._redis.eval(*step.words)
-
-
-def _run(worker: WorkerHandle, name: str, task: Task, timeout_s: float) -> Outcome:
-    """Raises WorkerGone."""
-    try:
-        return worker.call(name, task, timeout_s)
-    except FaceattrError as error:
-        if error.log:
-            log.warning("a picture failed: %s", error.log)
-        return error

@@ -85,7 +85,7 @@ class MemoryJobs:
         return not self._live
 
     async def start(self) -> None:
-        self._executor.limiter.freed.append(partial(self._released, asyncio.get_running_loop()))
+        self._executor.limiter.on_release(partial(self._released, asyncio.get_running_loop()))
         self._spawn(self._begin_all())
 
     async def close(self) -> None:

@@ -104,7 +104,7 @@ def _watch(metrics: Metrics, executor: Executor, uploads: Uploads) -> None:
     restarts = "Workers replaced, added or removed."
     metrics.watch_totals("faceattr_worker_restarts", restarts, "reason", REASONS, lambda: pool.restarts)
     outcomes = ("ok", "failed")
-    metrics.watch_totals("faceattr_reloads", "Reloads requested.", "outcome", outcomes, lambda: executor.staff.reloads)
+    metrics.watch_totals("faceattr_reloads", "Reloads requested.", "outcome", outcomes, lambda: executor.reloads)
     metrics.describe("faceattr_model", "Model files in use.", lambda: _models(executor))
     metrics.describe("faceattr_build", "Versions of the server and its libraries.", _build)
 

@@ -28,11 +28,11 @@ from faceattr_aio.web.responses import LINGERING, problem_middleware
 from faceattr_aio.web.stream import OpenStreams
 
 if TYPE_CHECKING:
-    from faceattr_aio.admission.redis_state import Shared  # needs the extra `redis`
+    from faceattr_aio.admission.redis_state import RedisState  # needs the extra `redis`
 
 EXECUTOR: web.AppKey[Executor] = web.AppKey("faceattr_aio.executor", Executor)
 ENDPOINTS: web.AppKey[list[Endpoint]] = web.AppKey("faceattr_aio.endpoints", list)
-SHARED: web.AppKey["Shared | None"] = web.AppKey("faceattr_aio.shared")
+SHARED: web.AppKey["RedisState | None"] = web.AppKey("faceattr_aio.shared")
 UPLOADS: web.AppKey[Uploads] = web.AppKey("faceattr_aio.uploads", Uploads)
 STREAMS: web.AppKey[OpenStreams] = web.AppKey("faceattr_aio.streams", OpenStreams)
 JOBS: web.AppKey[JobRoutes] = web.AppKey("faceattr_aio.jobs", JobRoutes)
@@ -154,7 +154,7 @@ def _watch_jobs(jobs: Jobs, metrics: Metrics) -> None:
     metrics.watch_totals("faceattr_jobs_ended", "Jobs that have ended.", "outcome", ENDS, lambda: jobs.ended)
 
 
-def _add_redis_state(app: web.Application, state: "Shared") -> None:
+def _add_redis_state(app: web.Application, state: "RedisState") -> None:
     app.cleanup_ctx.append(partial(_run_redis_state, state))
     text = "Failed calls to Redis for shared rate limits and keys."
     app[METRICS].watch("faceattr_shared_failures", text, lambda: state.failures)
@@ -193,7 +193,7 @@ async def _run_results(results: Results, _: web.Application) -> AsyncIterator[No
     await results.close()
 
 
-async def _run_redis_state(state: "Shared", _: web.Application) -> AsyncIterator[None]:
+async def _run_redis_state(state: "RedisState", _: web.Application) -> AsyncIterator[None]:
     await state.start()
     yield
     await state.close()

@@ -25,7 +25,7 @@ from faceattr_aio.web.jobs import JobEndpoint, JobRoutes
 from faceattr_aio.web.stream import OpenStreams, StreamEndpoint
 
 if TYPE_CHECKING:
-    from faceattr_aio.admission.redis_state import Shared  # needs the extra `redis`
+    from faceattr_aio.admission.redis_state import RedisState  # needs the extra `redis`
 
 _FAIR_SHARE = 0.5
 """Share of the slots, uploads and jobs for one client when `clients.fair` is set."""
@@ -42,17 +42,17 @@ def make_uploads(config: Config, executor: Executor) -> Uploads:
     return Uploads(upload, spool, limiter, executor.probe, hashed=config.cache.backend != "none")
 
 
-def make_redis_state(config: Config) -> "Shared | None":
+def make_redis_state(config: Config) -> "RedisState | None":
     """Return the state shared through Redis, or None. Raises StartError when the library is missing."""
     if config.shared.url is None:
         return None
-    state: Shared = load_extra("faceattr_aio.admission.redis_state", "redis").Shared(
+    state: RedisState = load_extra("faceattr_aio.admission.redis_state", "redis").RedisState(
         config.shared, with_keys=config.auth.shared_keys
     )
     return state
 
 
-def make_authenticator(config: Config, state: "Shared | None") -> Authenticator:
+def make_authenticator(config: Config, state: "RedisState | None") -> Authenticator:
     """Raises StartError when the file of API keys cannot be used."""
     keys = ApiKeys(config.auth.keys, config.auth.keys_file, state.keys if state else None)
     return Authenticator(keys, config.clients.trusted_proxies)
@@ -69,7 +69,7 @@ def client_share(config: Config) -> float:
     return _FAIR_SHARE if config.clients.fair else math.inf
 
 
-def make_client_limits(config: Config, slots: Limiter, uploads: Limiter, state: "Shared | None") -> ClientLimits:
+def make_client_limits(config: Config, slots: Limiter, uploads: Limiter, state: "RedisState | None") -> ClientLimits:
     """Return the limits of each client, for requests and uploads."""
     share, per_minute = client_share(config), config.clients.requests_per_minute
     return ClientLimits(
@@ -81,7 +81,7 @@ def make_client_limits(config: Config, slots: Limiter, uploads: Limiter, state: 
 
 
 def make_endpoints(
-    config: Config, executor: Executor, uploads: Uploads, results: Results, state: "Shared | None"
+    config: Config, executor: Executor, uploads: Uploads, results: Results, state: "RedisState | None"
 ) -> list[Endpoint]:
     """Return the endpoint of each pipeline."""
     auth = make_authenticator(config, state)

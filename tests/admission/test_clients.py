@@ -26,7 +26,7 @@ def clock() -> Clock:
 
 
 def wait_ns(rate: RateLimiter, client: str = "a") -> int:
-    """How long the client is told to wait; 0 when it may ask now."""
+    """How long the client has to wait; 0 when it may make a request now."""
     try:
         rate.check(client)
     except RateLimited as refused:
@@ -55,7 +55,9 @@ def test_a_minutes_worth_may_come_at_once_and_then_as_many_a_minute(per_minute: 
 
 
 @pytest.mark.parametrize("per_minute", [1, 7, 60, 1000])
-def test_who_comes_back_when_told_is_let_in_and_a_moment_before_is_not(per_minute: int, clock: Clock) -> None:
+def test_a_client_that_retries_on_time_is_admitted_and_a_nanosecond_earlier_is_not(
+    per_minute: int, clock: Clock
+) -> None:
     rate = RateLimiter(per_minute, clock)
     spend(rate)
     clock.now += 123_456
@@ -67,7 +69,7 @@ def test_who_comes_back_when_told_is_let_in_and_a_moment_before_is_not(per_minut
     assert spend(rate) == 1
 
 
-def test_the_time_to_come_back_is_told_to_the_millisecond_and_never_too_short(clock: Clock) -> None:
+def test_the_time_to_retry_is_exact_to_the_millisecond_and_never_too_short(clock: Clock) -> None:
     rate = RateLimiter(60, clock)
     spend(rate)
     clock.now += 100
@@ -76,19 +78,21 @@ def test_the_time_to_come_back_is_told_to_the_millisecond_and_never_too_short(cl
     assert refused.value.members == {"retry_after_ms": 1000}
 
 
-def test_refusals_cost_nothing_so_who_hammers_is_let_in_at_its_rate(clock: Clock) -> None:
+def test_refused_requests_do_not_count_so_a_client_that_retries_all_the_time_is_admitted_at_its_rate(
+    clock: Clock,
+) -> None:
     rate = RateLimiter(60, clock)
     spend(rate)
-    let_in = 0
+    admitted = 0
     for _ in range(10_000):  # 100 a second
         clock.now += SECOND // 100
         if not wait_ns(rate):
             rate.count("a")
-            let_in += 1
+            admitted += 1
         else:
             with pytest.raises(RateLimited):
                 rate.count("a")
-    assert let_in == 100
+    assert admitted == 100
 
 
 def test_checking_counts_nothing(clock: Clock) -> None:
@@ -98,13 +102,13 @@ def test_checking_counts_nothing(clock: Clock) -> None:
     assert spend(rate) == 2
 
 
-def test_one_over_its_rate_does_not_touch_another(clock: Clock) -> None:
+def test_a_client_above_its_rate_does_not_affect_another(clock: Clock) -> None:
     rate = RateLimiter(3, clock)
     assert (spend(rate, "a"), spend(rate, "b"), spend(rate, "a")) == (3, 3, 0)
 
 
 @pytest.mark.parametrize("step_ns", [0, 1_000, SECOND])
-def test_however_many_ask_no_more_than_some_thousands_are_remembered(step_ns: int, clock: Clock) -> None:
+def test_however_many_clients_there_are_no_more_than_4096_are_remembered(step_ns: int, clock: Clock) -> None:
     rate = RateLimiter(1, clock)
     for number in range(50_000):
         clock.now += step_ns
@@ -112,7 +116,7 @@ def test_however_many_ask_no_more_than_some_thousands_are_remembered(step_ns: in
         assert len(rate._recovered) <= 4096
 
 
-def test_the_greediest_is_not_forgotten_for_the_many(clock: Clock) -> None:
+def test_a_client_that_exceeds_its_rate_is_not_forgotten_because_of_many_others(clock: Clock) -> None:
     rate = RateLimiter(10, clock)
     spend(rate, "greedy")
     for number in range(50_000):
@@ -120,7 +124,7 @@ def test_the_greediest_is_not_forgotten_for_the_many(clock: Clock) -> None:
     assert wait_ns(rate, "greedy")
 
 
-def test_who_has_recovered_is_forgotten_first(clock: Clock) -> None:
+def test_a_client_that_has_recovered_is_forgotten_first(clock: Clock) -> None:
     rate = RateLimiter(60, clock)
     for number in range(4096):
         rate.count(f"early {number}")
@@ -133,7 +137,7 @@ def share(most: float, what: str = "requests are being worked on") -> ClientConc
     return ClientConcurrency(Limiter(8, 1), most / 8, what)
 
 
-def test_a_client_gets_its_share_and_another_gets_its_own() -> None:
+def test_each_client_has_its_own_share() -> None:
     slots = share(most=2)
     releases = [slots.acquire("a"), slots.acquire("a")]
     for refuse in (slots.check, slots.acquire):
@@ -148,7 +152,7 @@ def test_a_client_gets_its_share_and_another_gets_its_own() -> None:
     assert slots._held == {}
 
 
-def test_a_slot_given_back_twice_is_a_bug_that_shows() -> None:
+def test_a_slot_that_is_released_twice_raises_an_error() -> None:
     slots = share(most=2)
     first, second = slots.acquire("a"), slots.acquire("a")
     first()
@@ -162,7 +166,7 @@ def test_a_slot_given_back_twice_is_a_bug_that_shows() -> None:
     assert slots._held == {}
 
 
-def test_who_is_over_its_share_is_told_when_the_work_will_have_drained() -> None:
+def test_a_client_above_its_share_may_retry_when_the_work_in_flight_has_finished() -> None:
     limiter = Limiter(8, 2)
     limiter.observe(3.0)
     slots = ClientConcurrency(limiter, 1 / 8, "requests are being worked on")
@@ -175,7 +179,7 @@ def test_who_is_over_its_share_is_told_when_the_work_will_have_drained() -> None
     assert refused.value.members == {"retry_after_ms": 6000}
 
 
-def test_what_is_held_is_looked_at_and_changed_under_the_lock_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_slots_are_read_and_changed_under_the_lock_only(monkeypatch: pytest.MonkeyPatch) -> None:
     slots, locked = share(most=1), []
 
     class Watched(dict[str, set[object]]):
@@ -193,7 +197,7 @@ def test_what_is_held_is_looked_at_and_changed_under_the_lock_alone(monkeypatch:
     assert locked == [True, True, True]
 
 
-def test_a_burst_from_many_threads_never_gets_more_than_the_share() -> None:
+def test_a_burst_from_many_threads_never_exceeds_the_share() -> None:
     slots, seen, started = share(most=3), [], threading.Barrier(12)
 
     def rush(client: str) -> None:
@@ -219,44 +223,44 @@ async def test_a_request_counts_once_for_the_rate_and_its_upload_as_long_as_it_l
     clock: Clock,
 ) -> None:
     uploads = share(most=1, what="uploads are under way")
-    fairness = ClientLimits(share(2), uploads, RateLimiter(2, clock))
-    await fairness.count("a")
-    with fairness.upload("a"):
+    limits = ClientLimits(share(2), uploads, RateLimiter(2, clock))
+    await limits.count("a")
+    with limits.upload("a"):
         with pytest.raises(RateLimited, match="1 of your uploads"):
-            fairness.check("a")
-        fairness.check("b")
-    await fairness.count("a")
-    with pytest.raises(ZeroDivisionError), fairness.upload("a"):
+            limits.check("a")
+        limits.check("b")
+    await limits.count("a")
+    with pytest.raises(ZeroDivisionError), limits.upload("a"):
         raise ZeroDivisionError
     assert uploads._held == {}
     with pytest.raises(RateLimited, match="2 requests a minute"):
-        fairness.check("a")
+        limits.check("a")
     with pytest.raises(RateLimited, match="2 requests a minute"):
-        await fairness.count("a")
+        await limits.count("a")
 
 
-async def test_requests_are_counted_elsewhere_too_when_there_is_a_rate() -> None:
+async def test_requests_are_counted_for_all_servers_too_when_there_is_a_rate() -> None:
     counted = []
 
-    class Elsewhere:
+    class Shared:
         async def count(self, client: str, per_minute: int) -> None:
             counted.append((client, per_minute))
 
-    fairness = ClientLimits(share(1), share(1), None, Elsewhere())
-    await fairness.count("a")
-    fairness.change(1.0, 30)
-    await fairness.count("a")
+    limits = ClientLimits(share(1), share(1), None, Shared())
+    await limits.count("a")
+    limits.change(1.0, 30)
+    await limits.count("a")
     assert counted == [("a", 30)]
 
 
-def test_a_newcomer_over_its_share_of_slots_is_refused_before_its_upload() -> None:
-    fairness = ClientLimits(share(most=1), share(most=1), None)
-    release = fairness.acquire("a")
+def test_a_client_above_its_share_of_slots_is_refused_before_its_upload() -> None:
+    limits = ClientLimits(share(most=1), share(most=1), None)
+    release = limits.acquire("a")
     with pytest.raises(RateLimited):
-        fairness.check("a")
-    fairness.check("b")
+        limits.check("a")
+    limits.check("b")
     release()
-    fairness.check("a")
+    limits.check("a")
 
 
 def test_a_share_follows_the_limit() -> None:
@@ -265,7 +269,7 @@ def test_a_share_follows_the_limit() -> None:
     release = slots.acquire("a")
     with pytest.raises(RateLimited, match="1 of your"):
         slots.acquire("a")
-    limiter.limit = 5
+    limiter.resize(limit=5, workers=1)
     slots.acquire("a")
     slots.acquire("a")
     with pytest.raises(RateLimited, match="3 of your"):
@@ -273,16 +277,16 @@ def test_a_share_follows_the_limit() -> None:
     release()
 
 
-async def test_other_bounds_hold_from_now_on_and_what_a_client_holds_still_counts() -> None:
-    fairness = ClientLimits(share(most=8), share(most=8), None)
-    fairness.acquire("a")
-    fairness.change(1 / 8, 1)
+async def test_changed_limits_hold_from_now_on_and_slots_that_are_held_still_count() -> None:
+    limits = ClientLimits(share(most=8), share(most=8), None)
+    limits.acquire("a")
+    limits.change(1 / 8, 1)
     with pytest.raises(RateLimited, match="1 of your"):
-        fairness.check("a")
-    await fairness.count("b")
-    fairness.change(1 / 8, 1)
+        limits.check("a")
+    await limits.count("b")
+    limits.change(1 / 8, 1)
     with pytest.raises(RateLimited, match="1 requests a minute"):  # the same rate remembers
-        fairness.check("b")
-    fairness.change(1.0, None)
-    fairness.check("a")
-    fairness.check("b")
+        limits.check("b")
+    limits.change(1.0, None)
+    limits.check("a")
+    limits.check("b")

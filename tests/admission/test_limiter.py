@@ -6,7 +6,7 @@ from faceattr_aio.admission.limiter import Limiter
 from faceattr_aio.errors import DeadlineOutOfReach, Draining, Overloaded
 
 
-def test_as_many_come_in_as_there_are_slots() -> None:
+def test_as_many_slots_can_be_acquired_as_the_limit() -> None:
     limiter = Limiter(limit=3, workers=1)
     for _ in range(3):
         limiter.acquire()
@@ -22,7 +22,7 @@ def test_a_released_slot_is_free_again() -> None:
     assert limiter.in_flight == 0
 
 
-def test_a_slot_released_twice_is_a_bug_that_shows() -> None:
+def test_a_slot_that_is_released_twice_raises_an_error() -> None:
     limiter = Limiter(limit=2, workers=1)
     limiter.acquire()
     release = limiter.acquire()
@@ -41,7 +41,7 @@ def test_checking_takes_no_slot() -> None:
         limiter.check()
 
 
-def test_a_refusal_says_how_full_it_is_and_when_to_come_back() -> None:
+def test_a_refusal_has_the_limit_the_work_in_flight_and_the_time_to_retry() -> None:
     limiter = Limiter(limit=8, workers=2, what="requests")
     for _ in range(50):
         limiter.observe(1.5)
@@ -67,7 +67,7 @@ def test_the_service_time_follows_what_is_observed() -> None:
     assert limiter.wait_s == pytest.approx(3.0, rel=0.01)
 
 
-def test_a_draining_limiter_lets_nobody_in_but_serves_who_is() -> None:
+def test_a_draining_limiter_refuses_newcomers_but_not_admitted_work() -> None:
     limiter = Limiter(limit=2, workers=1)
     release = limiter.acquire()
     limiter.drain()
@@ -79,14 +79,14 @@ def test_a_draining_limiter_lets_nobody_in_but_serves_who_is() -> None:
     assert limiter.in_flight == 0
 
 
-def test_before_anything_was_observed_nobody_is_invited_at_once() -> None:
+def test_before_the_first_observation_the_wait_is_not_zero() -> None:
     limiter = Limiter(limit=8, workers=2)
     for _ in range(8):
         limiter.acquire()
     assert limiter.wait_s == pytest.approx(0.4)
 
 
-def test_a_burst_from_many_threads_never_gets_more_than_the_limit() -> None:
+def test_a_burst_from_many_threads_never_exceeds_the_limit() -> None:
     limiter, most, started = Limiter(limit=5, workers=1), [], threading.Barrier(16)
 
     def rush() -> None:
@@ -126,28 +126,28 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once_and_takes_no_slot() ->
     limiter.check(within_s=2.1)
     limiter.acquire(within_s=2.1)
     for attempt in (limiter.check, limiter.acquire):
-        with pytest.raises(DeadlineOutOfReach, match=r"would take about 4 s and is wanted within 2\.1 s") as refused:
+        with pytest.raises(DeadlineOutOfReach, match=r"would take about 4 s, and the deadline is in 2\.1 s") as refused:
             attempt(2.1)
         assert refused.value.retry_after_s == pytest.approx(2.0)
     assert limiter.in_flight == 1
 
 
-def test_a_higher_limit_lets_more_in_at_once() -> None:
+def test_a_higher_limit_admits_more_at_once() -> None:
     limiter = Limiter(limit=1, workers=1)
     limiter.acquire()
     with pytest.raises(Overloaded):
         limiter.acquire()
-    limiter.limit = 2
+    limiter.resize(limit=2, workers=1)
     limiter.check()
     limiter.acquire()
     with pytest.raises(Overloaded, match="2 is the limit"):
         limiter.acquire()
 
 
-def test_a_lower_limit_turns_nobody_out_and_lets_nobody_in_until_there_is_room() -> None:
+def test_a_lower_limit_keeps_slots_that_are_held_and_admits_no_more_until_some_are_free() -> None:
     limiter = Limiter(limit=3, workers=1)
     releases = [limiter.acquire() for _ in range(3)]
-    limiter.limit = 1
+    limiter.resize(limit=1, workers=1)
     for release in releases[:2]:
         release()
         for attempt in (limiter.check, limiter.acquire):
@@ -158,11 +158,47 @@ def test_a_lower_limit_turns_nobody_out_and_lets_nobody_in_until_there_is_room()
     assert limiter.in_flight == 1
 
 
-def test_with_more_workers_it_drains_sooner() -> None:
+def test_with_more_workers_the_estimates_are_shorter() -> None:
     limiter = Limiter(limit=8, workers=1)
     limiter.observe(1.0)
     for _ in range(8):
         limiter.acquire()
     assert (limiter.wait_s, limiter.queue_s) == (8.0, 8.0)
-    limiter.workers = 4
+    limiter.resize(limit=8, workers=4)
     assert (limiter.wait_s, limiter.queue_s) == (2.0, 1.25)
+
+
+def test_reserved_slots_are_refused_to_newcomers() -> None:
+    limiter = Limiter(limit=2, workers=2)
+    limiter.reserve(1)
+    limiter.acquire()
+    for attempt in (limiter.check, limiter.acquire):
+        with pytest.raises(Overloaded):
+            attempt()
+    idle = [limiter.is_idle]
+    release = limiter.acquire(use_reserved=True)
+    limiter.reserve(0)
+    release()
+    idle.append(limiter.is_idle)
+    assert idle == [False, True]
+    limiter.check()
+
+
+def test_release_callbacks_are_called_after_each_release() -> None:
+    limiter, in_flight = Limiter(limit=2, workers=2), list[int]()
+    limiter.on_release(lambda: in_flight.append(limiter.in_flight))
+    releases = [limiter.acquire(), limiter.acquire()]
+    assert in_flight == []
+    for release in releases:
+        release()
+    assert in_flight == [1, 0]
+
+
+def test_idle_means_that_a_worker_is_free() -> None:
+    limiter = Limiter(limit=8, workers=2)
+    idle = []
+    for _ in range(3):
+        idle.append(limiter.is_idle)
+        limiter.acquire()
+    assert idle == [True, True, False]
+    assert (limiter.busy, limiter.waiting) == (2, 1)

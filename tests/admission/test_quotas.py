@@ -1,16 +1,13 @@
-import threading
-
 import pytest
 
 from faceattr_aio.admission.limiter import Limiter
 from faceattr_aio.admission.quotas import Quota
-from faceattr_aio.errors import DeadlineExceeded, DeadlineOutOfReach, Draining, Overloaded
-from tests.support.gate import PATIENCE_S
+from faceattr_aio.errors import DeadlineOutOfReach, Draining, Overloaded
 
 
-def portion(share: float = 0.5, limit: int = 8, workers: int = 2) -> tuple[Limiter, Quota]:
-    whole = Limiter(limit, workers)
-    return whole, Quota(whole, share, "requests for slow")
+def make_quota(share: float = 0.5, limit: int = 8, workers: int = 2) -> tuple[Limiter, Quota]:
+    parent = Limiter(limit, workers)
+    return parent, Quota(parent, share, "requests for slow")
 
 
 @pytest.mark.parametrize(
@@ -20,113 +17,109 @@ def portion(share: float = 0.5, limit: int = 8, workers: int = 2) -> tuple[Limit
 def test_slots_are_rounded_up_and_workers_down_and_there_is_one_of_each(
     share: float, limit: int, workers: int, slots: int, most: int
 ) -> None:
-    _, part = portion(share, limit, workers)
-    assert (part.limit, part.workers) == (slots, most)
+    _, quota = make_quota(share, limit, workers)
+    assert (quota.limit, quota.workers) == (slots, most)
 
 
-def test_no_more_come_in_than_the_share_and_all_count_in_the_whole() -> None:
-    whole, part = portion()
-    releases = [part.acquire() for _ in range(4)]
-    for attempt in (part.check, part.acquire):
+def test_no_more_than_the_share_is_admitted_and_all_count_in_the_parent() -> None:
+    parent, quota = make_quota()
+    releases = [quota.acquire() for _ in range(4)]
+    for attempt in (quota.check, quota.acquire):
         with pytest.raises(Overloaded, match="4 requests for slow are in flight and 4 is the limit") as refused:
             attempt()
         assert (refused.value.members["limit"], refused.value.members["in_flight"]) == (4, 4)
-    assert (whole.in_flight, part.in_flight) == (4, 4)
-    whole.check()
+    assert (parent.in_flight, quota.in_flight) == (4, 4)
+    parent.check()
     for release in releases:
         release()
-    assert (whole.in_flight, part.in_flight) == (0, 0)
+    assert (parent.in_flight, quota.in_flight) == (0, 0)
 
 
-def test_where_the_whole_is_full_a_portion_takes_nothing() -> None:
-    whole, part = portion()
+def test_when_the_parent_is_full_a_quota_admits_nothing() -> None:
+    parent, quota = make_quota()
     for _ in range(8):
-        whole.acquire()
-    for attempt in (part.check, part.acquire):
+        parent.acquire()
+    for attempt in (quota.check, quota.acquire):
         with pytest.raises(Overloaded, match="8 requests are in flight and 8 is the limit"):
             attempt()
-    assert part.in_flight == 0
+    assert quota.in_flight == 0
 
 
-def test_each_waits_for_its_own_kind_of_work_only() -> None:
-    whole, part = portion()
-    whole.observe(0.1)
-    part.observe(10.0)
+def test_the_estimates_count_only_the_work_of_the_same_queue() -> None:
+    parent, quota = make_quota()
+    parent.observe(0.1)
+    quota.observe(10.0)
     for _ in range(3):
-        part.acquire()
-    assert (part.queue_s, part.wait_s) == (30.0, 30.0)
-    assert (whole.queue_s, whole.wait_s) == (0.0, 0.0)
-    whole.check(within_s=0.2)
-    whole.acquire(within_s=0.2)
-    assert whole.queue_s == pytest.approx(0.1)  # one of the two workers is with the portion
+        quota.acquire()
+    assert (quota.queue_s, quota.wait_s) == (30.0, 30.0)
+    assert (parent.queue_s, parent.wait_s) == (0.0, 0.0)
+    parent.check(within_s=0.2)
+    parent.acquire(within_s=0.2)
+    assert parent.queue_s == pytest.approx(0.1)  # the quota uses one of the two workers
     with pytest.raises(DeadlineOutOfReach):
-        part.check(within_s=30)
+        quota.check(within_s=30)
 
 
-def test_where_portions_have_all_slots_nobody_is_invited_at_once() -> None:
-    whole, part = portion()
-    other = Quota(whole, 0.5, "requests for another")
-    for one in (part, other):
+def test_when_quotas_hold_all_slots_the_time_to_retry_is_not_zero() -> None:
+    parent, quota = make_quota()
+    other = Quota(parent, 0.5, "requests for another")
+    for one in (quota, other):
         for _ in range(4):
             one.acquire()
     with pytest.raises(Overloaded, match="8 is the limit") as refused:
-        whole.check()
+        parent.check()
     assert refused.value.retry_after_s > 0
 
 
-def test_busy_and_waiting_are_those_of_both() -> None:
-    whole, part = portion()
-    assert (whole.busy, whole.waiting) == (0, 0)
+def test_busy_and_waiting_of_the_parent_include_the_quota() -> None:
+    parent, quota = make_quota()
+    assert (parent.busy, parent.waiting) == (0, 0)
     for _ in range(4):
-        part.acquire()
-    assert (whole.busy, whole.waiting) == (1, 3)
-    whole.acquire()
-    assert (whole.busy, whole.waiting) == (2, 3)
-    part.observe(7.0)
-    assert whole.longest_queue == 4.0  # four times seven seconds with one worker
+        quota.acquire()
+    assert (parent.busy, parent.waiting) == (1, 3)
+    parent.acquire()
+    assert (parent.busy, parent.waiting) == (2, 3)
+    quota.observe(7.0)
+    assert quota.queue_s == 28.0  # four times seven seconds with one worker
 
 
-def test_a_whole_that_drains_drains_its_portions() -> None:
-    whole, part = portion()
-    releases = [part.acquire() for _ in range(3)]
-    whole.drain()
+def test_draining_the_parent_drains_its_quotas() -> None:
+    parent, quota = make_quota()
+    releases = [quota.acquire() for _ in range(3)]
+    parent.drain()
     with pytest.raises(Draining):
-        part.check()
-    releases.append(part.acquire())  # who was let in before
+        quota.check()
+    releases.append(quota.acquire())  # for work that was admitted before
     with pytest.raises(Draining):
-        part.check()
+        quota.check()
 
 
-def test_a_portion_grows_and_shrinks_with_the_whole() -> None:
-    whole, part = portion()
-    whole.limit, whole.workers = 16, 4
-    part.fit()
-    assert (part.limit, part.workers) == (8, 2)
-    whole.limit, whole.workers = 4, 1
-    part.fit()
-    assert (part.limit, part.workers) == (2, 1)
+def test_a_quota_grows_and_shrinks_with_the_parent() -> None:
+    parent, quota = make_quota()
+    parent.resize(limit=16, workers=4)
+    assert (quota.limit, quota.workers) == (8, 2)
+    parent.resize(limit=4, workers=1)
+    assert (quota.limit, quota.workers) == (2, 1)
 
 
-def test_as_many_have_their_turn_at_a_time_as_there_are_workers_for_it() -> None:
-    _, part = portion()
-    entered, leave = threading.Event(), threading.Event()
+def test_a_release_of_either_wakes_those_who_wait_for_the_quota() -> None:
+    parent, quota = make_quota()
+    released = list[str]()
+    parent.on_release(lambda: released.append("parent"))
+    quota.on_release(lambda: released.append("quota"))
+    parent.acquire()()
+    assert sorted(released) == ["parent", "quota"]
+    quota.acquire()()
+    assert released.count("parent") == 2
+    assert released.count("quota") >= 2
 
-    def work() -> None:
-        with part.turn(PATIENCE_S):
-            entered.set()
-            leave.wait(PATIENCE_S)
 
-    first = threading.Thread(target=work)
-    first.start()
-    assert entered.wait(PATIENCE_S)
-    with pytest.raises(DeadlineExceeded), part.turn(0.01):
-        pass
-    entered.clear()
-    second = threading.Thread(target=work)
-    second.start()
-    leave.set()
-    assert entered.wait(PATIENCE_S)
-    for thread in (first, second):
-        thread.join(PATIENCE_S)
-    with part.turn(0):
-        pass
+def test_a_quota_is_idle_when_it_and_the_parent_have_a_free_worker() -> None:
+    parent, quota = make_quota()
+    assert quota.is_idle
+    release = quota.acquire()
+    assert (quota.is_idle, parent.is_idle) == (False, True)
+    release()
+    for _ in range(2):
+        parent.acquire()
+    assert not quota.is_idle

@@ -9,12 +9,12 @@ from faceattr_aio.errors import Overloaded
 
 
 async def settle() -> None:
-    """Lets everybody go on who can."""
+    """Let every task run as far as it can."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-async def test_who_waits_gets_the_slot_that_is_freed_in_another_thread() -> None:
+async def test_a_waiter_gets_a_slot_that_is_released_in_another_thread() -> None:
     limiter = Limiter(limit=2, workers=1)
     releases = [limiter.acquire(), limiter.acquire()]
     waiting = asyncio.create_task(WaitQueue(limiter).acquire())
@@ -25,15 +25,15 @@ async def test_who_waits_gets_the_slot_that_is_freed_in_another_thread() -> None
     async with asyncio.timeout(30):
         (await waiting)()
     thread.join()
-    assert (limiter.in_flight, limiter.promised) == (1, 0)
+    assert (limiter.in_flight, limiter.reserved) == (1, 0)
 
 
 async def test_first_come_first_served() -> None:
     limiter, served = Limiter(limit=2, workers=1), list[int]()
-    turns = WaitQueue(limiter)
+    queue = WaitQueue(limiter)
 
     async def take(number: int) -> None:
-        release = await turns.acquire()
+        release = await queue.acquire()
         served.append(number)
         release()
 
@@ -43,15 +43,15 @@ async def test_first_come_first_served() -> None:
     held[0]()
     await asyncio.gather(*tasks)
     assert served == [0, 1, 2, 3, 4]
-    assert (limiter.in_flight, limiter.promised) == (1, 0)
+    assert (limiter.in_flight, limiter.reserved) == (1, 0)
 
 
-async def test_newcomers_leave_the_next_slots_to_those_who_wait_up_to_half_of_all() -> None:
+async def test_the_next_slots_are_reserved_for_waiters_up_to_half_of_all() -> None:
     limiter = Limiter(limit=4, workers=1)
-    turns, held = WaitQueue(limiter), [limiter.acquire() for _ in range(4)]
-    waiting = [asyncio.create_task(turns.acquire()) for _ in range(5)]
+    queue, held = WaitQueue(limiter), [limiter.acquire() for _ in range(4)]
+    waiting = [asyncio.create_task(queue.acquire()) for _ in range(5)]
     await settle()
-    assert limiter.promised == 2
+    assert limiter.reserved == 2
     for release in held[:2]:
         release()
         with pytest.raises(Overloaded):
@@ -67,38 +67,37 @@ async def test_newcomers_leave_the_next_slots_to_those_who_wait_up_to_half_of_al
         task.cancel()
 
 
-async def test_one_slot_is_enough_for_somebody_who_waits() -> None:
+async def test_a_waiter_may_have_the_only_slot() -> None:
     limiter = Limiter(limit=1, workers=1)
-    turns = WaitQueue(limiter)
-    release = await turns.acquire()
-    following = asyncio.create_task(turns.acquire())
+    queue = WaitQueue(limiter)
+    release = await queue.acquire()
+    following = asyncio.create_task(queue.acquire())
     await settle()
     release()
     (await following)()
     assert limiter.in_flight == 0
 
 
-async def test_who_waits_no_longer_keeps_nothing() -> None:
+async def test_a_waiter_that_is_cancelled_keeps_nothing() -> None:
     limiter = Limiter(limit=1, workers=1)
-    turns, release = WaitQueue(limiter), limiter.acquire()
-    waiting = asyncio.create_task(turns.acquire())
+    queue, release = WaitQueue(limiter), limiter.acquire()
+    waiting = asyncio.create_task(queue.acquire())
     await settle()
     waiting.cancel()
     await settle()
-    assert limiter.promised == 0
+    assert limiter.reserved == 0
     release()
     limiter.acquire()()
 
 
-async def test_a_slot_that_comes_as_somebody_leaves_goes_back() -> None:
+async def test_a_slot_that_a_waiter_receives_as_it_is_cancelled_is_released() -> None:
     limiter = Limiter(limit=1, workers=1)
-    turns, release = WaitQueue(limiter), limiter.acquire()
-    leaving, staying = (asyncio.create_task(turns.acquire()) for _ in range(2))
+    queue, release = WaitQueue(limiter), limiter.acquire()
+    leaving, staying = (asyncio.create_task(queue.acquire()) for _ in range(2))
     await settle()
-    release()
-    turns._serve()  # the slot is given to the first, who has not noticed yet
-    leaving.cancel()
+    release()  # the first receives the slot in the next round of the loop ...
+    asyncio.get_running_loop().call_soon(leaving.cancel)  # ... and is cancelled before it runs
     (await staying)()
     with pytest.raises(asyncio.CancelledError):
         await leaving
-    assert (limiter.in_flight, limiter.promised) == (0, 0)
+    assert (limiter.in_flight, limiter.reserved) == (0, 0)

@@ -92,7 +92,7 @@ async def test_fifty_identical_uploads_cost_one_inference_and_one_slot(
     requests = [asyncio.ensure_future(ask(url, png)) for _ in range(50)]
     await asyncio.to_thread(gate.wait_for, 1)
     async with asyncio.timeout(30):
-        while len(app[EXECUTOR].limiter._held) != 1:
+        while app[EXECUTOR].limiter.in_flight != 1:
             await asyncio.sleep(0.01)
     gate.open()
     answers = await asyncio.gather(*requests)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from faceattr_aio.admission.circuit_breaker import Breaker
 from faceattr_aio.cache.redis_cache import RedisCache
 from faceattr_aio.config.schema import CacheConfig, Config
 from faceattr_aio.web.app import make_app
@@ -65,7 +64,7 @@ async def test_what_somebody_else_has_put_there_is_not_known(
 async def test_a_redis_that_is_gone_costs_no_request_its_answer_and_is_used_again_when_it_is_back(
     store: Store, serve: Serve, client: ClientSession, png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("faceattr_aio.admission.circuit_breaker._REST_S", 0.1)
+    monkeypatch.setattr("faceattr_aio.admission.circuit_breaker._OPEN_S", 0.1)
     url = await serve(app(store.url))
     store.daemon.end()
     assert [await ask(client, url, png) for _ in range(6)] == ["fwd=uri-miss; stored"] * 6
@@ -101,16 +100,3 @@ async def test_where_there_is_no_redis_it_is_asked_three_times(tmp_path: Path) -
     await cache.put("a", "b")
     await cache.close()
     assert cache.failures == 3
-
-
-def test_the_breaker_opens_after_three_in_a_row_and_for_a_while() -> None:
-    clock = [0.0]
-    breaker = Breaker(lambda: clock[0])
-    assert [breaker.fail(), breaker.fail()] == [False, False]
-    breaker.succeed()
-    assert [breaker.fail(), breaker.fail(), breaker.is_open] == [False, False, False]
-    assert [breaker.fail(), breaker.is_open] == [True, True]
-    clock[0] = 5.0
-    assert [breaker.is_open] == [False]
-    assert breaker.fail()  # one more is enough, until one succeeds
-    assert breaker.failures == 6

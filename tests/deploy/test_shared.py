@@ -8,8 +8,7 @@ import signal
 import pytest
 from aiohttp import ClientSession, web
 
-from faceattr_aio.admission.circuit_breaker import CircuitBreaker
-from faceattr_aio.admission.redis_state import Shared
+from faceattr_aio.admission.redis_state import RedisState
 from faceattr_aio.config.schema import Config
 from faceattr_aio.errors import RateLimited
 from faceattr_aio.web.app import make_app
@@ -115,7 +114,7 @@ async def test_a_server_starts_without_the_redis_that_it_is_to_share(
 
 
 async def test_rubbish_under_a_clients_name_counts_as_a_failure_and_lets_it_in(store: Store) -> None:
-    shared = Shared(Config.model_validate({"shared": {"url": store.url}}).shared, with_keys=False)
+    shared = RedisState(Config.model_validate({"shared": {"url": store.url}}).shared, with_keys=False)
     store.client.set("faceattr:rate:a", "rubbish")
     await shared.rate.count("a", 1)
     assert shared.failures == 1
@@ -123,20 +122,3 @@ async def test_rubbish_under_a_clients_name_counts_as_a_failure_and_lets_it_in(s
     with pytest.raises(RateLimited, match="1 requests a minute"):
         await shared.rate.count("b", 1)
     await shared.close()
-
-
-async def test_a_guard_gives_what_it_was_told_and_nothing_for_what_was_too_late() -> None:
-    guard = CircuitBreaker(0.05, "nothing is known")
-
-    async def late() -> int:
-        await asyncio.Event().wait()
-        return 1
-
-    async def at_once() -> int:
-        return 2
-
-    assert [await guard.ask(at_once), await guard.ask(late), await guard.ask(at_once)] == [2, None, 2]
-    assert (guard.failures, guard.is_resting) == (1, False)
-    assert [await guard.ask(late) for _ in range(3)] == [None] * 3
-    assert (guard.failures, guard.is_resting) == (4, True)
-    assert await guard.ask(at_once) is None

@@ -1,87 +1,100 @@
-"""A batch alone, with workers that do what the test says."""
+"""A batch alone, with a worker that answers from a list."""
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from faceattr_aio.errors import ClientGone, DeadlineExceeded, UnsupportedMedia, WorkerGone
-from faceattr_aio.inference.batch import Batch, BatchThreads
-from faceattr_aio.pipeline import Reply, Task
+from faceattr_aio.errors import ClientGone, DeadlineExceeded, Unavailable, UnsupportedMedia, WorkerGone
+from faceattr_aio.inference.batch import Batch, allowed_s
+from faceattr_aio.pipeline import Outcome, Reply, Task
+from tests.support.workers import make_batch
 
 TASK = Task(Path("picture"))
 
 
-class Scripted:
-    """A pool whose workers answer from a list: a reply, or something to raise."""
+class ScriptedWorker:
+    """Answers with a reply, or raises, in the order of the list."""
 
     def __init__(self, *answers: object) -> None:
         self.answers = list(answers)
-        self.given: list[float] = []
-
-    @contextmanager
-    def lend(self, _: float) -> Iterator["Scripted"]:
-        yield self
+        self.timeouts: list[float] = []
 
     def call(self, _: str, __: Task, timeout_s: float) -> Reply:
-        self.given.append(timeout_s)
+        self.timeouts.append(timeout_s)
         answer = self.answers.pop(0)
         if isinstance(answer, Reply):
             return answer
-        raise answer  # type: ignore[misc]  # so the script says
+        raise answer  # type: ignore[misc]  # it is an exception
 
 
-def batch(pool: Scripted, *tasks: object, **changes: Any) -> Batch:
-    values = {"timeout_s": 60.0, "wanted": lambda: True, "owned": ExitStack(), "observe": lambda _: None, **changes}
-    return Batch(pool, "trick", tasks, **values)  # type: ignore[arg-type]  # a stand-in
+def run(batch: Batch, worker: ScriptedWorker) -> list[Outcome]:
+    while not batch.is_complete:
+        batch(worker)  # type: ignore[arg-type]  # a stand-in
+    return batch.outcomes
 
 
-def test_a_task_that_was_not_begun_goes_to_another_worker() -> None:
-    pool = Scripted(WorkerGone(), WorkerGone(), Reply("done"))
-    (outcome,) = batch(pool, TASK)()
+def test_a_picture_that_did_not_reach_a_worker_is_run_by_another_one() -> None:
+    batch, worker, observed = make_batch(TASK), ScriptedWorker(WorkerGone(), WorkerGone(), Reply("done")), list[float]()
+    batch.observe = observed.append
+    for _ in range(2):
+        with pytest.raises(WorkerGone):
+            run(batch, worker)
+        assert (batch.outcomes, batch.has_started) == ([], False)
+    (outcome,) = run(batch, worker)
     assert isinstance(outcome, Reply)
     assert outcome.result == "done"
+    assert len(observed) == 1
 
 
-def test_past_its_time_no_worker_is_asked() -> None:
-    pool = Scripted(Reply("too late"))
-    outcomes = batch(pool, TASK, TASK, timeout_s=1.0, submitted=time.monotonic() - 3)()
+def test_past_the_deadline_the_worker_gets_nothing() -> None:
+    worker = ScriptedWorker(Reply("too late"))
+    outcomes = run(make_batch(TASK, TASK, deadline=time.monotonic()), worker)
     assert [type(outcome) for outcome in outcomes] == [DeadlineExceeded] * 2
-    assert pool.given == []
+    assert worker.timeouts == []
 
 
-def test_a_worker_is_given_the_time_for_one_picture_however_late_it_is() -> None:
-    pool = Scripted(Reply(1), Reply(2))
-    batch(pool, TASK, TASK, timeout_s=10.0, submitted=time.monotonic() - 15)()
-    assert pool.given == [10.0, 10.0]
+def test_the_worker_has_the_time_for_one_picture_however_late_it_is() -> None:
+    worker = ScriptedWorker(Reply(1), Reply(2))
+    run(make_batch(TASK, TASK, timeout_s=10.0, deadline=time.monotonic() + 5), worker)
+    assert worker.timeouts == [10.0, 10.0]
 
 
-def test_only_pictures_for_a_worker_are_given_time() -> None:
-    assert batch(Scripted(), UnsupportedMedia("no"), TASK, TASK, timeout_s=10.0).allowed_s == 20
+def test_only_pictures_for_a_worker_add_to_the_time_of_the_batch() -> None:
+    assert allowed_s([UnsupportedMedia("no"), TASK, TASK], 10.0) == 20
 
 
-def test_failures_from_before_pass_through() -> None:
+def test_tasks_that_have_failed_already_keep_their_failure() -> None:
     refused = UnsupportedMedia("no")
-    outcomes = batch(Scripted(Reply(1)), refused, TASK)()
-    assert outcomes[0] is refused
-    assert isinstance(outcomes[1], Reply)
+    outcomes = run(make_batch(refused, TASK, refused, refused, TASK, refused), ScriptedWorker(Reply(1), Reply(2)))
+    assert [outcome is refused for outcome in outcomes] == [True, False, True, True, False, True]
+    assert [outcome.result for outcome in outcomes if isinstance(outcome, Reply)] == [1, 2]
 
 
-def test_work_that_nobody_wants_any_more_is_not_begun() -> None:
-    pool, wanted = Scripted(Reply(1), Reply(2)), iter([True, False])
+def test_a_picture_that_is_not_wanted_any_more_is_not_started() -> None:
+    worker, wanted = ScriptedWorker(Reply(1), Reply(2)), iter([True, False])
     with pytest.raises(ClientGone):
-        batch(pool, TASK, TASK, wanted=lambda: next(wanted))()
-    assert len(pool.given) == 1
+        run(make_batch(TASK, TASK, is_wanted=lambda: next(wanted)), worker)
+    assert len(worker.timeouts) == 1
 
 
-def test_what_a_batch_owns_is_given_back_when_the_threads_are_closed_already() -> None:
-    threads, closed = BatchThreads(1), list[str]()
-    threads.shutdown()
-    owned = ExitStack()
-    owned.callback(closed.append, "closed")
-    with pytest.raises(RuntimeError):
-        threads.submit(batch(Scripted(), TASK, owned=owned))
-    assert closed == ["closed"]
+def test_pictures_that_have_not_started_can_be_failed() -> None:
+    refused, failure = UnsupportedMedia("no"), Unavailable()
+    batch, observed = make_batch(TASK, TASK, refused, TASK), list[float]()
+    batch.observe = observed.append
+    batch(ScriptedWorker(Reply(1)))  # type: ignore[arg-type]  # a stand-in
+    outcomes = batch.fail(failure)
+    assert isinstance(outcomes[0], Reply)
+    assert outcomes[1:] == [failure, refused, failure]
+    assert batch.is_complete
+    assert len(observed) == 1
+
+
+def test_the_time_of_waiting_is_told_for_each_picture() -> None:
+    batch = make_batch(TASK, TASK)
+    time.sleep(0.02)
+    outcomes = run(batch, ScriptedWorker(Reply(1), Reply(2, None, {"decode": 1.0})))
+    queued = [outcome.laps["queue"] for outcome in outcomes if isinstance(outcome, Reply)]
+    assert queued[0] >= 20 > queued[1]
+    assert isinstance(outcomes[1], Reply)
+    assert list(outcomes[1].laps) == ["queue", "decode"]

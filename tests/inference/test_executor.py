@@ -21,10 +21,12 @@ from faceattr_aio.errors import (
     UnsupportedMedia,
 )
 from faceattr_aio.inference.executor import Executor
+from faceattr_aio.inference.process import WorkerCrashed
 from faceattr_aio.pipeline import Reply, Task
 from tests.support.executors import MakeExecutor, ask, config, hold, idle
 from tests.support.gate import Gate
 from tests.support.pipelines import TrickOptions
+from tests.support.workers import BROKEN
 
 
 async def test_a_task_comes_back_as_a_reply(make_executor: MakeExecutor, png_file: Path) -> None:
@@ -36,13 +38,13 @@ async def test_a_task_comes_back_as_a_reply(make_executor: MakeExecutor, png_fil
     await idle(executor)
 
 
-async def test_a_body_comes_back_when_a_media_type_is_wanted(make_executor: MakeExecutor, png_file: Path) -> None:
+async def test_a_media_type_gives_the_encoded_body_as_well(make_executor: MakeExecutor, png_file: Path) -> None:
     reply = await (await make_executor()).run("trick", Task(png_file, media_type="image/png"))
     assert reply.body is not None
     assert reply.body.startswith(b"image/png")
 
 
-async def test_a_failure_is_raised_and_gives_its_slot_back(make_executor: MakeExecutor, png_file: Path) -> None:
+async def test_a_failure_is_raised_and_releases_its_slot(make_executor: MakeExecutor, png_file: Path) -> None:
     executor = await make_executor()
     for do, failure in {"refuse": UnreadableImage, "raise": InternalError}.items():
         with pytest.raises(failure):
@@ -50,7 +52,7 @@ async def test_a_failure_is_raised_and_gives_its_slot_back(make_executor: MakeEx
     await idle(executor)
 
 
-async def test_what_is_no_picture_never_takes_a_slot(make_executor: MakeExecutor, tmp_path: Path) -> None:
+async def test_a_file_that_is_no_picture_never_takes_a_slot(make_executor: MakeExecutor, tmp_path: Path) -> None:
     executor = await make_executor()
     (tmp_path / "text").write_text("hello")
     with pytest.raises(UnsupportedMedia):
@@ -71,7 +73,7 @@ async def test_pictures_of_one_request_share_a_slot_and_fail_alone(
     await idle(executor)
 
 
-async def test_past_the_limit_all_are_refused_at_once(make_executor: MakeExecutor, gate: Gate, png_file: Path) -> None:
+async def test_requests_above_the_limit_are_refused(make_executor: MakeExecutor, gate: Gate, png_file: Path) -> None:
     executor = await make_executor({"gate": str(gate.folder)})
     held = await hold(executor, png_file, 4)
     await asyncio.to_thread(gate.wait_for, 2)
@@ -82,7 +84,7 @@ async def test_past_the_limit_all_are_refused_at_once(make_executor: MakeExecuto
     await idle(executor)
 
 
-async def test_a_slot_stays_taken_while_the_worker_works_for_a_caller_who_left(
+async def test_a_slot_is_held_until_the_worker_has_finished_though_its_caller_was_cancelled(
     make_executor: MakeExecutor, gate: Gate, png_file: Path
 ) -> None:
     executor = await make_executor({"gate": str(gate.folder)})
@@ -92,12 +94,12 @@ async def test_a_slot_stays_taken_while_the_worker_works_for_a_caller_who_left(
     for task in [*running, *waiting]:
         task.cancel()
     await asyncio.gather(*running, *waiting, return_exceptions=True)
-    assert executor.limiter.in_flight == 2  # what ran goes on, what waited is gone
+    assert executor.limiter.in_flight == 2  # running work goes on, queued work is removed
     gate.open()
     await idle(executor)
 
 
-async def test_files_are_closed_when_the_worker_is_done_and_not_when_the_caller_leaves(
+async def test_files_are_closed_when_the_worker_has_finished_and_not_when_the_caller_is_cancelled(
     make_executor: MakeExecutor, gate: Gate, png_file: Path
 ) -> None:
     executor, closed = await make_executor({"gate": str(gate.folder)}, workers=1), list[str]()
@@ -114,7 +116,7 @@ async def test_files_are_closed_when_the_worker_is_done_and_not_when_the_caller_
     assert closed == ["closed"]
 
 
-async def test_files_stay_the_callers_when_the_work_is_refused(make_executor: MakeExecutor, png_file: Path) -> None:
+async def test_files_stay_with_the_caller_when_the_work_is_refused(make_executor: MakeExecutor, png_file: Path) -> None:
     executor, closed = await make_executor(limit=1), list[str]()
     release = executor.limiter.acquire()
     with ExitStack() as files:
@@ -126,13 +128,13 @@ async def test_files_stay_the_callers_when_the_work_is_refused(make_executor: Ma
     release()
 
 
-async def test_queued_work_that_nobody_wants_is_dropped(
+async def test_queued_work_that_is_not_wanted_any_more_is_dropped(
     make_executor: MakeExecutor, gate: Gate, png_file: Path
 ) -> None:
     executor = await make_executor({"gate": str(gate.folder)}, workers=1)
     (held,) = await hold(executor, png_file, 1)
     await asyncio.to_thread(gate.wait_for, 1)
-    unwanted = asyncio.create_task(executor.run_all("trick", [Task(png_file)], wanted=lambda: False))
+    unwanted = asyncio.create_task(executor.run_all("trick", [Task(png_file)], is_wanted=lambda: False))
     while executor.limiter.in_flight < 2:
         await asyncio.sleep(0.005)
     gate.open()
@@ -142,26 +144,38 @@ async def test_queued_work_that_nobody_wants_is_dropped(
     await idle(executor)
 
 
-async def test_a_task_that_takes_too_long_is_given_up(make_executor: MakeExecutor, gate: Gate, png_file: Path) -> None:
+async def test_a_task_that_takes_too_long_is_abandoned(make_executor: MakeExecutor, gate: Gate, png_file: Path) -> None:
     executor = await make_executor({"gate": str(gate.folder)}, workers=1, timeout_s=0.3)
     with pytest.raises(DeadlineExceeded):
         await executor.run("trick", Task(png_file))
-    if executor.staff.config.inference.pool == "thread":  # a process is ended
+    if executor.config.inference.pool == "thread":  # a process is ended
         assert executor.limiter.in_flight == 1
     gate.open()
     await idle(executor)
 
 
-async def test_a_newcomer_is_refused_while_no_worker_can_work(make_executor: MakeExecutor) -> None:
-    executor = await make_executor()
+async def test_a_newcomer_is_refused_while_no_worker_can_be_started(png_file: Path, tmp_path: Path) -> None:
+    executor = Executor(config({"broken_while": str(tmp_path / "broken")}, pool="process", workers=1))
+    await executor.start()
     executor.check()
-    for seat in executor.pool._seats:
-        seat.fault = "The model is gone."
-    with pytest.raises(Unavailable):
+    (tmp_path / "broken").touch()
+    await executor.run_all("trick", [Task(png_file, TrickOptions(do="die"))])
+    async with asyncio.timeout(30):
+        while not (refusal := refusal_of(executor)):  # there is no event for it
+            await asyncio.sleep(0.005)
+    assert refusal.log == BROKEN
+    await executor.close()
+
+
+def refusal_of(executor: Executor) -> Unavailable | None:
+    try:
         executor.check()
+    except Unavailable as refusal:
+        return refusal
+    return None
 
 
-async def test_work_that_waits_when_the_executor_closes_is_dropped(
+async def test_work_that_is_queued_when_the_executor_closes_is_dropped(
     make_executor: MakeExecutor, gate: Gate, png_file: Path
 ) -> None:
     executor = await make_executor({"gate": str(gate.folder)}, workers=1, timeout_s=3)
@@ -182,13 +196,13 @@ async def test_a_killed_worker_costs_one_request(png_file: Path) -> None:
     await executor.start()
     die = Task(png_file, TrickOptions(do="die"))
     outcomes = await executor.run_all("trick", [Task(png_file), die, Task(png_file)])
-    assert [type(outcome) for outcome in outcomes] == [Reply, InternalError, Reply]
+    assert [type(outcome) for outcome in outcomes] == [Reply, WorkerCrashed, Reply]
     await idle(executor)
     await executor.close()
 
 
 async def test_a_failure_keeps_no_worker_alive(png_file: Path) -> None:
-    """The descriptors of one that died are given back at once, and not when garbage is collected."""
+    """The descriptors of a worker that crashed are closed at once, and not by the garbage collector."""
     executor = Executor(config(pool="process"))
     await executor.start()
     await executor.run("trick", Task(png_file))
@@ -208,8 +222,27 @@ async def test_a_failure_keeps_no_worker_alive(png_file: Path) -> None:
         await executor.close()
 
 
+async def test_queued_work_of_a_cancelled_caller_releases_its_slot_and_files_at_once(
+    make_executor: MakeExecutor, gate: Gate, png_file: Path
+) -> None:
+    executor, closed = await make_executor({"gate": str(gate.folder)}, workers=1), list[str]()
+    (held,) = await hold(executor, png_file, 1)
+    await asyncio.to_thread(gate.wait_for, 1)
+    files = ExitStack()
+    files.callback(closed.append, "closed")
+    queued = asyncio.create_task(executor.run_all("trick", [Task(png_file)], files))
+    while executor.limiter.in_flight < 2:
+        await asyncio.sleep(0.005)
+    queued.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await queued
+    assert (executor.limiter.in_flight, closed) == (1, ["closed"])
+    gate.open()
+    await held
+
+
 async def test_a_hung_picture_costs_its_own_time_and_one_worker(png_file: Path) -> None:
-    """Each picture has its own time: what follows in the batch is still answered, by a worker that lives on."""
+    """Each picture has its own time: the next ones of the batch are still answered, by another worker."""
     executor = Executor(config(pool="process", timeout_s=2))
     await executor.start()
     hang = Task(png_file, TrickOptions(do="hang"))
@@ -218,8 +251,8 @@ async def test_a_hung_picture_costs_its_own_time_and_one_worker(png_file: Path) 
     await executor.close()
 
 
-async def test_a_picture_that_waited_long_has_its_own_time_once_it_is_taken_up(png_file: Path) -> None:
-    """Else, under load, workers would be killed for the time that others took."""
+async def test_a_picture_that_waited_long_has_its_own_time_once_it_starts(png_file: Path) -> None:
+    """Otherwise, under load, workers would be killed for the time that other pictures took."""
     executor = Executor(config({"sleep_s": 0.6}, pool="process", workers=1, timeout_s=1))
     await executor.start()
     first = (await executor.run("trick", Task(png_file))).result["pid"]
@@ -230,7 +263,7 @@ async def test_a_picture_that_waited_long_has_its_own_time_once_it_is_taken_up(p
     await executor.close()
 
 
-async def test_an_executor_that_was_not_started_says_so(png_file: Path) -> None:
+async def test_an_executor_that_was_not_started_raises_an_error_with_the_fix(png_file: Path) -> None:
     with pytest.raises(RuntimeError, match="await its start"):
         await Executor(config()).run("trick", Task(png_file))
 
@@ -263,9 +296,7 @@ async def test_a_file_is_not_closed_while_it_is_probed(
     assert order == ["probed", "closed"]
 
 
-async def test_past_the_deadline_no_worker_is_asked_any_more(
-    make_executor: MakeExecutor, gate: Gate, png_file: Path
-) -> None:
+async def test_past_the_deadline_no_picture_starts(make_executor: MakeExecutor, gate: Gate, png_file: Path) -> None:
     executor = await make_executor({"gate": str(gate.folder)}, workers=1, timeout_s=0.5)
     held = await hold(executor, png_file, 3)
     ended = await asyncio.gather(*held, return_exceptions=True)
@@ -276,7 +307,7 @@ async def test_past_the_deadline_no_worker_is_asked_any_more(
     assert not gate.somebody_came()
 
 
-async def test_waiting_is_told_once(make_executor: MakeExecutor, png_file: Path) -> None:
+async def test_waiting_is_counted_once(make_executor: MakeExecutor, png_file: Path) -> None:
     """The stages of a request together take no longer than the request."""
     executor = await make_executor({"sleep_s": 0.1}, workers=1)
 
@@ -292,7 +323,7 @@ async def test_waiting_is_told_once(make_executor: MakeExecutor, png_file: Path)
 async def test_the_service_time_is_that_of_the_worker_alone(
     make_executor: MakeExecutor, png_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither waiting nor what is refused without a worker counts: Retry-After would lie."""
+    """Waiting and pictures that no worker processed do not count: they would falsify Retry-After."""
     executor, observed = await make_executor({"sleep_s": 0.1}, workers=1), list[float]()
     monkeypatch.setattr(executor.limiter, "observe", observed.append)
     (tmp_path / "text").write_text("hello")
@@ -304,7 +335,7 @@ async def test_the_service_time_is_that_of_the_worker_alone(
     assert sum(observed) <= time.monotonic() - began
 
 
-async def test_who_is_in_is_served_while_draining_and_newcomers_are_not(
+async def test_admitted_work_is_served_while_draining_and_newcomers_are_refused(
     make_executor: MakeExecutor, png_file: Path
 ) -> None:
     executor = await make_executor()
@@ -332,7 +363,7 @@ async def test_a_hung_process_is_replaced(png_file: Path) -> None:
     await executor.close()
 
 
-async def test_two_executors_do_not_know_of_each_other(make_executor: MakeExecutor, png_file: Path) -> None:
+async def test_two_executors_are_independent(make_executor: MakeExecutor, png_file: Path) -> None:
     one, other = await make_executor(limit=1), await make_executor(limit=1)
     release = one.limiter.acquire()
     assert (await other.run("trick", Task(png_file))).result["bytes"]
@@ -349,7 +380,6 @@ async def test_closing_leaves_no_descriptor_and_no_process(png_file: Path) -> No
     await executor.run("trick", Task(png_file))
     await executor.close()
     async with asyncio.timeout(30):
-        while len(os.listdir("/proc/self/fd")) > before:  # the threads that kept the seats are ending
+        while len(os.listdir("/proc/self/fd")) > before:  # the threads that watch the workers are ending
             await asyncio.sleep(0.01)
-    assert len(os.listdir("/proc/self/fd")) <= before
     assert len(os.listdir("/proc/self/fd")) <= before

@@ -35,11 +35,11 @@ def test_every_start_verifies_the_files_it_will_load(store: ModelStore, monkeypa
     assert sorted(verified) == ["blazeface-full-range"] * 2 + ["dlib-age-v1"] * 2 + ["dlib-gender-v1"] * 2
 
 
-def test_what_a_worker_loads_is_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    plans = list[Mapping[str, LoadSpec]]()
-    monkeypatch.setattr("faceattr_aio.inference.loader.thread_starter", lambda make: plans.append(make()))
+def test_the_settings_decide_what_a_worker_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = list[Mapping[str, LoadSpec]]()
+    monkeypatch.setattr("faceattr_aio.inference.loader.thread_starter", lambda make: specs.append(make()))
     entry = {"factory": "tests.support.pipelines:Trick", "path": "/trick", "sleep_s": 0.5}
     starter(Config.model_validate({"image": {"working_side": 99}, "pipelines": {"trick": entry}}))
-    (plan,) = plans[0].values()
-    assert (plan.load, plan.working_side, plan.own_process) == ("tests.support.pipelines:TrickPipeline", 99, False)
-    assert plan.settings == TrickSettings(sleep_s=0.5)
+    (spec,) = specs[0].values()
+    assert (spec.load, spec.working_side, spec.own_process) == ("tests.support.pipelines:TrickPipeline", 99, False)
+    assert spec.settings == TrickSettings(sleep_s=0.5)

@@ -134,7 +134,7 @@ async def test_admin_reload_is_404_without_admin_keys(serve: Serve, client: Clie
     app = make_app(config({"keys": [CLIENTS]}))
     status, problem = await ask(client, await serve(app), key)
     assert (status, problem["type"]) == (404, "urn:faceattr:not-found")
-    assert app[EXECUTOR].staff.reloads == {}
+    assert app[EXECUTOR].reloads == {}
 
 
 @pytest.mark.parametrize("key", ["", CLIENTS, ADMINS[:-1]])
@@ -143,7 +143,7 @@ async def test_admin_reload_accepts_only_an_admin_key(serve: Serve, client: Clie
     url = await serve(app)
     status, problem = await ask(client, url, key)
     assert (status, problem["type"]) == (401, "urn:faceattr:unauthorized")
-    assert app[EXECUTOR].staff.reloads == {}
+    assert app[EXECUTOR].reloads == {}
     assert (await ask(client, url, ADMINS))[0] == 200
 
 
@@ -170,7 +170,7 @@ async def test_a_failed_reload_returns_a_sentence_and_the_server_stays_ready(
     (tmp_path / "broken").touch()
     status, problem = await ask(client, url, ADMINS)
     assert (status, problem["type"]) == (409, "urn:faceattr:reload-failed")
-    assert problem["detail"] == "All is as before. The trick is broken: mend it."
+    assert problem["detail"] == "The previous models and settings stay in use. The trick is broken: mend it."
     async with client.get(f"{url}/readyz?verbose") as response:
         document = await response.json()
     assert (response.status, document["status"]) == (200, "ok")
@@ -187,4 +187,4 @@ async def test_admin_reload_is_refused_in_one_of_several_processes(serve: Serve,
     status, problem = await ask(client, await serve(app), ADMINS)
     assert (status, problem["type"]) == (409, "urn:faceattr:reload-failed")
     assert "SIGHUP" in problem["detail"]
-    assert app[EXECUTOR].staff.reloads == {}
+    assert app[EXECUTOR].reloads == {}

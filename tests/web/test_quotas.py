@@ -69,7 +69,7 @@ async def test_a_quota_of_one_half_leaves_the_other_workers_and_slots_free(
 async def test_a_refusal_over_the_quota_has_the_retry_after_of_that_pipeline(
     held: str, app: web.Application, png: bytes, client: ClientSession
 ) -> None:
-    limiter = app[EXECUTOR].staff.lanes["slow"].limiter
+    limiter = app[EXECUTOR].limiter_of("slow")
     limiter.observe(5.0)
     for _ in range(8):
         async with client.post(f"{held}/slow", data=png, headers=RAW) as response:
@@ -97,7 +97,7 @@ async def test_the_service_time_is_estimated_for_each_quota(
     url = await serve(app)
     before = app[EXECUTOR].limiter.service_s
     assert await ask(client, f"{url}/slow", png) == 200
-    assert app[EXECUTOR].staff.lanes["slow"].limiter.service_s >= 0.5
+    assert app[EXECUTOR].limiter_of("slow").service_s >= 0.5
     assert app[EXECUTOR].limiter.service_s == before
 
 
@@ -105,9 +105,9 @@ async def test_a_reload_recomputes_the_quota_from_the_new_limit(app: web.Applica
     gate.open()
     await serve(app)
     executor = app[EXECUTOR]
-    inference = executor.staff.config.inference.model_copy(update={"limit": 20})
-    await executor.reload(executor.staff.config.model_copy(update={"inference": inference}))
-    assert (executor.limiter.limit, executor.staff.lanes["slow"].limiter.limit) == (20, 10)
+    inference = executor.config.inference.model_copy(update={"limit": 20})
+    await executor.reload(executor.config.model_copy(update={"inference": inference}))
+    assert (executor.limiter.limit, executor.limiter_of("slow").limit) == (20, 10)
 
 
 async def test_a_pipeline_with_a_quota_is_not_starved_by_another_under_constant_load(

@@ -46,7 +46,7 @@ def is_given_back(app: web.Application) -> bool:
     (endpoint,) = app[ENDPOINTS]
     held = endpoint.limits._slots._held | endpoint.limits._uploads._held
     limiter, uploads = app[EXECUTOR].limiter, app[UPLOADS]
-    numbers = limiter.in_flight, limiter.promised, uploads.limiter.in_flight, uploads.spool.used, endpoint.active
+    numbers = limiter.in_flight, limiter.reserved, uploads.limiter.in_flight, uploads.spool.used, endpoint.active
     return not any(numbers) and not held and not app[STREAMS]._open and not app[STREAMS]._limiter.in_flight
 
 
@@ -133,7 +133,7 @@ async def test_a_stream_waits_for_a_slot_and_is_never_refused_one(
     async with talk(client, url) as stream:
         stream.show(png, png)
         stream.end()
-        await until(lambda: apps[0][EXECUTOR].limiter.promised == 1)
+        await until(lambda: apps[0][EXECUTOR].limiter.reserved == 1)
         with pytest.raises(Overloaded):
             apps[0][EXECUTOR].limiter.check()
         gate.open()

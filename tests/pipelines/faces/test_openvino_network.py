@@ -112,7 +112,7 @@ def test_a_worker_process_has_all_it_needs_before_its_memory_is_bounded(
     limits = ProcessLimits(nice=0, memory=16 << 20)
     worker = process_starter(lambda: plans, ["faceattr_aio.pipelines.faces.predict"], limits)()
     try:
-        worker.hello()
+        worker.ready()
         answers = [worker.call("faces", Task(png_file, FaceOptions()), PATIENCE_S).result for _ in range(5)]
     finally:
         worker.close()

@@ -49,7 +49,7 @@ def test_a_worker_process_has_all_it_needs_before_its_memory_is_bounded(plan: Lo
     limits = ProcessLimits(nice=0, memory=16 << 20)
     worker = process_starter(lambda: {"holistic": plan}, ["faceattr_aio.pipelines.holistic.predict"], limits)()
     try:
-        worker.hello()
+        worker.ready()
         answers = [worker.call("holistic", Task(png_file, HolisticOptions()), PATIENCE_S).result for _ in range(3)]
     finally:
         worker.close()

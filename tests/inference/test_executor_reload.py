@@ -1,3 +1,5 @@
+"""Changes of a running executor: models, settings, and the number of workers."""
+
 import asyncio
 import time
 from pathlib import Path
@@ -8,9 +10,10 @@ from faceattr_aio.errors import Draining, ReloadFailed
 from faceattr_aio.pipeline import Reply, Task
 from tests.support.executors import MakeExecutor, config, hold, idle
 from tests.support.gate import Gate
+from tests.support.workers import BROKEN
 
 
-async def test_a_reload_under_load_fails_nobody_and_all_workers_are_new(
+async def test_a_reload_under_load_fails_no_request_and_all_workers_are_new(
     make_executor: MakeExecutor, png_file: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "model").write_text("old")
@@ -30,52 +33,74 @@ async def test_a_reload_under_load_fails_nobody_and_all_workers_are_new(
     await asyncio.gather(*asking)
     assert set(seen) == {"Reply"}
     assert len(digests) == 3
-    assert executor.staff.reloads == {"ok": 3}
+    assert executor.reloads == {"ok": 3}
     assert executor.pool.restarts == {"reloaded": 6}
     await idle(executor)
 
 
-async def test_a_reload_that_fails_changes_nothing_and_is_told_once(
+async def test_a_reload_that_fails_changes_nothing_and_is_reported_once(
     make_executor: MakeExecutor, png_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     executor = await make_executor({"broken_while": str(tmp_path / "broken")})
     (tmp_path / "broken").touch()
     with pytest.raises(ReloadFailed, match="mend it"):
         await executor.reload()
-    fault = executor.staff.reload_fault
-    assert fault == "The trick is broken: mend it."
+    fault = executor.reload_fault
+    assert fault == BROKEN
     assert [record.message for record in caplog.records] == [
-        "nothing was reloaded, and all is as before: The trick is broken: mend it."
+        f"nothing was reloaded, models and settings stay in use: {BROKEN}"
     ]
     assert (await executor.run("trick", Task(png_file))).result["bytes"]
     (tmp_path / "broken").unlink()
     await executor.reload()
-    assert executor.staff.reload_fault is None
-    assert executor.staff.reloads == {"ok": 1, "failed": 1}
+    assert executor.reload_fault is None
+    assert executor.reloads == {"ok": 1, "failed": 1}
 
 
-async def test_settings_are_taken_over_with_the_workers_and_only_then(
+async def test_settings_change_with_the_workers_and_only_then(
     make_executor: MakeExecutor, png_file: Path, tmp_path: Path
 ) -> None:
     executor = await make_executor({"broken_while": str(tmp_path / "broken")})
-    pool = executor.staff.config.inference.pool
-    wanted = config({"sleep_s": 0.2}, pool=pool, limit=7, timeout_s=33, recycle_after=5)
+    pool = executor.config.inference.pool
+    wanted = config({"sleep_s": 0.2}, pool=pool, limit=7, timeout_s=33, recycle_after=2)
     broken = config({"broken_while": str(tmp_path)}, pool=pool, limit=9)
     with pytest.raises(ReloadFailed):
         await executor.reload(broken)
     assert executor.limiter.limit == 4
     await executor.reload(wanted)
     assert executor.limiter.limit == 7
-    assert executor.staff._upkeep.recycling.after == 5
+    assert executor.config.inference.timeout_s == 33
     began = time.monotonic()
     await executor.run("trick", Task(png_file))
     assert time.monotonic() - began >= 0.2
+    async with asyncio.timeout(30):
+        while not executor.pool.restarts["recycled"]:
+            await executor.run("trick", Task(png_file))
+
+
+async def test_the_fingerprint_of_a_pipeline_changes_with_its_models_and_settings(
+    make_executor: MakeExecutor, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    model.write_text("old")
+    executor = await make_executor({"model": str(model)})
+    fingerprints = [executor.fingerprint("trick"), executor.fingerprint("trick")]
+    model.write_text("new")
+    await executor.reload()
+    fingerprints.append(executor.fingerprint("trick"))
+    pool = executor.config.inference.pool
+    await executor.reload(config({"model": str(model), "sleep_s": 0.001}, pool=pool))
+    fingerprints.append(executor.fingerprint("trick"))
+    assert fingerprints[0] == fingerprints[1]
+    assert len(set(fingerprints)) == 3
+    await executor.reload()
+    assert executor.fingerprint("trick") == fingerprints[-1]
 
 
 async def test_of_two_reloads_at_once_the_second_waits(make_executor: MakeExecutor) -> None:
     executor = await make_executor()
     await asyncio.gather(executor.reload(), executor.reload())
-    assert executor.staff.reloads == {"ok": 2}
+    assert executor.reloads == {"ok": 2}
     assert executor.pool.restarts == {"reloaded": 4}
 
 
@@ -90,16 +115,15 @@ async def test_the_limit_follows_the_number_of_workers_where_it_is_not_set(make_
     executor = await make_executor(workers=None, workers_min=1, workers_max=3, limit=None)
     assert (executor.pool.size, executor.limiter.workers, executor.limiter.limit) == (1, 1, 4)
     for size in (2, 3):
-        await asyncio.to_thread(executor.staff._upkeep._resize, 1)
+        await asyncio.to_thread(executor._maintenance.resize, 1)
         assert (executor.limiter.workers, executor.limiter.limit) == (size, 4 * size)
-    await asyncio.to_thread(executor.staff._upkeep._resize, -1)
+    await asyncio.to_thread(executor._maintenance.resize, -1)
     assert (executor.limiter.workers, executor.limiter.limit) == (2, 8)
 
 
-async def test_a_worker_is_added_while_others_wait_and_all_of_them_work(
+async def test_a_worker_is_added_while_requests_wait_and_all_workers_work(
     make_executor: MakeExecutor, gate: Gate, png_file: Path
 ) -> None:
-    """By itself, and a thread waits for each."""
     executor = await make_executor({"gate": str(gate.folder)}, workers=None, workers_min=1, workers_max=2, limit=None)
     held = await hold(executor, png_file, 4)
     await asyncio.to_thread(gate.wait_for, 2)
@@ -112,7 +136,7 @@ async def test_a_worker_is_added_while_others_wait_and_all_of_them_work(
     assert executor.pool.restarts == {"scaled": 1}
 
 
-async def test_old_workers_are_replaced_under_load_and_nobody_notices(
+async def test_old_workers_are_replaced_under_load_and_no_request_fails(
     make_executor: MakeExecutor, png_file: Path
 ) -> None:
     executor = await make_executor(recycle_after=10, limit=8)
