@@ -6,7 +6,7 @@ import pytest
 
 from bench import accuracy, calibrate
 from bench.labelled import Estimates, Truth, estimate, read_labels
-from faceattr_aio.pipelines.faces.calibration import load_calibration
+from faceattr_aio.pipelines.faces.attributes import load_calibration
 
 pytestmark = pytest.mark.pixels
 
