@@ -77,8 +77,8 @@ def read_network(source: Path | bytes, backend: Backend, shape: Sequence[int] | 
     """Read a network with one input of floats.
 
     Args:
-        source: a .tflite or .onnx file, or the bytes of an ONNX file. The input of a .tflite file is given with the
-            channels first, as that of an .onnx file made by PyTorch.
+        source: a .tflite or .onnx file, or the bytes of an ONNX file; OpenCV 5 reads a network for pictures of any
+            size from bytes only. The input of a .tflite file is given with the channels first.
         backend: the library that runs it.
         shape: the input's shape with the batch dimension, -1 for any length; by default that of the file. Only
             OpenVINO needs it.
@@ -179,16 +179,14 @@ def make_blob(pixels: Pixels, side: int, scale: float, mean: Sequence[float], *,
 
     With `rgb` the channels are red, green, blue, otherwise blue, green, red; `mean` has the same order.
     """
-    blob = cv2.dnn.blobFromImage(pixels, scale, (side, side), tuple(mean), swapRB=rgb)
-    return np.asarray(blob, np.float32)[0]
+    blob: Floats = cv2.dnn.blobFromImage(pixels, scale, (side, side), tuple(mean), swapRB=rgb)[0]
+    return blob
 
 
 def make_anchors(layers: Layers) -> Floats:
     """Return the n x 2 centres of the cells as shares of the side: layer by layer, row by row, once per anchor."""
-    grids = [np.indices((cells, cells))[::-1].reshape(2, -1).T for cells, _ in layers]
-    centres = [(grid + 0.5) / cells for grid, (cells, _) in zip(grids, layers, strict=True)]
-    repeated = [np.repeat(xy, count, axis=0) for xy, (_, count) in zip(centres, layers, strict=True)]
-    return np.asarray(np.concatenate(repeated))
+    centres = [(np.indices((cells, cells))[::-1].reshape(2, -1).T + 0.5) / cells for cells, _ in layers]
+    return np.concatenate([np.repeat(xy, count, axis=0) for xy, (_, count) in zip(centres, layers, strict=True)])
 
 
 def decode_boxes(numbers: Floats, anchors: Floats) -> tuple[Floats, Floats]:

@@ -62,7 +62,7 @@ def arm(visibility: float) -> Floats:
 
 
 def hands(presence: float = 0.9) -> tuple[HandFinder, FakeNetwork, FakeNetwork]:
-    """Return a finder with networks that give the centre of the first square, a ninth of it as radius, and landmarks."""
+    """Return a finder and its networks: the hand is in the centre of the first square, with a ninth of it as radius."""
     recrop = FakeNetwork([128, 128, 128, 128 + 256 / 9], side=256)
     landmarks = FakeNetwork([112, 112, 22.4] * 21, [presence], [0.3], side=224)
     return HandFinder(recrop, landmarks), recrop, landmarks
