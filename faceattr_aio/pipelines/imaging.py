@@ -127,6 +127,11 @@ def shrink(pixels: Pixels, longest_side: int) -> Pixels:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def warp(pixels: Pixels, matrix: Floats, side: int, border: int = cv2.BORDER_REPLICATE) -> Pixels:
+    """Apply an affine map (2 x 3) and return side x side pixels; `border` is OpenCV's mode outside the picture."""
+    return np.asarray(cv2.warpAffine(pixels, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)
+
+
 def encode(pixels: Pixels, media_type: str) -> bytes:
     """Encode the pixels as image/jpeg, image/png or image/webp."""
     _, data = cv2.imencode(_SUFFIXES[media_type], pixels)

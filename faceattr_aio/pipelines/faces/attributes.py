@@ -8,14 +8,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from faceattr_aio.pipeline import ModelFile
 from faceattr_aio.pipelines import nets
 from faceattr_aio.pipelines.faces import UNKNOWN, Attribute, FaceSettings
 from faceattr_aio.pipelines.faces.detectors import Detection
-from faceattr_aio.pipelines.imaging import Floats, Pixels
+from faceattr_aio.pipelines.imaging import Floats, Pixels, warp
 from faceattr_aio.pipelines.nets import Network
 
 _EYES = np.array([[0.2273, 0.2214], [0.7528, 0.2212]])
@@ -232,8 +231,7 @@ def name_bracket(masses: Floats, threshold: float) -> dict[str, Any]:
 def cut_chip(pixels: Pixels, face: Detection, side: int) -> Pixels:
     """Return the face upright, scaled to side x side pixels, with a fifth of padding around the face square."""
     matrix = _by_box(face.box, side) if face.landmarks is None else _by_eyes(face.landmarks[:2], side)
-    chip = cv2.warpAffine(pixels, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(chip, np.uint8)
+    return warp(pixels, matrix, side)
 
 
 def _by_eyes(eyes: Floats, side: int) -> Floats:

@@ -29,9 +29,7 @@ class HolisticOptions(Options):
         Field(min_length=1, description="The parts to find. Of the others only the pose is computed."),
     ] = PARTS
     working_side: Annotated[int, Field(ge=64, le=16_384, description="Longest side searched, in pixels.")] = 480
-    complexity: Annotated[
-        int, Field(ge=0, le=1, description="0 takes half the time and is slightly less accurate.")
-    ] = 1
+    complexity: Annotated[int, Field(ge=0, le=1, description="0 is slightly less accurate, in half the time.")] = 1
     min_sharpness: Annotated[
         Sharpness | None, Field(description="Refuse pictures below this sharpness; default: the server's setting.")
     ] = None

@@ -41,8 +41,9 @@ class HolisticPipeline:
         self._min_sharpness = spec.settings.min_sharpness
         self._person = load_finder(spec.files)
         for complexity in 0, 1:
-            options = HolisticOptions(complexity=complexity, min_sharpness=0)
-            check_self_test(self.predict(TEST_PICTURE, options, Clock()))
+            check_self_test(
+                self.predict(TEST_PICTURE, HolisticOptions(complexity=complexity, min_sharpness=0), Clock())
+            )
 
     def predict(self, path: Path, options: HolisticOptions, clock: Clock) -> Result:
         """Return the landmarks of the most visible person; docs/holistic.md lists the members.
@@ -78,9 +79,8 @@ def sharpness(pixels: Pixels) -> float:
 def check_sharpness(pixels: Pixels, minimum: float) -> None:
     """Raise TooBlurred if the sharpness is below `minimum`; compute nothing if that is 0."""
     if minimum and (found := sharpness(pixels)) < minimum:
-        raise TooBlurred(
-            f"The picture's sharpness is {found:.1f}, below the minimum of {minimum:g}.", sharpness=round(found, 1)
-        )
+        detail = f"The picture's sharpness is {found:.1f}, below the minimum of {minimum:g}."
+        raise TooBlurred(detail, sharpness=round(found, 1))
 
 
 def check_self_test(result: Result) -> None:

@@ -10,7 +10,7 @@ from math import atan2, cos, hypot, pi, sin
 import cv2
 import numpy as np
 
-from faceattr_aio.pipelines.imaging import Floats, Pixels
+from faceattr_aio.pipelines.imaging import Floats, Pixels, warp
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,7 @@ class Roi:
         """Return the square, upright, as side x side pixels; `border` is OpenCV's mode outside the picture."""
         turn = self._rotation().T * (side / max(self.side, 1.0))
         matrix = np.column_stack([turn, side / 2 - turn @ (self.x, self.y)])
-        return np.asarray(
-            cv2.warpAffine(pixels, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border), np.uint8
-        )
+        return warp(pixels, matrix, side, border)
 
     def place(self, points: Floats) -> Floats:
         """Return the points in pixels of the picture: n x 2 or more, x, y and z being shares of the square's side.
