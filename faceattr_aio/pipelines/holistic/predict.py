@@ -40,10 +40,8 @@ class HolisticPipeline:
         self._working_side = spec.working_side
         self._min_sharpness = spec.settings.min_sharpness
         self._person = load_finder(spec.files)
-        for complexity in 0, 1:
-            check_self_test(
-                self.predict(TEST_PICTURE, HolisticOptions(complexity=complexity, min_sharpness=0), Clock())
-            )
+        for options in (HolisticOptions(complexity=complexity, min_sharpness=0) for complexity in (0, 1)):
+            check_self_test(self.predict(TEST_PICTURE, options, Clock()))
 
     def predict(self, path: Path, options: HolisticOptions, clock: Clock) -> Result:
         """Return the landmarks of the most visible person; docs/holistic.md lists the members.
