@@ -1,5 +1,7 @@
-"""The contract between the server and what it serves. A pipeline has two halves: a `Declaration`, importable without
-the vision library, and a class that only a worker sees. Knows neither HTTP nor pixels.
+"""The contract between the server and a pipeline.
+
+A pipeline consists of a `Declaration`, which the server imports and which must not import the vision library, and of a
+class with the methods of `Pipeline`, which only workers import.
 """
 
 import time
@@ -15,38 +17,39 @@ from faceattr_aio.errors import FaceattrError
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
-"""A line of JSON for each picture, as soon as it is known: any pipeline with results as JSON can be asked for it."""
+"""One line of JSON for each picture, sent as soon as it is ready; available for every pipeline with results as JSON."""
 Source = Literal["bypass", "miss", "collapsed", "hit"]
-"""Of a result: computed, unlooked for; computed and kept; computed for somebody else at the same time; known before."""
+"""The origin of a result: computed without the cache; computed and stored; computed by a request at the same time;
+read from the cache."""
 R = TypeVar("R")
 
 
 class Options(BaseModel):
-    """What a client may ask of one request; the server answers 400 with names and ranges from the fields."""
+    """Base of a pipeline's options for one request; the server answers 400 with the fields' ranges for invalid ones."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
 class PipelineSettings(BaseModel):
-    """The keys of `[pipelines.NAME]` that are the pipeline's own."""
+    """Base of a pipeline's own keys in `[pipelines.NAME]`."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
 def split_words(value: object) -> object:
-    """A text of words, with commas or spaces between, as a tuple, for options that take several; all else as it is."""
+    """Split a string at commas and spaces into a tuple, for options with several values; return others unchanged."""
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
 class Clock:
-    """Splits the time of one task into named stages, in milliseconds; laps of one name add up."""
+    """Measures the named stages of one task in milliseconds; stages of the same name add up. Not thread-safe."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """Ends a stage here."""
+        """End the stage that began at the previous lap, or when the clock was made."""
         now = time.perf_counter()
         self.laps[stage] = self.laps.get(stage, 0.0) + (now - self._last) * 1e3
         self._last = now
@@ -54,7 +57,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A verified file of a model."""
+    """A file of a model with its verified hash."""
 
     path: Path
     sha256: str
@@ -62,10 +65,11 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class LoadSpec:
-    """All that a worker needs to load a pipeline; plain data, because it may cross to another process.
+    """Everything that a worker needs to load a pipeline. Plain data, because it is sent to another process.
 
-    `load` is the dotted name `module:Class`, called with the plan; `working_side` is the longest side, in pixels, of
-    the picture that is worked on; `own_process` allows settings that hold for a whole process.
+    `load` is the dotted name `module:Class` of the pipeline's class, which is called with this object. `working_side`
+    is the longest side, in pixels, to which a picture is scaled down. `own_process` allows the pipeline to change
+    settings of the whole process.
     """
 
     load: str
@@ -76,13 +80,15 @@ class LoadSpec:
 
 
 Plan = LoadSpec
-"""The name in pipelines written for version 0.1."""
+"""The name of LoadSpec in pipelines written for version 0.1."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One picture and what is wanted of it. No `options` means the pipeline's defaults; with a `media_type` the
-    reply has the encoded body of that type as well. `probed` tells that the picture's header was looked at already.
+    """One picture to predict.
+
+    Without `options` the pipeline's defaults apply. With a `media_type` the reply also has the encoded body of that
+    type. `probed` is True if the picture's header has been checked already.
     """
 
     path: Path
@@ -93,8 +99,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Reply:
-    """`result` is plain data, `body` the encoded answer when one was asked for, `laps` milliseconds by stage. `source`
-    tells where it is from.
+    """The result of one task.
+
+    `result` is plain data, `body` the encoded picture if the task has a media type, `laps` the milliseconds of each
+    stage.
     """
 
     result: Any
@@ -104,14 +112,16 @@ class Reply:
 
 
 Outcome = Reply | FaceattrError
-"""The reply for one picture, or why there is none."""
+"""The reply for one picture, or the error that occurred."""
 
 
 class Pipeline(Protocol[R]):
-    """The worker's half. `predict` and `encode` raise `FaceattrError`; whatever else they raise is a fault of ours.
+    """The class of a pipeline in a worker. Instances need not be thread-safe: each worker has its own.
 
-    It is made from a plan, and as the last of that proves that what it loaded works: it predicts a picture of its own,
-    and raises `StartError` when the result is not what it must be. A worker that could not do its work never gets any.
+    It is constructed with a `LoadSpec`. The constructor should end with a self-test: predict a picture with a known
+    result, and raise `StartError` if the result is wrong, so that a worker that cannot work is never used.
+    `predict` and `encode` raise `FaceattrError` for failures to report to the client; any other exception is reported
+    as an internal error.
     """
 
     @property
@@ -119,41 +129,45 @@ class Pipeline(Protocol[R]):
         """Name and SHA-256 of each model in use."""
 
     def predict(self, path: Path, options: Any, clock: Clock) -> R:
-        """The result for one picture, as plain data without pixels."""
+        """Return the result for one picture as plain data, without pixels."""
 
     def encode(self, result: R, media_type: str, path: Path) -> bytes:
-        """The result drawn on the picture, in one of the declaration's media types."""
+        """Return the picture with the result drawn on it, encoded as one of the declaration's media types."""
 
     def close(self) -> None:
-        """Gives back what was loaded."""
+        """Release everything that was loaded."""
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """The server's half: what can be asked, what can be answered, which models the settings need, whom to load; how to
-    count, in a result, what metrics and logs tell of, by name; whether the same picture gives the same result again;
-    what a result looks like, for those who read of it; and the options, where they depend on the settings.
-    """
+    """The description of a pipeline for the server."""
 
     load: str
+    """Dotted name `module:Class` of the class for workers."""
     options: type[Options]
     settings: type[PipelineSettings]
     models: Callable[[Any], tuple[str, ...]]
+    """Returns the names of the models that the settings need."""
     media_types: tuple[str, ...] = (JSON,)
+    """The types that a request can be answered with; the first one is the default."""
     counts: Mapping[str, Callable[[Any], int]] = field(default_factory=dict)
+    """Numbers to read from each result for metrics and logs, by name."""
     repeatable: bool = True
+    """True if the same picture and options always give the same result, which may then be cached."""
     result: type[BaseModel] | None = None
+    """A model of the result for the OpenAPI document."""
     options_for: Callable[[Any], type[Options]] | None = None
+    """Returns the class of options for the settings, if it depends on them."""
 
     def with_settings(self, settings: PipelineSettings) -> "Declaration":
-        """The same, with the options that there are with these settings."""
+        """Return this declaration with the options for the given settings."""
         return replace(self, options=self.options_for(settings)) if self.options_for else self
 
 
 def resolve(name: str) -> Any:
-    """The object with the dotted name `module:attribute`.
+    """Import and return the object with the dotted name `module:attribute`.
 
-    Raises ImportError or AttributeError when there is none, ValueError when the name has another form.
+    Raises ImportError or AttributeError if it does not exist, ValueError if the name has another form.
     """
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):

@@ -5,7 +5,7 @@ import pytest
 from faceattr_aio.pipeline import Clock, resolve
 
 
-def test_laps_of_one_name_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_of_the_same_name_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([0.0, 0.010, 0.030, 0.060])
     monkeypatch.setattr(time, "perf_counter", lambda: next(moments))
     clock = Clock()

@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from bench.accuracy.calibrate import bracket_of, fit
 from bench.support.labelled import Estimates, Truth, estimate, read_labels
-from faceattr_aio.pipelines.faces.age import bracket_masses
-from faceattr_aio.pipelines.faces.calibration import load_calibration
+from faceattr_aio.pipelines.faces.attributes import bracket_masses, load_calibration
 
 Numbers = npt.NDArray[np.integer[Any]]
 

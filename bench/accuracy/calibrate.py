@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.support.labelled import Estimates, estimate, read_labels
-from faceattr_aio.pipelines.faces.age import BRACKETS, bracket_masses
-from faceattr_aio.pipelines.faces.calibration import Calibration
+from faceattr_aio.pipelines.faces.attributes import BRACKETS, Calibration, bracket_masses
 from faceattr_aio.pipelines.imaging import Floats
 
 KNOTS = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 75.0)

@@ -19,10 +19,9 @@ from onnx import helper, numpy_helper
 
 from bench.stress.pictures import read_folder
 from faceattr_aio.pipelines import imaging
-from faceattr_aio.pipelines import openvino as openvino_runtime
-from faceattr_aio.pipelines.anime.generator import convert
-from faceattr_aio.pipelines.anime.loading import Generators
+from faceattr_aio.pipelines.anime.generators import Generators, convert
 from faceattr_aio.pipelines.imaging import Floats, Pixels
+from faceattr_aio.pipelines.nets import OpenVinoNetwork, load_openvino
 
 SIDE = 256
 """Longest side of the pictures that are looked at."""
@@ -47,20 +46,21 @@ def find_convolutions(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 def find_ranges(file: Path, names: Iterable[str], pictures: Iterable[Pixels]) -> dict[str, Range]:
     """The least and the greatest of the numbers in the tensors of these names, but for rare ones."""
-    openvino = openvino_runtime.load()
+    openvino = load_openvino()
     model = openvino.Core().read_model(file)
     names = list(dict.fromkeys(names))
     first = model.input().partial_shape[1]
     channels_last = first.is_dynamic or first.get_length() != 3  # noqa: PLR2004  # red, green and blue
+    added = len(model.outputs)
     model.add_outputs(names)
     model.reshape([1, -1, -1, 3] if channels_last else [1, 3, -1, -1])
-    request = openvino_runtime.compile_net(openvino, model)
+    network = OpenVinoNetwork(openvino, model)
     found: dict[str, list[Range]] = {name: [] for name in names}
     for picture in pictures:
         blob = _blob(picture)
-        outputs = request.infer([blob if channels_last else np.ascontiguousarray(blob.transpose(0, 3, 1, 2))])
-        for name in names:
-            low, high = np.percentile(outputs[name], [_RARE, 100 - _RARE])
+        outputs = network.run(blob if channels_last else blob.transpose(2, 0, 1))[added:]
+        for name, output in zip(names, outputs, strict=True):
+            low, high = np.percentile(output, [_RARE, 100 - _RARE])
             found[name].append((float(low), float(high)))
     return {name: (min(low for low, _ in ends), max(high for _, high in ends)) for name, ends in found.items()}
 
@@ -124,7 +124,7 @@ def _forget_unused(graph: onnx.GraphProto) -> None:
 def _blob(picture: Pixels) -> Floats:
     height, width = picture.shape[:2]
     padded = cv2.copyMakeBorder(picture, 0, -height % _STEP, 0, -width % _STEP, cv2.BORDER_REFLECT_101)
-    return np.asarray(padded[None, ..., ::-1].astype(np.float32) / 127.5 - 1)
+    return np.asarray(padded[..., ::-1].astype(np.float32) / 127.5 - 1)
 
 
 def main() -> None:

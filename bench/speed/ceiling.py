@@ -16,7 +16,8 @@ from bench.support.served import ROOT, environment
 from faceattr_aio.config.schema import Config
 from faceattr_aio.inference.models import ModelStore
 from faceattr_aio.pipeline import Clock, LoadSpec
-from faceattr_aio.pipelines.faces import Backend, FaceAttributes, FaceOptions
+from faceattr_aio.pipelines import Backend
+from faceattr_aio.pipelines.faces import FaceAttributes, FaceOptions
 from faceattr_aio.pipelines.faces.predict import FacePipeline
 
 PICTURE = ROOT / "docs" / "astronaut.jpg"

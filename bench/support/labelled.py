@@ -14,11 +14,19 @@ from tqdm import tqdm
 
 from faceattr_aio.config.schema import Config
 from faceattr_aio.inference.models import ModelStore
-from faceattr_aio.pipelines.faces import Backend, FaceAttributes, FaceSettings
-from faceattr_aio.pipelines.faces.attributes import cut_chip
-from faceattr_aio.pipelines.faces.calibration import AGES, OLDEST
-from faceattr_aio.pipelines.faces.loading import DLIB_CHIP, READ, dlib_age_net, dlib_gender_net, load_detector
+from faceattr_aio.pipelines import Backend
+from faceattr_aio.pipelines.faces import FaceAttributes, FaceSettings
+from faceattr_aio.pipelines.faces.attributes import (
+    AGES,
+    DLIB_CHIP,
+    OLDEST,
+    cut_chip,
+    dlib_age_network,
+    dlib_gender_network,
+)
+from faceattr_aio.pipelines.faces.detectors import load_detector
 from faceattr_aio.pipelines.imaging import Floats, Pixels, decode, limit_threads
+from faceattr_aio.pipelines.nets import read_network
 
 PADDING = 60
 """Pixels added on each side by repeating the border: the faces are cropped more tightly than a photo ever is."""
@@ -75,8 +83,8 @@ def estimate(
     store = ModelStore(models or Config().models.dir)
     files = {name: store.verify(name) for name in FaceAttributes.models(settings)}
     find = load_detector(settings, files)
-    read = READ[backend]
-    age, gender = dlib_age_net(read(files["dlib-age-v1"].path)), dlib_gender_net(read(files["dlib-gender-v1"].path))
+    age = dlib_age_network(read_network(files["dlib-age-v1"].path, backend))
+    gender = dlib_gender_network(read_network(files["dlib-gender-v1"].path, backend))
 
     def look() -> Iterator[tuple[Truth, Floats, float]]:
         for truth in tqdm(truths, unit="face"):

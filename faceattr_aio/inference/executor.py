@@ -54,7 +54,7 @@ class Executor:
         workers, max_workers = config.inference.worker_count, config.inference.max_workers
         self.config: Config = config
         """The configuration in use; a reload replaces it once all workers are replaced."""
-        self.declarations: Mapping[str, Declaration] = _declarations(config)
+        self._declarations = _declarations(config)
         self.limiter: Limiter = Limiter(config.inference.limit_count, workers)
         self.pool: Pool = Pool(starter(config), workers)
         self.io: IoThreads = IoThreads(_IO_THREADS, "faceattr-io")
@@ -72,6 +72,11 @@ class Executor:
         self._reloading = asyncio.Lock()
         self._closed = False
         self._fingerprints: tuple[ModelHashes, Mapping[str, str]] = {}, {}
+
+    @property
+    def declarations(self) -> Mapping[str, Declaration]:
+        """The declaration of each pipeline, by name."""
+        return self._declarations
 
     async def start(self) -> None:
         """Load every worker. Raises StartError."""
@@ -240,7 +245,7 @@ class Executor:
             raise ReloadFailed(f"The previous models and settings stay in use. {error}") from error
         self.reloads["ok"] += 1
         self.reload_fault = None
-        self.config, self.declarations = config, _declarations(config)
+        self.config, self._declarations = config, _declarations(config)
         self._fingerprints = {}, {}
         self._maintenance.change_policy(_recycle_policy(config))
         self._fit()

@@ -1,1 +1,6 @@
-"""Pipelines: faces, holistic, anime. They run in workers and are imported by dotted name."""
+"""The built-in pipelines faces, holistic and anime, and what they share. Workers import them by dotted name."""
+
+from typing import Literal
+
+Backend = Literal["cv2", "openvino"]
+"""The library that runs the networks of a pipeline."""

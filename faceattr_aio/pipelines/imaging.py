@@ -1,6 +1,4 @@
-"""A picture file becomes pixels to work on. Decodes strictly: a damaged picture is refused, never guessed at.
-Knows nothing of faces and nothing of who asks.
-"""
+"""Decode picture files to pixels and encode pixels as picture files. A damaged picture is refused, never repaired."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +23,18 @@ _FLAGS = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-_ENOUGH = 0.75
-"""Of the working side: what is found there is found at the whole of it too."""
+_MIN_SHARE = 0.75
+"""Least share of the working side that a reduced JPEG must have. Measured: it gives the same results as the whole."""
 _READ_AHEAD = np.zeros(8, np.uint8)
-"""As many bytes as libjpeg reads ahead of what it decodes."""
+"""The number of bytes that libjpeg reads beyond the data it decodes."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A decoded picture as shown (rotated by its EXIF). `pixels` may be smaller than the picture by `scale`."""
+class DecodedImage:
+    """A decoded picture with its EXIF rotation applied.
+
+    `width` and `height` are those of the whole picture; `pixels` may be smaller, by the factor `scale`.
+    """
 
     pixels: Pixels
     width: int
@@ -42,47 +43,44 @@ class Picture:
 
     @property
     def scale(self) -> float:
-        """Working pixels for one pixel of the picture, 1 or less."""
+        """Longest side of `pixels` divided by the longest side of the picture, 1 or less."""
         return float(max(self.pixels.shape[:2]) / max(self.width, self.height))
 
 
-def read(path: Path, longest_side: int) -> Picture:
-    """Decodes the picture in `path` and scales it down so that no side is longer than `longest_side` pixels.
+Picture = DecodedImage
+"""The name in pipelines written for version 0.1."""
 
-    Raises UnreadableImage, TooComplex, or TooManyPixels when a worker's memory does not hold it.
+
+def read(path: Path, longest_side: int) -> DecodedImage:
+    """Decode the picture in `path` and scale it down so that no side is longer than `longest_side` pixels.
+
+    Raises:
+        UnreadableImage: the picture is damaged or cut short.
+        TooComplex: the picture has more scans or passes than allowed.
+        TooManyPixels: the pixels do not fit into the worker's memory.
+
     """
     data = np.fromfile(path, np.uint8)
     kind = sniff(data.data) or ""
-    if kind == "jpeg":
-        return _read_jpeg(data, longest_side)
-    pixels = decode(data)
-    height, width = pixels.shape[:2]
-    return Picture(shrink(pixels, longest_side), width, height, kind)
-
-
-def _read_jpeg(data: npt.NDArray[np.uint8], longest_side: int) -> Picture:
-    header = read_header(data.data, ("jpeg",))
-    reduction = choose_reduction(header, longest_side)
+    header = read_header(data.data, ("jpeg",)) if kind == "jpeg" else None
+    reduction = choose_reduction(header, longest_side) if header else 1
     pixels = decode(data, reduction)
-    width, height = _size(header, pixels, reduction)
-    return Picture(shrink(pixels, longest_side), width, height, "jpeg")
+    height, width = pixels.shape[:2]
+    if header:
+        upright = width == _reduced(header.width, reduction)
+        width, height = (header.width, header.height) if upright else (header.height, header.width)
+    return DecodedImage(shrink(pixels, longest_side), width, height, kind)
 
 
 def choose_reduction(header: Header, longest_side: int) -> int:
-    """How many times smaller a JPEG can be decoded, far more cheaply, and leave three quarters of `longest_side`.
+    """Return the largest factor (1, 2, 4 or 8) by which a JPEG can be decoded smaller, which is far cheaper.
 
-    Not when a rotation by its EXIF could not be told from the size of what comes out.
+    At least three quarters of `longest_side` remain. A factor that makes an oblong picture square is not used: the
+    size of the pixels must show whether the EXIF rotation swapped the sides.
     """
     width, height = header.width, header.height
-    enough = (by for by in (8, 4, 2) if max(width, height) / by >= _ENOUGH * longest_side)
+    enough = (by for by in (8, 4, 2) if max(width, height) / by >= _MIN_SHARE * longest_side)
     return next((by for by in enough if width == height or _reduced(width, by) != _reduced(height, by)), 1)
-
-
-def _size(header: Header, pixels: Pixels, reduction: int) -> tuple[int, int]:
-    """Width and height as shown: as stored, or the other way round."""
-    if pixels.shape[1] == _reduced(header.width, reduction):
-        return header.width, header.height
-    return header.height, header.width
 
 
 def _reduced(side: int, reduction: int) -> int:
@@ -90,18 +88,24 @@ def _reduced(side: int, reduction: int) -> int:
 
 
 def decode(data: npt.NDArray[np.uint8], reduction: int = 1) -> Pixels:
-    """The pixels of an encoded picture: 8 bits, three channels, rotated as its EXIF says. A JPEG comes out smaller by
-    `reduction`, which is 1, 2, 4 or 8.
+    """Decode a picture to 8 bits and three channels, rotated by its EXIF orientation.
 
-    `imdecode` refuses a JPEG that lacks its last two bytes; `imread` would take one cut to a tenth.
-    Raises what `read` does.
+    `imdecode` refuses a JPEG without its last two bytes; `imread` would accept one cut to a tenth.
+
+    Args:
+        data: the bytes of the file.
+        reduction: 1, 2, 4 or 8; a JPEG is decoded smaller by this factor.
+
+    Raises:
+        UnreadableImage, TooComplex, TooManyPixels: see `read`.
+
     """
     try:
         pixels = cv2.imdecode(_strict(data), _FLAGS[reduction])
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise TooManyPixels.from_exception(
-                error, "The picture is larger than the memory set aside for one."
+                error, "The decoded picture does not fit into the memory limit."
             ) from error
         raise UnreadableImage.from_exception(error, "The picture is damaged and cannot be decoded.") from error
     if pixels is None:
@@ -110,8 +114,9 @@ def decode(data: npt.NDArray[np.uint8], reduction: int = 1) -> Pixels:
 
 
 def _strict(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """A JPEG in one scan ends with it: a decoder that still wants data fails. From an end marker that comes too early
-    it would learn that there is no more, and paint the rest grey.
+    """Cut a JPEG with a single scan at the end of the scan, so that a decoder that needs more data fails.
+
+    At an end marker that comes too early the decoder would stop without an error and fill the rest with grey.
     """
     view = data.data
     end = jpeg.end_of_only_scan(view) if sniff(view) == "jpeg" else None
@@ -119,7 +124,7 @@ def _strict(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def shrink(pixels: Pixels, longest_side: int) -> Pixels:
-    """The picture with no side longer than `longest_side`; itself when it is small enough."""
+    """Scale the picture down to `longest_side` pixels; return the same array if it is small enough."""
     height, width = pixels.shape[:2]
     scale = longest_side / max(height, width)
     if scale >= 1:
@@ -128,12 +133,17 @@ def shrink(pixels: Pixels, longest_side: int) -> Pixels:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def warp(pixels: Pixels, matrix: Floats, side: int, border: int = cv2.BORDER_REPLICATE) -> Pixels:
+    """Apply an affine map (2 x 3) and return side x side pixels; `border` is OpenCV's mode outside the picture."""
+    return np.asarray(cv2.warpAffine(pixels, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)
+
+
 def encode(pixels: Pixels, media_type: str) -> bytes:
-    """The picture as a file of `media_type` (image/jpeg, image/png or image/webp)."""
+    """Encode the pixels as image/jpeg, image/png or image/webp."""
     _, data = cv2.imencode(_SUFFIXES[media_type], pixels)
     return data.tobytes()
 
 
 def limit_threads() -> None:
-    """One thread for each call into the vision library; holds for the whole process."""
+    """Make OpenCV use one thread per call, in the whole process."""
     cv2.setNumThreads(1)

@@ -7,7 +7,7 @@ import pytest
 from bench.accuracy import __main__ as accuracy
 from bench.accuracy import calibrate
 from bench.support.labelled import Estimates, Truth, estimate, read_labels
-from faceattr_aio.pipelines.faces.calibration import load_calibration
+from faceattr_aio.pipelines.faces.attributes import load_calibration
 
 pytestmark = pytest.mark.pixels
 

@@ -20,7 +20,7 @@ from bench.support.crowd import crowd
 from bench.support.labelled import PADDING, Estimates, Truth, read_labels, read_padded
 from faceattr_aio.pipeline import Clock
 from faceattr_aio.pipelines.faces import FaceOptions
-from faceattr_aio.pipelines.faces.calibration import AGES
+from faceattr_aio.pipelines.faces.attributes import AGES
 from tests.conftest import Serve
 
 pytestmark = pytest.mark.pixels

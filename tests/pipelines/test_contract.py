@@ -1,4 +1,4 @@
-"""What holds for every pipeline, whatever it does: a real server with all of them, and each asked the same."""
+"""The behaviour that every pipeline has in common: the same requests to each pipeline of a real server."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -62,19 +62,19 @@ def ask(server: Server, name: str, method: str = "POST", query: str = "", **requ
 
 
 def kind(response: httpx.Response) -> tuple[int, str]:
-    """Status and type of a failure, as every failure tells them."""
+    """Return status and type of a failure, and check the members that every failure has."""
     problem = response.json()
     assert response.headers["Content-Type"].partition(";")[0] == "application/problem+json"
     assert (problem["status"], problem["instance"]) == (response.status_code, response.headers["X-Request-ID"])
     return response.status_code, problem["type"].removeprefix("urn:faceattr:")
 
 
-def test_every_pipeline_that_is_built_in_is_asked() -> None:
+def test_every_built_in_pipeline_is_tested() -> None:
     assert set(BUILT_IN) <= set(PIPELINES)
 
 
 @EACH
-def test_a_picture_is_answered_in_every_type_that_is_declared(name: str, server: Server, png: bytes) -> None:
+def test_a_picture_is_answered_in_every_declared_type(name: str, server: Server, png: bytes) -> None:
     media_types = ENTRIES[name].declaration.media_types
     for accept in (*media_types, "*/*"):
         headers = {"Accept": accept, "X-Request-ID": "mine", "Cache-Control": "no-cache"}
@@ -89,12 +89,12 @@ def test_a_picture_is_answered_in_every_type_that_is_declared(name: str, server:
 
 
 @EACH
-def test_a_raw_body_is_answered_as_a_form_is(name: str, server: Server, png: bytes) -> None:
+def test_a_raw_body_is_answered_like_a_form(name: str, server: Server, png: bytes) -> None:
     assert ask(server, name, content=png, headers=RAW).status_code == 200
 
 
 @EACH
-def test_no_type_but_these_can_be_had(name: str, server: Server, png: bytes) -> None:
+def test_other_media_types_are_refused(name: str, server: Server, png: bytes) -> None:
     refused = ["text/html", "image/*;q=0, application/json;q=0", *([] if answers_json(name) else [JSON])]
     for accept in refused:
         assert kind(ask(server, name, files={"image": png}, headers={"Accept": accept})) == (406, "not-acceptable")
@@ -102,15 +102,13 @@ def test_no_type_but_these_can_be_had(name: str, server: Server, png: bytes) -> 
 
 @EACH
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
-def test_no_method_but_post_is_known(method: str, name: str, server: Server) -> None:
+def test_only_post_is_allowed(method: str, name: str, server: Server) -> None:
     response = ask(server, name, method)
     assert (response.status_code, response.headers["Allow"]) == (405, "POST")
 
 
 @EACH
-def test_an_option_that_is_unknown_or_repeated_is_refused_with_those_there_are(
-    name: str, server: Server, png: bytes
-) -> None:
+def test_an_unknown_or_repeated_option_is_refused_with_the_known_ones(name: str, server: Server, png: bytes) -> None:
     option, *_ = ENTRIES[name].declaration.options.model_fields
     for query in ("?colour=red", f"?{option}=1&{option}=2"):
         response = ask(server, name, query=query, files={"image": png})
@@ -119,7 +117,9 @@ def test_an_option_that_is_unknown_or_repeated_is_refused_with_those_there_are(
 
 
 @EACH
-def test_what_is_no_good_picture_has_its_failure(name: str, server: Server, jpeg: bytes, astronaut: Any) -> None:
+def test_an_upload_without_a_usable_picture_has_the_documented_failure(
+    name: str, server: Server, jpeg: bytes, astronaut: Any
+) -> None:
     if name in {"faces", "holistic", "anime"}:  # the others do not decode
         damaged = ask(server, name, files={"image": jpeg[: len(jpeg) // 2]})
         assert kind(damaged) == (422, "unreadable-image")
@@ -132,20 +132,20 @@ def test_what_is_no_good_picture_has_its_failure(name: str, server: Server, jpeg
 
 
 @EACH
-def test_what_is_too_large_is_refused(name: str, server: Server) -> None:
+def test_an_upload_that_is_too_large_is_refused(name: str, server: Server) -> None:
     response = ask(server, name, content=b"x" * (BOUND + 1), headers=RAW)
     assert kind(response) == (413, "upload-too-large")
 
 
 @EACH
-def test_an_answer_that_is_wanted_too_soon_is_refused_at_once(name: str, server: Server, png: bytes) -> None:
+def test_a_deadline_out_of_reach_is_refused_at_once(name: str, server: Server, png: bytes) -> None:
     response = ask(server, name, files={"image": png}, headers={"Prefer": "wait=0.0001"})
     assert kind(response) == (503, "deadline")
     assert int(response.headers["Retry-After"]) >= 1
 
 
 @EACH
-def test_several_pictures_are_a_list_in_json_and_nothing_else(name: str, server: Server, png: bytes) -> None:
+def test_several_pictures_are_answered_as_a_list_in_json_only(name: str, server: Server, png: bytes) -> None:
     files = [("image", ("a", png)), ("image", ("b", b"no picture"))]
     response = ask(server, name, files=files)
     if not answers_json(name):
@@ -157,7 +157,7 @@ def test_several_pictures_are_a_list_in_json_and_nothing_else(name: str, server:
 
 
 @pytest.mark.parametrize("name", [name for name in PIPELINES if answers_json(name)])
-def test_what_is_repeatable_is_known_the_second_time_and_told_as_it_was(name: str, server: Server, png: bytes) -> None:
+def test_a_repeatable_result_is_cached_and_returned_unchanged(name: str, server: Server, png: bytes) -> None:
     first, second = (ask(server, name, files={"image": png}).json() for _ in range(2))
     assert second["cached"] is ENTRIES[name].declaration.repeatable
     for answer in (first, second):
@@ -168,7 +168,7 @@ def test_what_is_repeatable_is_known_the_second_time_and_told_as_it_was(name: st
 
 
 @EACH
-def test_its_pictures_stages_and_requests_are_counted_under_its_name(name: str, server: Server, png: bytes) -> None:
+def test_pictures_stages_and_requests_are_counted_by_pipeline(name: str, server: Server, png: bytes) -> None:
     ask(server, name, files={"image": png}, headers={"Cache-Control": "no-cache"})
     metrics = httpx.get(f"{server.url}/metrics").text
     route = ENTRIES[name].path
@@ -184,7 +184,7 @@ def test_its_pictures_stages_and_requests_are_counted_under_its_name(name: str, 
 
 
 @EACH
-def test_it_is_described_as_it_is(name: str, server: Server) -> None:
+def test_the_openapi_document_matches_the_declaration(name: str, server: Server) -> None:
     document = httpx.get(f"{server.url}/openapi.json").json()
     operation = document["paths"][ENTRIES[name].path]["post"]
     declaration = ENTRIES[name].declaration

@@ -18,9 +18,9 @@ from tests.support.pictures import Maker, cut, flipped, saved, scans_of, with_or
 
 pytestmark = pytest.mark.pixels
 
-HONEST = catalogue.SHOWN | catalogue.SHOWN_WHEN_ASKED_FOR
+VALID = catalogue.SHOWN | catalogue.SHOWN_WHEN_ASKED_FOR
 DAMAGE = range(40_000, 240_000, 40_000)
-"""Bits, well behind the headers."""
+"""Numbers of bits, well after the headers."""
 
 
 def decoded(data: bytes) -> Pixels:
@@ -39,7 +39,7 @@ def brightness(pixels: Pixels) -> Floats:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY).astype(float)
 
 
-def test_a_small_picture_is_worked_on_as_it_is(png_file: Path, astronaut: Pixels) -> None:
+def test_a_small_picture_is_not_scaled(png_file: Path, astronaut: Pixels) -> None:
     picture = imaging.read(png_file, 1024)
     assert (picture.width, picture.height, picture.format, picture.scale) == (512, 512, "png", 1.0)
     assert np.array_equal(picture.pixels, astronaut)
@@ -61,7 +61,7 @@ def test_a_large_picture_is_scaled_down_to_the_working_side(png_file: Path) -> N
         (4000, 4000, 4),
         (6144, 100, 8),
         (20_000, 2000, 8),
-        (4000, 3999, 1),  # smaller, both sides would be as long, and nobody could tell how it is turned
+        (4000, 3999, 1),  # the reduced sides would be equal and not show the rotation
         (6150, 6145, 4),
     ],
 )
@@ -70,7 +70,7 @@ def test_a_large_jpeg_is_decoded_no_larger_than_needed(width: int, height: int, 
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_large_jpeg_shows_the_same_however_it_is_turned(
+def test_a_large_jpeg_is_decoded_alike_in_every_orientation(
     orientation: int, astronaut: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "large.jpg"
@@ -90,7 +90,7 @@ def test_a_large_jpeg_cut_at_any_tenth_is_unreadable(
     data = saved(cv2.resize(astronaut, (2000, 1500)), "jpeg", progressive=progressive)  # type: ignore[arg-type]  # bytes
     file = tmp_path / "large.jpg"
     for tenth in range(1, 10):
-        for end in (b"",) if progressive else (b"", b"\xff\xd9"):  # see the one cut that is not seen
+        for end in (b"",) if progressive else (b"", b"\xff\xd9"):  # see the one cut that is not detected
             file.write_bytes(cut(data, tenth / 10) + end)
             with pytest.raises(UnreadableImage):
                 imaging.read(file, 400)
@@ -103,8 +103,8 @@ def test_extreme_shapes_keep_a_pixel_on_each_side(shape: tuple[int, int]) -> Non
     assert max(small.shape[:2]) <= 64
 
 
-@pytest.mark.parametrize("make", HONEST.values(), ids=HONEST)
-def test_every_honest_picture_is_decoded_as_shown(make: Maker, astronaut: Pixels) -> None:
+@pytest.mark.parametrize("make", VALID.values(), ids=VALID)
+def test_every_valid_picture_is_decoded_as_shown(make: Maker, astronaut: Pixels) -> None:
     pixels = decoded(make(astronaut))
     assert pixels.dtype == np.uint8
     assert pixels.shape == astronaut.shape
@@ -128,8 +128,8 @@ def test_a_picture_cut_at_any_tenth_is_unreadable(name: str, astronaut: Pixels) 
 
 
 @pytest.mark.parametrize("options", [{}, {"restart_marker_rows": 1}, {"subsampling": 0}, {"optimize": True}], ids=str)
-def test_an_end_behind_a_jpeg_cut_short_does_not_make_it_whole(options: dict[str, Any], astronaut: Pixels) -> None:
-    """The library alone takes each of them, and paints the rest grey."""
+def test_a_jpeg_cut_short_is_refused_despite_an_end_marker(options: dict[str, Any], astronaut: Pixels) -> None:
+    """The library alone accepts each of them and fills the rest with grey."""
     data = saved(astronaut, "jpeg", **options)
     for missing in (len(data) // 2, 5000, 500, 50):
         damaged = data[:-missing] + b"\xff\xd9"
@@ -138,8 +138,8 @@ def test_an_end_behind_a_jpeg_cut_short_does_not_make_it_whole(options: dict[str
             decoded(damaged)
 
 
-def test_a_progressive_jpeg_cut_within_its_last_pass_and_ended_is_taken_coarser_but_not_grey(astronaut: Pixels) -> None:
-    """The one cut that is not seen: every pixel was told, the last of them without their finest bit."""
+def test_a_progressive_jpeg_cut_in_its_last_scan_is_decoded_coarser_but_not_grey(astronaut: Pixels) -> None:
+    """The only cut that is not detected: every pixel is in the file, the last ones without their lowest bit."""
     data = saved(astronaut, "jpeg", progressive=True)
     start = scans_of(data)[-1]
     pixels = decoded(data[: (start + len(data)) // 2] + b"\xff\xd9")
@@ -155,8 +155,8 @@ for data in pickle.load(sys.stdin.buffer):
 """
 
 
-def test_a_damaged_picture_shows_nothing_of_the_one_before(astronaut: Pixels) -> None:
-    """What can still be decoded comes out as in a process that has seen no other picture."""
+def test_a_damaged_picture_contains_nothing_of_the_previous_one(astronaut: Pixels) -> None:
+    """A damaged picture that can be decoded gives the same pixels as in a process that decoded no other picture."""
     whole = [saved(astronaut, name) for name in catalogue.FORMATS]
     damaged = [flipped(data, bit) for data in whole for bit in DAMAGE]
     other = saved(np.ascontiguousarray(astronaut[::-1, ::-1]), "png")
@@ -172,7 +172,7 @@ def test_a_damaged_picture_shows_nothing_of_the_one_before(astronaut: Pixels) ->
     assert fresh.stdout.decode().split()[::-1] == here
 
 
-def test_nothing_at_all_is_unreadable() -> None:
+def test_an_empty_file_is_unreadable() -> None:
     with pytest.raises(UnreadableImage):
         imaging.decode(np.zeros(0, np.uint8))
 
@@ -187,8 +187,6 @@ def test_every_kind_of_png_has_three_channels_of_bytes(pixels: Pixels) -> None:
 
 
 @pytest.mark.parametrize(("media_type", "name"), [("image/jpeg", "jpeg"), ("image/png", "png"), ("image/webp", "webp")])
-def test_pixels_become_a_file_of_the_type_asked_for(
-    media_type: str, name: str, astronaut: Pixels, tmp_path: Path
-) -> None:
+def test_pixels_are_encoded_as_the_given_type(media_type: str, name: str, astronaut: Pixels, tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(imaging.encode(astronaut, media_type))
     assert imaging.read(tmp_path / "out", 1024).format == name

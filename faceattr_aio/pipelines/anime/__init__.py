@@ -1,5 +1,6 @@
-"""Photos as drawings: what a client may ask, what the configuration may say, which generators that takes. The order of
-work is in `predict`; this half is imported by the server and must not import the vision library.
+"""Photos as drawings: options, settings, models and declaration of the pipeline.
+
+The server imports this module, so it must not import cv2, numpy or OpenVINO. The work is in `predict`:
 
     decode -> convert -> encode
 """
@@ -10,21 +11,21 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BeforeValidator, Field, StringConstraints, create_model, model_validator
 
 from faceattr_aio.pipeline import Declaration, Options, PipelineSettings, split_words
+from faceattr_aio.pipelines import Backend
 
 Published = Literal["hayao", "paprika", "shinkai", "face_paint"]
 PUBLISHED: tuple[Published, ...] = get_args(Published)
 StyleName = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]
-Backend = Literal["cv2", "openvino"]
 
 
 class AnimeOptions(Options):
-    """What a client may ask of one request. Which styles there are, and how large they are drawn, the settings say."""
+    """Options of one request. The settings determine the styles and the largest side."""
 
     style: str
     max_side: int
 
     def __reduce__(self) -> Any:
-        """For a worker it is enough to know what is wanted, and not what else could have been."""
+        """Pickle the values as plain AnimeOptions: a worker cannot import the class that `_options` creates."""
         return AnimeOptions.model_validate, (self.model_dump(),)
 
 
@@ -38,7 +39,7 @@ class AnimeSettings(PipelineSettings):
     backend: Backend = "cv2"
 
     @model_validator(mode="after")
-    def _there_is_a_default(self) -> Self:
+    def _has_a_default(self) -> Self:
         if not self.names:
             raise ValueError("there is no style: name one in styles, or a file of your own in files")
         if self.default not in self.names:
@@ -47,7 +48,7 @@ class AnimeSettings(PipelineSettings):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all styles, each once."""
+        """The names of all styles, without repetition."""
         return tuple(dict.fromkeys((*self.styles, *self.files)))
 
     @property
@@ -56,17 +57,17 @@ class AnimeSettings(PipelineSettings):
 
     @property
     def published(self) -> dict[str, str]:
-        """The names in the manifest of the styles that have no file of the user's own."""
+        """The published styles that are not replaced by a file of the user, and their models in the manifest."""
         return {style: f"animeganv2-{style}" for style in self.styles if style not in self.files}
 
 
 def _options(settings: AnimeSettings) -> type[AnimeOptions]:
-    """With the styles that there are, and no more than can be done in time."""
+    """Return a class of options that accepts the styles and the largest side of the settings."""
     names: Any = Literal.__getitem__(settings.names)
-    style = (names, Field(settings.default, description="Whose way of drawing."))
-    bound = Field(settings.max_side, ge=1, le=settings.max_side, description="Longest side of the answer, in pixels.")
+    style = (names, Field(settings.default, description="The style of the drawing."))
+    side = Field(settings.max_side, ge=1, le=settings.max_side, description="Longest side of the drawing, in pixels.")
     return create_model(
-        "AnimeOptions", __base__=AnimeOptions, __doc__=AnimeOptions.__doc__, style=style, max_side=(int, bound)
+        "AnimeOptions", __base__=AnimeOptions, __doc__=AnimeOptions.__doc__, style=style, max_side=(int, side)
     )
 
 

@@ -1,5 +1,6 @@
-"""Faces with gender and age: what a client may ask, what the configuration may say, which models that takes.
-The order of work is in `predict`; this half is imported by the server and must not import the vision library.
+"""Faces with gender and age: options, settings, models and declaration of the pipeline.
+
+The server imports this module, so it must not import cv2, numpy or OpenVINO. The work is in `predict`:
 
     decode -> detect -> crop a chip by the eyes -> gender, age
 """
@@ -10,25 +11,25 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from faceattr_aio.pipeline import JSON, Declaration, Options, PipelineSettings, split_words
+from faceattr_aio.pipelines import Backend
 from faceattr_aio.schemas import Faces, Probability
 
 UNKNOWN = "unknown"
-"""What is not sure enough to be named."""
+"""The label when the probability is below the threshold of the settings."""
 
 Attribute = Literal["age", "gender"]
-Backend = Literal["cv2", "openvino"]
 
 
 class FaceOptions(Options):
-    """What a client may ask of one request."""
+    """Options of one request."""
 
     attributes: Annotated[
         tuple[Attribute, ...],
         BeforeValidator(split_words),
-        Field(description="What to tell of each face; may be nothing."),
+        Field(description="The attributes to estimate for each face; may be empty."),
     ] = ("age", "gender")
-    min_confidence: Annotated[Probability, Field(description="How sure the detector has to be of a face.")] = 0.5
-    max_faces: Annotated[int, Field(ge=1, le=1000, description="The surest ones.")] = 100
+    min_confidence: Annotated[Probability, Field(description="Least confidence of the detector in a face.")] = 0.5
+    max_faces: Annotated[int, Field(ge=1, le=1000, description="Number of faces, those of highest confidence.")] = 100
     detail: Annotated[
         Literal["normal", "high"],
         Field(description="high also finds small faces, at five times the cost of detection."),
@@ -36,7 +37,7 @@ class FaceOptions(Options):
 
 
 class FaceSettings(PipelineSettings):
-    """The keys of `[pipelines.faces]`. The four Caffe files are the user's own: nobody promises to have them."""
+    """The keys of `[pipelines.faces]`. The four Caffe files are supplied by the user."""
 
     backend: Backend = "cv2"
     detector: Literal["blazeface", "yunet", "ssd"] = "blazeface"
@@ -50,17 +51,13 @@ class FaceSettings(PipelineSettings):
     gender_prototxt: Path | None = None
 
     @model_validator(mode="after")
-    def _caffe_files_are_named(self) -> Self:
+    def _check_caffe(self) -> Self:
         files = self.age_weights, self.age_prototxt, self.gender_weights, self.gender_prototxt
         if self.classifier == "caffe" and not all(files):
             raise ValueError(
                 "classifier 'caffe' needs age_weights, age_prototxt, gender_weights and gender_prototxt, "
                 "four files of your own"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _caffe_runs_on_opencv(self) -> Self:
         if self.backend != "cv2" and (self.detector == "ssd" or self.classifier == "caffe"):
             raise ValueError(
                 "detector 'ssd' and classifier 'caffe' are Caffe nets, which only backend 'cv2' reads: "
@@ -69,23 +66,19 @@ class FaceSettings(PipelineSettings):
         return self
 
 
-_DETECTOR_MODELS = {
+_MODELS: dict[str, tuple[str, ...]] = {
     "blazeface": ("blazeface-full-range",),
     "yunet": ("yunet",),
     "ssd": ("res10-ssd", "res10-ssd-layers"),
+    "dlib": ("dlib-age-v1", "dlib-gender-v1"),
+    "caffe": (),
 }
-_CLASSIFIER_MODELS: dict[str, tuple[str, ...]] = {"dlib": ("dlib-age-v1", "dlib-gender-v1"), "caffe": ()}
-
-
-def _models(settings: FaceSettings) -> tuple[str, ...]:
-    return _DETECTOR_MODELS[settings.detector] + _CLASSIFIER_MODELS[settings.classifier]
-
 
 FaceAttributes: Declaration = Declaration(
     load="faceattr_aio.pipelines.faces.predict:FacePipeline",
     options=FaceOptions,
     settings=FaceSettings,
-    models=_models,
+    models=lambda settings: _MODELS[settings.detector] + _MODELS[settings.classifier],
     media_types=(JSON, "image/jpeg", "image/png"),
     counts={"faces": lambda result: len(result["faces"])},
     result=Faces,

@@ -1,4 +1,4 @@
-"""Draws what was found on the picture: a box and a label for each face. Finds nothing itself."""
+"""Draw a box and a label for each face on the picture."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from faceattr_aio.pipelines.faces import UNKNOWN
-from faceattr_aio.pipelines.imaging import Picture, Pixels
+from faceattr_aio.pipelines.imaging import DecodedImage, Pixels
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _COLOURS = {"female": (180, 90, 220), "male": (220, 140, 40)}
@@ -15,7 +15,7 @@ _WHITE = (255, 255, 255)
 
 
 def label(face: dict[str, Any]) -> str:
-    """`Female (25-32)`; only what is known of the face, or how sure the detector is when nothing else was asked."""
+    """Return a text such as `Female (25-32)`, or the detector's confidence if no attribute was requested."""
     gender, age = face.get("gender"), face.get("age")
     if not (gender or age):
         return f"{face['confidence']:.0%}"
@@ -25,11 +25,11 @@ def label(face: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-def draw(picture: Picture, faces: list[dict[str, Any]]) -> Pixels:
-    """A copy of the working pixels with every face marked."""
-    canvas = picture.pixels.copy()
+def draw(image: DecodedImage, faces: list[dict[str, Any]]) -> Pixels:
+    """Return a copy of the pixels with every face marked, the first face on top."""
+    canvas = image.pixels.copy()
     for face in reversed(faces):
-        _draw_face(canvas, face, picture.scale)
+        _draw_face(canvas, face, image.scale)
     return canvas
 
 
@@ -44,7 +44,7 @@ def _draw_face(canvas: Pixels, face: dict[str, Any], scale: float) -> None:
 
 
 def _draw_label(canvas: Pixels, text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
-    """The text on a filled tab above the box, moved so that all of it is in the picture."""
+    """Draw the text on a filled rectangle above the box, moved so that all of it is in the picture."""
     size = float(np.clip(max(canvas.shape) / 1000, 0.35, 2.0))
     stroke = max(1, round(size * 1.6))
     (wide, tall), below = cv2.getTextSize(text, _FONT, size, stroke)

@@ -1,12 +1,12 @@
-"""Pose, face and hands of one person: what a client may ask and is answered, what the configuration may say, and which
-models that takes. The order of work is in `predict`; this half is imported by the server and must not import the vision
-library.
+"""Pose, face and hands of one person: options, settings, result, models and declaration of the pipeline.
 
-    decode -> pose -> face, hands where the pose has them
+The server imports this module, so it must not import cv2, numpy or OpenVINO. The work is in `predict`:
+
+    decode -> pose -> face, hands at the places that the pose gives
 """
 
 from collections.abc import Collection
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
@@ -15,23 +15,23 @@ from faceattr_aio.schemas import ImageSize, Probability, ResponseModel
 
 Part = Literal["pose", "face", "left_hand", "right_hand"]
 PARTS: tuple[Part, ...] = get_args(Part)
-NOBODY = "no-person"
-"""Why there are no landmarks."""
+NO_PERSON = "no-person"
+"""The reason in a result without landmarks."""
 Sharpness = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class HolisticOptions(Options):
-    """What a client may ask of one request."""
+    """Options of one request."""
 
     parts: Annotated[
         tuple[Part, ...],
         BeforeValidator(split_words),
-        Field(min_length=1, description="What to look for; nothing is computed for the others but the pose."),
+        Field(min_length=1, description="The parts to find. Of the others only the pose is computed."),
     ] = PARTS
     working_side: Annotated[int, Field(ge=64, le=16_384, description="Longest side searched, in pixels.")] = 480
-    complexity: Annotated[int, Field(ge=0, le=1, description="0 takes half the time and is a little less exact.")] = 1
+    complexity: Annotated[int, Field(ge=0, le=1, description="0 is slightly less accurate, in half the time.")] = 1
     min_sharpness: Annotated[
-        Sharpness | None, Field(description="Less sharp pictures are refused; by default as the server is set.")
+        Sharpness | None, Field(description="Refuse pictures below this sharpness; default: the server's setting.")
     ] = None
 
 
@@ -43,7 +43,8 @@ class HolisticSettings(PipelineSettings):
 
 class Landmark(ResponseModel):
     """`x` and `y` are shares of the picture's sides, below 0 or above 1 outside; `z` is depth in the scale of `x`.
-    The pose tells how visible a point is; the points of a face have no names.
+
+    Only points of the pose have a `visibility`; points of a face have no `name`.
     """
 
     name: str | None = None
@@ -54,15 +55,16 @@ class Landmark(ResponseModel):
 
 
 class Side(ResponseModel):
-    """Which hand it looks like by itself."""
+    """Left or right, as the hand alone looks."""
 
     label: Literal["left", "right"]
     probability: Probability
 
 
 class Body(ResponseModel):
-    """The most visible person of one picture: a list for each part that was asked for, empty where it was not found;
-    nobody is no failure, and has a reason. `models` says which model told what.
+    """The most visible person of one picture: a list for each requested part, empty if the part was not found.
+
+    A picture without a person is no failure; `reason` is then set. `models` has the model of each part.
     """
 
     image: ImageSize
@@ -88,10 +90,6 @@ class Body(ResponseModel):
     )
 
 
-def _people(result: dict[str, Any]) -> int:
-    return int(result["reason"] is None)
-
-
 _MODELS: dict[Part, dict[str, str]] = {
     "pose": {"pose_detector": "mediapipe-pose-detection", "pose": "mediapipe-pose-landmark-full"},
     "face": {"face_detector": "mediapipe-face-detection-short", "face": "mediapipe-face-landmark"},
@@ -101,7 +99,7 @@ _MODELS: dict[Part, dict[str, str]] = {
 
 
 def model_names(parts: Collection[Part]) -> dict[str, str]:
-    """Which model tells what. The pose is always among them: it says where the other parts are."""
+    """Return the model of each role. The pose is always included: it gives the places of the other parts."""
     return {role: name for part in PARTS if part in {"pose", *parts} for role, name in _MODELS[part].items()}
 
 
@@ -111,6 +109,6 @@ Holistic = Declaration(
     settings=HolisticSettings,
     models=lambda _: tuple(model_names(PARTS).values()),
     media_types=(JSON, "image/jpeg", "image/png"),
-    counts={"people": _people},
+    counts={"people": lambda result: int(result["reason"] is None)},
     result=Body,
 )

@@ -1,6 +1,4 @@
-"""Draws what was found on the picture: a line along every limb and finger, a point for each landmark. Finds nothing
-itself.
-"""
+"""Draw the landmarks on the picture: a line along every limb and finger, a dot for each landmark."""
 
 from itertools import pairwise
 from typing import Any
@@ -19,16 +17,18 @@ _COLOURS: dict[Part, tuple[int, int, int]] = {
     "right_hand": (220, 140, 40),
 }
 _VISIBLE = 0.5
-"""Of the pose: what is less visible is not drawn."""
-_FINE, _COARSE, _KNOT = 100, 256, 1.2
-"""How many lines side by side are as wide as the part, and at most as the picture; and a point's radius in lines."""
+"""Landmarks of the pose with less visibility are not drawn."""
+_PART_LINES, _PICTURE_LINES, _DOT = 100, 256, 1.2
+"""A line is as wide as the part's size divided by the first number, and at most as the picture's divided by the second.
+The radius of a dot is 1.2 times that width."""
 _FAR = 10
+"""Points further outside than this, in sides of the picture, are drawn there: OpenCV counts in 32 bits."""
 _SHIFT = 4
-"""Binary digits behind the point in the coordinates that OpenCV draws at."""
+"""Fractional bits of the coordinates that OpenCV draws at."""
 
 
 def draw(pixels: Pixels, landmarks: dict[Part, list[dict[str, Any]]]) -> Pixels:
-    """A copy of the pixels with every part on it."""
+    """Return a copy of the pixels with every part drawn on it."""
     canvas = pixels.copy()
     for part, points in landmarks.items():
         if points:
@@ -37,19 +37,19 @@ def draw(pixels: Pixels, landmarks: dict[Part, list[dict[str, Any]]]) -> Pixels:
 
 
 def _draw_part(canvas: Pixels, part: Part, points: list[dict[str, Any]]) -> None:
-    places, colour = _places(canvas, points), _COLOURS[part]
-    width = min(float(np.ptp(places, axis=0).max()) / _FINE, max(canvas.shape) / _COARSE)
-    stroke, radius = max(1, round(width)), round(max(1.0, _KNOT * width) * (1 << _SHIFT))
+    places, colour = _to_pixels(canvas, points), _COLOURS[part]
+    width = min(float(np.ptp(places, axis=0).max()) / _PART_LINES, max(canvas.shape) / _PICTURE_LINES)
+    stroke, radius = max(1, round(width)), round(max(1.0, _DOT * width) * (1 << _SHIFT))
     ends = [(x, y) for x, y in (places * (1 << _SHIFT)).round().astype(int).tolist()]
-    seen = {number for number, point in enumerate(points) if point.get("visibility", 1.0) >= _VISIBLE}
+    visible = {number for number, point in enumerate(points) if point.get("visibility", 1.0) >= _VISIBLE}
     for start, end in (pair for line in LINES[part] for pair in pairwise(line)):
-        if {start, end} <= seen:
+        if {start, end} <= visible:
             cv2.line(canvas, ends[start], ends[end], colour, stroke, cv2.LINE_AA, _SHIFT)
-    for number in seen:
+    for number in visible:
         cv2.circle(canvas, ends[number], radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 
 
-def _places(canvas: Pixels, points: list[dict[str, Any]]) -> Floats:
-    """X and y in pixels, no further away than OpenCV can count."""
+def _to_pixels(canvas: Pixels, points: list[dict[str, Any]]) -> Floats:
+    """Return x and y in pixels, clipped to a range that OpenCV can count."""
     shares = np.array([(point["x"], point["y"]) for point in points])
     return np.asarray(shares.clip(-_FAR, _FAR) * canvas.shape[1::-1])

@@ -1,4 +1,4 @@
-"""Pictures through the whole pipeline."""
+"""The whole pipeline."""
 
 import io
 from pathlib import Path
@@ -11,7 +11,7 @@ from PIL import Image
 from faceattr_aio.errors import UnreadableImage
 from faceattr_aio.pipeline import Clock
 from faceattr_aio.pipelines.anime import AnimeOptions
-from faceattr_aio.pipelines.anime.generator import convert
+from faceattr_aio.pipelines.anime.generators import convert
 from faceattr_aio.pipelines.anime.predict import AnimePipeline
 from faceattr_aio.pipelines.imaging import Pixels
 from tests.pipelines.anime.conftest import LoadAnime
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.pixels
 
 
 def draw(pipeline: AnimePipeline, file: Path, style: str = "mine", max_side: int = 512) -> Pixels:
-    """The pixels of the answer, which must not have been damaged."""
+    """Predict, encode as PNG and decode the drawing."""
     pipeline.predict(file, AnimeOptions(style=style, max_side=max_side), Clock())
     drawn = cv2.imdecode(np.frombuffer(pipeline.encode({}, "image/png", file), np.uint8), cv2.IMREAD_UNCHANGED)
     assert drawn is not None
@@ -33,18 +33,18 @@ def save(file: Path, pixels: Pixels) -> Path:
     return file
 
 
-def test_what_was_drawn_is_told_and_how_long_each_stage_took(pipeline: AnimePipeline, png_file: Path) -> None:
+def test_the_result_has_size_style_and_the_time_of_each_stage(pipeline: AnimePipeline, png_file: Path) -> None:
     clock = Clock()
     result = pipeline.predict(png_file, AnimeOptions(style="mine", max_side=512), clock)
     assert result == {"width": 512, "height": 512, "style": "mine"}
     assert list(clock.laps) == ["decode", "convert"]
 
 
-def test_the_picture_is_what_the_net_draws(pipeline: AnimePipeline, png_file: Path, astronaut: Pixels) -> None:
+def test_the_drawing_is_that_of_the_generator(pipeline: AnimePipeline, png_file: Path, astronaut: Pixels) -> None:
     assert np.array_equal(draw(pipeline, png_file), convert(pipeline._generators["mine"], astronaut))
 
 
-def test_each_style_draws_in_its_own_way(pipeline: AnimePipeline, png_file: Path) -> None:
+def test_each_style_draws_differently(pipeline: AnimePipeline, png_file: Path) -> None:
     mine, other = (draw(pipeline, png_file, style).astype(int) for style in ("mine", "other"))
     assert np.abs(mine - other).mean() > 10
 
@@ -52,7 +52,7 @@ def test_each_style_draws_in_its_own_way(pipeline: AnimePipeline, png_file: Path
 @pytest.mark.parametrize(
     ("media_type", "format_"), [("image/jpeg", "JPEG"), ("image/png", "PNG"), ("image/webp", "WEBP")]
 )
-def test_the_answer_has_the_type_asked_for(
+def test_the_drawing_has_the_requested_type(
     media_type: str, format_: str, pipeline: AnimePipeline, png_file: Path
 ) -> None:
     result = pipeline.predict(png_file, AnimeOptions(style="mine", max_side=512), Clock())
@@ -61,13 +61,13 @@ def test_the_answer_has_the_type_asked_for(
 
 
 @pytest.mark.parametrize(("asked", "side"), [(100, 100), (512, 400), (5000, 400), (1, 1)])
-def test_neither_the_request_nor_the_server_gets_more_than_the_smaller_bound(
+def test_the_smaller_limit_of_request_and_server_applies(
     asked: int, side: int, load_anime: LoadAnime, png_file: Path
 ) -> None:
     assert draw(load_anime(working_side=400), png_file, max_side=asked).shape == (side, side, 3)
 
 
-def test_the_shape_of_the_picture_stays(pipeline: AnimePipeline, astronaut: Pixels, tmp_path: Path) -> None:
+def test_the_drawing_keeps_the_proportions(pipeline: AnimePipeline, astronaut: Pixels, tmp_path: Path) -> None:
     wide = save(tmp_path / "wide.png", np.hstack([astronaut, astronaut, astronaut]))
     assert draw(pipeline, wide, max_side=300).shape == (100, 300, 3)
     small = save(tmp_path / "small.png", astronaut[:77, :131])
@@ -75,10 +75,10 @@ def test_the_shape_of_the_picture_stays(pipeline: AnimePipeline, astronaut: Pixe
 
 
 @pytest.mark.parametrize("width", [700, 1000, 2000, 3000])
-def test_a_large_photo_is_drawn_as_large_as_was_asked_for(
+def test_a_large_photo_is_drawn_at_the_requested_size(
     width: int, pipeline: AnimePipeline, astronaut: Pixels, tmp_path: Path
 ) -> None:
-    """Though a decoder may give less."""
+    """The decoder may reduce a JPEG to less than the requested size."""
     large = np.asarray(cv2.resize(astronaut, (width, width // 2)), np.uint8)
     assert draw(pipeline, save(tmp_path / "large.jpg", large), max_side=100).shape == (50, 100, 3)
     assert draw(pipeline, save(tmp_path / "large.jpg", large)).shape == (256, 512, 3)
@@ -91,7 +91,7 @@ def test_the_smallest_pictures_are_drawn(shape: tuple[int, int], pipeline: Anime
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_drawn_as_it_is_shown(
+def test_the_exif_orientation_is_applied(
     orientation: int, pipeline: AnimePipeline, astronaut: Pixels, tmp_path: Path
 ) -> None:
     shown = np.ascontiguousarray(astronaut[60:160, 150:300])
@@ -103,9 +103,7 @@ def test_a_picture_is_drawn_as_it_is_shown(
     assert np.abs(drawn - expected).mean() < 0.5 * np.abs(drawn - turned).mean()
 
 
-def test_grey_and_transparent_pictures_are_drawn_like_any(
-    pipeline: AnimePipeline, astronaut: Pixels, tmp_path: Path
-) -> None:
+def test_grey_and_transparent_pictures_are_drawn(pipeline: AnimePipeline, astronaut: Pixels, tmp_path: Path) -> None:
     grey = np.asarray(cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY), np.uint8)
     of_one, of_three = save(tmp_path / "1.png", grey), save(tmp_path / "3.png", np.dstack([grey, grey, grey]))
     assert np.array_equal(draw(pipeline, of_one), draw(pipeline, of_three))
@@ -120,6 +118,6 @@ def test_a_damaged_picture_is_refused(pipeline: AnimePipeline, tmp_path: Path, j
         draw(pipeline, tmp_path / "half.jpg")
 
 
-def test_the_drawing_is_not_kept_once_it_was_given(pipeline: AnimePipeline, png_file: Path) -> None:
+def test_the_drawing_is_released_by_encode(pipeline: AnimePipeline, png_file: Path) -> None:
     draw(pipeline, png_file, max_side=32)
     assert not pipeline._drawn

@@ -1,4 +1,4 @@
-"""The pipeline behind a real server, with generators of one's own."""
+"""The pipeline in a real server, with generators made by the test."""
 
 import io
 import subprocess
@@ -41,7 +41,7 @@ def problem(response: httpx.Response) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(("accept", "format_"), [("*/*", "JPEG"), ("image/png", "PNG"), ("image/webp", "WEBP")])
-def test_a_photo_comes_back_drawn(accept: str, format_: str, server: Server, png: bytes) -> None:
+def test_a_photo_is_answered_with_a_drawing(accept: str, format_: str, server: Server, png: bytes) -> None:
     response = post(server, accept=accept, files={"image": png})
     assert response.headers["Content-Type"] == f"image/{format_.lower()}"
     stages = [stage.partition(";")[0] for stage in response.headers["Server-Timing"].split(", ")]
@@ -56,7 +56,7 @@ def test_styles_differ_and_the_first_is_the_default(server: Server, png: bytes) 
     assert usual == mine == again != other
 
 
-def test_failures_are_those_of_the_contract(server: Server, png: bytes, jpeg: bytes) -> None:
+def test_failures_have_the_documented_types(server: Server, png: bytes, jpeg: bytes) -> None:
     files = {"image": png}
     assert problem(post(server, accept="application/json", files=files)) == (406, "not-acceptable")
     unknown = post(server, "?style=hayao", files=files)
@@ -67,7 +67,7 @@ def test_failures_are_those_of_the_contract(server: Server, png: bytes, jpeg: by
     assert problem(post(server, files=[("image", png), ("image", png)])) == (406, "not-acceptable")
 
 
-def test_a_style_whose_file_is_missing_stops_the_start(tmp_path: Path) -> None:
+def test_a_missing_file_of_a_style_stops_the_start(tmp_path: Path) -> None:
     file = tmp_path / "faceattr.toml"
     file.write_text(f'[pipelines.anime]\nfiles = {{ mine = "{tmp_path}/nothing" }}\nstyles = []\n')
     command = [sys.executable, "-m", "faceattr_aio", "serve", "--port", "0", "--config", str(file)]
@@ -76,7 +76,7 @@ def test_a_style_whose_file_is_missing_stops_the_start(tmp_path: Path) -> None:
     assert run.stderr.strip().endswith(f"The file {tmp_path}/nothing cannot be read: No such file or directory.")
 
 
-async def test_a_reload_changes_what_may_be_asked(
+async def test_a_reload_changes_the_accepted_styles(
     serve: Serve, client: ClientSession, drawer: Path, other_drawer: Path, png: bytes
 ) -> None:
     def config(**files: Path) -> Config:

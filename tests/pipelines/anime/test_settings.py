@@ -1,4 +1,4 @@
-"""What the configuration and a request may say."""
+"""Settings and options of the pipeline."""
 
 import pickle
 import re
@@ -20,13 +20,13 @@ def config(**settings: Any) -> Config:
     return Config.model_validate({"pipelines": {"anime": settings}})
 
 
-def test_naming_it_is_enough() -> None:
+def test_an_empty_section_enables_the_pipeline() -> None:
     entry = config().pipelines["anime"]
     assert (entry.path, entry.settings) == ("/api/convert", AnimeSettings())
     assert Anime.models(entry.settings) == ("animeganv2-hayao",)
 
 
-def test_the_file_that_ships_says_every_key_with_its_default() -> None:
+def test_the_shipped_file_has_every_key_with_its_default() -> None:
     text = (ROOT / "conf" / "faceattr.toml").read_text()
     section = re.search(r"^# \[pipelines\.anime\]\n(#.*\n)+", text, re.MULTILINE)
     assert section
@@ -44,13 +44,13 @@ def test_every_published_style_is_in_the_manifest_and_not_for_commerce() -> None
     assert all(model.url and model.url.startswith("https://") for model in models)
 
 
-def test_a_file_of_ones_own_goes_over_the_published_one() -> None:
+def test_a_file_of_the_user_replaces_the_published_style() -> None:
     settings = AnimeSettings(styles=("hayao", "paprika"), files={"hayao": Path("mine.onnx"), "odd": Path("odd.onnx")})
     assert settings.names == ("hayao", "paprika", "odd")
     assert Anime.models(settings) == ("animeganv2-paprika",)
 
 
-def test_a_request_may_name_the_styles_that_there_are_and_no_other() -> None:
+def test_a_request_may_name_the_configured_styles_only() -> None:
     entry = config(styles="hayao paprika", files={"mine": "mine.onnx"}, style="paprika").pipelines["anime"]
     options = entry.declaration.options
     assert options.model_validate({}).model_dump() == {"style": "paprika", "max_side": 512}
@@ -60,7 +60,7 @@ def test_a_request_may_name_the_styles_that_there_are_and_no_other() -> None:
     assert Anime.options is AnimeOptions
 
 
-def test_the_styles_are_described() -> None:
+def test_the_openapi_document_lists_the_styles() -> None:
     operation = describe(config(styles=("hayao", "shinkai")))["paths"]["/api/convert"]["post"]
     style = next(one for one in operation["parameters"] if one.get("name") == "style")
     assert style["schema"] == {"type": "string", "enum": ["hayao", "shinkai"], "default": "hayao"}
@@ -85,12 +85,12 @@ def test_options_reach_a_worker_in_another_process() -> None:
     ],
     ids=str,
 )
-def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         config(**wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"max_side": 0}, {"max_side": 513}, {"style": ""}, {"size": 3}], ids=str)
-def test_what_is_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
+def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         config().pipelines["anime"].declaration.options.model_validate(wrong)

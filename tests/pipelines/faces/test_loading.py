@@ -1,4 +1,4 @@
-"""Choosing detectors and classifiers; the Caffe nets of a user's own are tiny ones made here."""
+"""Loading the detectors and classifiers that the settings name."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from faceattr_aio.errors import StartError
 from faceattr_aio.inference.models import ModelStore
 from faceattr_aio.pipeline import ModelFile
-from faceattr_aio.pipelines.faces import Backend, FaceAttributes, FaceSettings, loading
-from faceattr_aio.pipelines.faces.cv2_network import WITHOUT_CAFFE
-from faceattr_aio.pipelines.faces.loading import load_attributes, load_detector
-from faceattr_aio.pipelines.faces.network import Network
+from faceattr_aio.pipelines import Backend, nets
+from faceattr_aio.pipelines.faces import FaceAttributes, FaceSettings
+from faceattr_aio.pipelines.faces.attributes import load_attributes
+from faceattr_aio.pipelines.faces.detectors import load_detector
 
 pytestmark = pytest.mark.pixels
 
@@ -41,32 +41,32 @@ def test_caffe_classifiers_need_four_files() -> None:
 
 
 @pytest.mark.parametrize("backend", ["cv2", "openvino"])
-def test_the_chosen_backend_reads_every_net(
+def test_the_chosen_backend_reads_every_network(
     backend: Backend, store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, read, seen = FaceSettings(backend=backend), loading.READ[backend], list[Path]()
+    settings, read, calls = FaceSettings(backend=backend), nets.read_network, list[tuple[Path, Backend]]()
 
-    def remember(path: Path) -> Network:
-        seen.append(path)
-        return read(path)
+    def record(path: Path, backend: Backend) -> nets.Network:
+        calls.append((path, backend))
+        return read(path, backend)
 
-    monkeypatch.setattr(loading, "READ", {backend: remember})
+    monkeypatch.setattr(nets, "read_network", record)
     files = {name: store.verify(name) for name in FaceAttributes.models(settings)}
     load_detector(settings, files)
     load_attributes(settings, files)
-    assert sorted(seen) == sorted(file.path for file in files.values())
+    assert sorted(calls) == sorted((file.path, backend) for file in files.values())
 
 
 @pytest.mark.parametrize("chosen", [{"detector": "ssd"}, {"classifier": "caffe"} | dict.fromkeys(CAFFE, NOTHING)])
-def test_caffe_nets_run_on_opencv_only(chosen: dict[str, object]) -> None:
+def test_caffe_networks_run_on_opencv_only(chosen: dict[str, object]) -> None:
     FaceSettings.model_validate(chosen)
     with pytest.raises(ValidationError, match="only backend 'cv2' reads"):
         FaceSettings.model_validate(chosen | {"backend": "openvino"})
 
 
-def test_caffe_nets_that_cannot_be_read_stop_the_start_with_the_reason() -> None:
+def test_caffe_networks_that_cannot_be_read_stop_the_start_with_the_reason() -> None:
     files = {name: ModelFile(NOTHING, "") for name in ("res10-ssd", "res10-ssd-layers")}
-    reason = "OpenCV 5 cannot read Caffe nets" if WITHOUT_CAFFE else "cannot be read as a Caffe net"
+    reason = "OpenCV 5 cannot read Caffe nets" if not nets.IS_OPENCV_4 else "cannot be read as a Caffe net"
     with pytest.raises(StartError, match=reason):
         load_detector(FaceSettings(detector="ssd"), files)
     named = dict.fromkeys(CAFFE, NOTHING)

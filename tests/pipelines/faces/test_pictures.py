@@ -1,4 +1,4 @@
-"""Every picture of the catalogue, uploaded to the real service: its exact answer, and what it costs."""
+"""Every picture of the catalogue, uploaded to a real server: the exact response, and the memory it takes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 
 from faceattr_aio.pipelines.imaging import Pixels
 from tests.conftest import StartServer
-from tests.pipelines.faces.test_predict import BOX, overlap
+from tests.pipelines.faces.conftest import BOX, overlap
 from tests.support import catalogue
 from tests.support.catalogue import DEFAULT, FORMATS, plain
 from tests.support.pictures import Maker, Table, cut, flipped
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.pixels
 
 WORKERS = "[inference]\nworkers = 2\n"
 OPEN = f"{WORKERS}[image]\nformats = {list(FORMATS)}\nmax_pixels = 1_000_000\n"
-"""Every format; fewer pixels, which bound the memory of a worker as well."""
+"""Accepts every format, and fewer pixels, which also limits the memory of a worker."""
 MIB = 1 << 20
 Answer = tuple[int, int | str]
 """The status, and the number of faces or the kind of the problem."""
@@ -52,7 +52,7 @@ def ask(http: httpx.Client) -> "Ask":
 
 
 class Ask:
-    """A client that knows what answers look like."""
+    """A client that reads the responses."""
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
@@ -68,13 +68,13 @@ class Ask:
         return summary(self.document(server, data))
 
     def answers(self, server: Server, pictures: list[bytes]) -> list[Answer]:
-        """Of several pictures in one request."""
+        """Send several pictures in one request."""
         files = [("image", data) for data in pictures]
         results = self._http.post(f"{server.url}/analyze?attributes=", files=files).json()["results"]
         return [summary(result.get("error", result)) for result in results]
 
     def is_shown(self, server: Server, data: bytes, size: int = 512) -> None:
-        """Whether the one face is found where it is in the picture as shown."""
+        """Assert that the one face is found in its place in the picture as shown."""
         document = self.document(server, data)
         (face,) = document["faces"]
         assert overlap(face["box"], BOX) > 0.9
@@ -117,7 +117,7 @@ def test_the_face_is_found_in_the_formats_that_were_asked_for(
     (catalogue.FORGED, (422, "too-many-pixels")),
     (catalogue.COMPLEX, (422, "too-complex")),
 )
-def test_each_other_picture_has_its_answer(
+def test_each_other_picture_has_its_response(
     make: Maker, expected: Answer, ask: Ask, default: Server, astronaut: Pixels
 ) -> None:
     assert ask.answer(default, make(astronaut)) == expected
@@ -129,7 +129,7 @@ def test_each_other_picture_has_its_answer(
     (catalogue.DAMAGED_WHEN_ASKED_FOR, (422, "unreadable-image")),
     (catalogue.FORGED_WHEN_ASKED_FOR, (422, "too-many-pixels")),
 )
-def test_each_other_picture_has_its_answer_where_all_formats_are_accepted(
+def test_each_other_picture_has_its_response_when_all_formats_are_accepted(
     make: Maker, expected: Answer, ask: Ask, open_to_all: Server, astronaut: Pixels
 ) -> None:
     assert ask.answer(open_to_all, make(astronaut)) == expected
@@ -158,14 +158,14 @@ def test_flipped_bits_are_a_picture_or_a_refusal(name: str, ask: Ask, open_to_al
 
 
 @pytest.mark.parametrize("value", ["", "50e6", "1"])
-def test_a_bound_from_elsewhere_neither_stops_the_workers_nor_counts(
+def test_a_limit_in_the_environment_neither_stops_the_workers_nor_applies(
     value: str, ask: Ask, start: StartServer, astronaut: Pixels
 ) -> None:
     server = start("[inference]\nworkers = 1\n", OPENCV_IO_MAX_IMAGE_PIXELS=value)
     ask.is_shown(server, plain("png")(astronaut))
 
 
-def test_what_is_refused_by_its_header_takes_no_memory(
+def test_a_picture_refused_by_its_header_takes_no_memory(
     ask: Ask, default: Server, open_to_all: Server, astronaut: Pixels
 ) -> None:
     for server, tables in (
@@ -183,7 +183,7 @@ def test_what_is_refused_by_its_header_takes_no_memory(
 
 
 def forget_peaks(server: Server) -> dict[int, int]:
-    """The bytes in memory of the server and all its processes, whose peaks begin anew."""
+    """Reset the peaks of the server and all its processes; return the bytes in memory of each."""
     processes = [server.pid, *server.descendants()]
     for pid in processes:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
@@ -191,6 +191,6 @@ def forget_peaks(server: Server) -> dict[int, int]:
 
 
 def peak_of(pid: int) -> int:
-    """The most bytes that a process had in memory."""
+    """Return the peak of the resident memory of a process, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])

@@ -1,5 +1,3 @@
-from collections.abc import Callable
-
 import pytest
 
 from faceattr_aio.inference.models import ModelStore
@@ -7,16 +5,14 @@ from faceattr_aio.pipeline import LoadSpec
 from faceattr_aio.pipelines.holistic import Holistic, HolisticSettings
 from faceattr_aio.pipelines.holistic.predict import HolisticPipeline
 
-LoadHolistic = Callable[..., HolisticPipeline]
-
 
 @pytest.fixture(scope="session")
-def plan(store: ModelStore) -> LoadSpec:
+def load_spec(store: ModelStore) -> LoadSpec:
     settings = HolisticSettings()
     return LoadSpec(Holistic.load, settings, {name: store.verify(name) for name in Holistic.models(settings)}, 1024)
 
 
 @pytest.fixture(scope="session")
-def pipeline(plan: LoadSpec) -> HolisticPipeline:
-    """With the settings' defaults."""
-    return HolisticPipeline(plan)
+def pipeline(load_spec: LoadSpec) -> HolisticPipeline:
+    """The pipeline with default settings."""
+    return HolisticPipeline(load_spec)

@@ -11,26 +11,26 @@ BLACK = np.zeros((300, 400, 3), np.uint8)
 
 
 def pose(x: float = 0.5, y: float = 0.5, visibility: float = 1.0) -> list[dict[str, Any]]:
-    """All in one place, but the left shoulder at a quarter and the right one at three quarters."""
+    """A pose with all landmarks in one place, except the left shoulder at a quarter and the right at three quarters."""
     points = [{"name": "", "x": x, "y": y, "z": 0.0, "visibility": visibility} for _ in range(33)]
     points[11]["x"], points[12]["x"] = 0.25, 0.75
     return points
 
 
-def test_the_pixels_that_were_given_stay() -> None:
+def test_the_given_pixels_are_not_changed() -> None:
     drawn = draw(BLACK, {"pose": pose()})
     assert drawn.any()
     assert not BLACK.any()
 
 
-def test_there_is_a_line_from_shoulder_to_shoulder_where_they_are() -> None:
+def test_a_line_connects_the_shoulders() -> None:
     drawn = draw(BLACK, {"pose": pose()})
     assert drawn[150, 101:300].any(axis=1).all()
     assert not drawn[:140].any()
     assert not drawn[160:].any()
 
 
-def test_what_cannot_be_seen_is_not_drawn() -> None:
+def test_landmarks_of_low_visibility_are_not_drawn() -> None:
     assert not draw(BLACK, {"pose": pose(visibility=0.4)}).any()
 
 
@@ -45,5 +45,5 @@ def test_empty_parts_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("far", [-5.0, 1e12, -1e12])
-def test_what_lies_far_outside_can_be_drawn(far: float) -> None:
+def test_landmarks_far_outside_the_picture_can_be_drawn(far: float) -> None:
     assert draw(BLACK, {"pose": pose(x=far, y=far)}).shape == BLACK.shape

@@ -21,25 +21,25 @@ def quarters() -> Pixels:
     return pixels
 
 
-def test_the_whole_picture_is_in_the_middle_of_its_square() -> None:
+def test_the_whole_picture_is_in_the_centre_of_its_square() -> None:
     assert whole(np.zeros((100, 300, 3), np.uint8)) == Roi(150, 50, 300)
 
 
-def test_an_upright_square_places_its_corners_where_they_are() -> None:
+def test_an_upright_square_maps_its_corners_to_the_picture() -> None:
     placed = Roi(50, 40, 20).place(CORNERS)
     assert placed == pytest.approx(points((40, 30), (60, 30), (60, 50), (40, 50), (50, 40)))
 
 
-def test_a_square_that_is_turned_clockwise_places_its_top_to_the_right() -> None:
+def test_a_square_rotated_clockwise_maps_its_top_to_the_right() -> None:
     placed = Roi(50, 40, 20, pi / 2).place(points((0.5, 0.0)))
     assert placed == pytest.approx(points((60, 40)))
 
 
-def test_depth_is_scaled_and_what_follows_it_is_left_alone() -> None:
+def test_depth_is_scaled_and_columns_after_it_are_copied() -> None:
     assert Roi(50, 40, 20).place(points((0.5, 0.5, 0.25, 0.9))) == pytest.approx(points((50, 40, 5, 0.9)))
 
 
-def test_points_stay_as_they_were_given() -> None:
+def test_the_given_points_are_not_changed() -> None:
     given = points((0.5, 0.0, 1.0))
     Roi(50, 40, 20, 1.0).place(given)
     assert np.array_equal(given, points((0.5, 0.0, 1.0)))
@@ -47,8 +47,8 @@ def test_points_stay_as_they_were_given() -> None:
 
 @pytest.mark.pixels
 @pytest.mark.parametrize("turns", range(4))
-def test_what_is_turned_is_cut_upright(turns: int) -> None:
-    """Of a picture turned clockwise the square turned as much shows the picture as it was."""
+def test_a_rotated_picture_is_cut_upright(turns: int) -> None:
+    """A square rotated as much as the picture shows the original picture."""
     turned = np.ascontiguousarray(np.rot90(quarters(), -turns))
     cut = Roi(50, 50, 100, turns * pi / 2).cut(turned, 20)
     for y, x in ((5, 5), (5, 15), (15, 15), (15, 5)):
@@ -56,7 +56,7 @@ def test_what_is_turned_is_cut_upright(turns: int) -> None:
 
 
 @pytest.mark.pixels
-def test_what_is_cut_at_a_place_is_placed_there_again() -> None:
+def test_a_point_in_the_cut_square_maps_back_to_the_picture() -> None:
     pixels = np.zeros((200, 300, 3), np.uint8)
     cv2.circle(pixels, (210, 90), 3, (255, 255, 255), cv2.FILLED)
     roi = Roi(190, 100, 80, 0.7)
@@ -67,14 +67,14 @@ def test_what_is_cut_at_a_place_is_placed_there_again() -> None:
 
 @pytest.mark.pixels
 @pytest.mark.parametrize(("border", "seen"), [(cv2.BORDER_CONSTANT, 0), (cv2.BORDER_REPLICATE, 255)])
-def test_outside_the_picture_is_what_is_asked_for(border: int, seen: int) -> None:
+def test_the_border_mode_fills_pixels_outside_the_picture(border: int, seen: int) -> None:
     cut = Roi(0, 0, 20).cut(np.full((50, 50, 3), 255, np.uint8), 20, border)
     assert cut[2, 2].tolist() == [seen] * 3
     assert cut[18, 18].tolist() == [255] * 3
 
 
 @pytest.mark.pixels
-def test_a_square_of_no_size_is_cut_all_the_same() -> None:
+def test_a_square_of_size_0_can_be_cut() -> None:
     assert Roi(5, 5, 0).cut(np.zeros((9, 9, 3), np.uint8), 16).shape == (16, 16, 3)
 
 
@@ -89,18 +89,20 @@ def test_a_square_of_no_size_is_cut_all_the_same() -> None:
         ((0, 1), -90, 0),
     ],
 )
-def test_a_direction_is_held_against_what_it_is_upright(end: tuple[int, int], upright: float, angle: float) -> None:
+def test_the_rotation_is_measured_from_the_upright_direction(
+    end: tuple[int, int], upright: float, angle: float
+) -> None:
     assert direction(np.zeros(2), np.array(end), upright) == pytest.approx(angle)
 
 
-def test_a_span_reaches_as_far_as_its_edge() -> None:
+def test_a_spanned_square_reaches_to_its_edge() -> None:
     assert spanned(np.array([10.0, 10.0]), np.array([10.0, 4.0]), 90) == Roi(10, 10, 12, 0)
 
 
-def test_a_box_is_squared_by_its_longer_side_and_moved_by_its_height() -> None:
+def test_a_box_becomes_a_square_by_its_longer_side_and_moves_by_its_height() -> None:
     assert around(points((10, 10), (50, 30)), 0.0, 2.0, -0.1) == Roi(30, 18, 80, 0)
 
 
-def test_a_turned_square_is_moved_along_its_own_vertical() -> None:
+def test_a_rotated_square_moves_along_its_own_vertical() -> None:
     grown = Roi(30, 20, 10, pi / 2).grown(3.0, -0.5)
     assert (grown.x, grown.y, grown.side) == pytest.approx((35, 20, 30))

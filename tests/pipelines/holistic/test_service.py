@@ -1,4 +1,4 @@
-"""The pipeline behind a real server, beside the one for faces."""
+"""The pipeline in a real server, together with faces."""
 
 import io
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def test_the_astronaut_is_found_in_a_multipart_upload(server: Server, png: bytes
     assert response.json()["id"] == response.headers["X-Request-ID"]
 
 
-def test_only_the_parts_that_are_asked_for_come_from_a_raw_body(server: Server, png: bytes) -> None:
+def test_a_raw_body_is_answered_with_the_requested_parts(server: Server, png: bytes) -> None:
     response = post(server, "?parts=face&complexity=0", content=png, headers={"Content-Type": "image/png"})
     assert list(response.json()["landmarks"]) == ["face"]
     stages = [stage.partition(";")[0] for stage in response.headers["Server-Timing"].split(", ")]
@@ -52,7 +52,7 @@ def test_only_the_parts_that_are_asked_for_come_from_a_raw_body(server: Server, 
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG"])
-def test_the_skeleton_comes_back_in_the_type_asked_for(format_: str, server: Server, png: bytes) -> None:
+def test_the_drawn_picture_has_the_requested_type(format_: str, server: Server, png: bytes) -> None:
     media_type = f"image/{format_.lower()}"
     response = post(server, files={"image": png}, headers={"Accept": media_type})
     assert response.headers["Content-Type"] == media_type
@@ -60,7 +60,7 @@ def test_the_skeleton_comes_back_in_the_type_asked_for(format_: str, server: Ser
         assert (picture.format, picture.size) == (format_, (512, 512))
 
 
-def test_a_batch_is_answered_in_its_order(server: Server, png: bytes, jpeg: bytes) -> None:
+def test_a_batch_is_answered_in_order(server: Server, png: bytes, jpeg: bytes) -> None:
     files = [("image", ("a", png)), ("image", ("b", jpeg[: len(jpeg) // 2])), ("file", ("c", jpeg))]
     first, second, third = post(server, files=files).json()["results"]
     assert is_the_astronaut(first)
@@ -68,7 +68,7 @@ def test_a_batch_is_answered_in_its_order(server: Server, png: bytes, jpeg: byte
     assert is_the_astronaut(third)
 
 
-def test_failures_are_those_of_the_contract(server: Server, png: bytes) -> None:
+def test_failures_have_the_documented_types(server: Server, png: bytes) -> None:
     files = {"file": png}
     assert problem(post(server, "?parts=foot", files=files)) == (400, "urn:faceattr:bad-option")
     assert problem(post(server, files=files, headers={"Accept": "text/html"})) == (406, "urn:faceattr:not-acceptable")
@@ -78,7 +78,7 @@ def test_failures_are_those_of_the_contract(server: Server, png: bytes) -> None:
     assert blurred.json()["sharpness"] > 100
 
 
-def test_faces_are_found_beside_it_and_each_is_counted(server: Server, png: bytes) -> None:
+def test_faces_and_people_are_found_and_counted_by_one_server(server: Server, png: bytes) -> None:
     found = httpx.post(f"{server.url}/analyze", files={"file": png}, timeout=PATIENCE_S).json()["faces"]
     assert len(found) == 1
     post(server, files={"file": png})
@@ -88,7 +88,7 @@ def test_faces_are_found_beside_it_and_each_is_counted(server: Server, png: byte
     assert float(counts["faceattr_people_total"]) >= 1
 
 
-def test_answers_are_as_described(server: Server, png: bytes) -> None:
+def test_responses_match_the_openapi_document(server: Server, png: bytes) -> None:
     document = httpx.get(f"{server.url}/openapi.json").json()
     content = document["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]
     described = Draft202012Validator({**document, **content["schema"]})

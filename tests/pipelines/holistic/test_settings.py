@@ -1,4 +1,4 @@
-"""What the configuration and a request may say."""
+"""Settings and options of the pipeline."""
 
 import re
 import tomllib
@@ -14,7 +14,7 @@ from tests.support.process import ROOT
 
 
 def shipped() -> dict[str, Any]:
-    """The section that the file that ships has as a comment."""
+    """Return the commented section of the shipped configuration file."""
     text = (ROOT / "conf" / "faceattr.toml").read_text()
     section = re.search(r"^# \[pipelines\.holistic\]\n(#.*\n)+", text, re.MULTILINE)
     assert section
@@ -22,12 +22,12 @@ def shipped() -> dict[str, Any]:
     return entries["pipelines"]["holistic"]  # type: ignore[no-any-return]  # one section
 
 
-def test_naming_it_is_enough() -> None:
+def test_an_empty_section_enables_the_pipeline() -> None:
     entry = Config(pipelines={"holistic": {}}).pipelines["holistic"]
     assert (entry.path, entry.declaration, entry.settings) == ("/predict", Holistic, HolisticSettings())
 
 
-def test_the_file_that_ships_says_every_key_with_its_default() -> None:
+def test_the_shipped_file_has_every_key_with_its_default() -> None:
     entry = Config(pipelines={"holistic": {}}).pipelines["holistic"]
     assert (
         shipped() == {"factory": entry.factory, "path": entry.path, "share": entry.share} | entry.settings.model_dump()
@@ -43,7 +43,7 @@ def test_every_model_is_in_the_manifest_as_a_member_of_one_wheel() -> None:
     }
 
 
-def test_a_part_needs_its_models_and_those_of_the_pose() -> None:
+def test_a_part_requires_its_models_and_those_of_the_pose() -> None:
     assert set(model_names(HolisticOptions(parts=("left_hand",)).parts)) == {
         "pose_detector",
         "pose",
@@ -53,7 +53,7 @@ def test_a_part_needs_its_models_and_those_of_the_pose() -> None:
     assert set(model_names(PARTS).values()) == set(Holistic.models(HolisticSettings()))
 
 
-def test_parts_are_told_with_commas() -> None:
+def test_parts_are_separated_by_commas() -> None:
     assert HolisticOptions.model_validate({"parts": "face,left_hand"}).parts == ("face", "left_hand")
 
 
@@ -62,7 +62,7 @@ def test_parts_are_told_with_commas() -> None:
     [{"parts": ""}, {"parts": "foot"}, {"working_side": "63"}, {"complexity": "2"}, {"min_sharpness": "-1"}],
     ids=str,
 )
-def test_what_is_out_of_range_is_refused(wrong: dict[str, str]) -> None:
+def test_values_out_of_range_are_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         HolisticOptions.model_validate(wrong)
 

@@ -1,4 +1,4 @@
-"""What runs the nets: within a worker's bounds, and nothing told to anybody."""
+"""OpenVINO in the pipeline: memory limits of a worker, threads, and no telemetry."""
 
 import json
 import subprocess
@@ -23,31 +23,33 @@ pytestmark = pytest.mark.pixels
 
 LOADED = """
 import json, sys
-told = []
-sys.addaudithook(lambda event, _: told.append(event) if event.partition(".")[0] in ("socket", "subprocess") else None)
+events = []
+sys.addaudithook(lambda event, _: events.append(event) if event.partition(".")[0] in ("socket", "subprocess") else None)
 from bench.holistic import load
 load()
-print(json.dumps({"told": told, "reporter": "openvino_telemetry" in sys.modules}))
+print(json.dumps({"events": events, "telemetry": "openvino_telemetry" in sys.modules}))
 """
 
 
-def test_without_openvino_it_says_what_to_install(plan: LoadSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openvino_the_error_names_the_extra_to_install(
+    load_spec: LoadSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(StartError, match=r"pip install 'faceattr-aio\[holistic\]'"):
-        HolisticPipeline(plan)
+        HolisticPipeline(load_spec)
 
 
-def test_nothing_is_told_to_others(tmp_path: Path) -> None:
+def test_openvino_opens_no_connection_and_starts_no_process(tmp_path: Path) -> None:
     outside = {name: value for name, value in environment(HOME=str(tmp_path)).items() if name != "CI"}
     command = [sys.executable, "-c", LOADED]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=outside)
-    assert json.loads(ran.stdout) == {"told": [], "reporter": False}
+    assert json.loads(ran.stdout) == {"events": [], "telemetry": False}
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_worker_process_has_all_it_needs_before_its_memory_is_bounded(plan: LoadSpec, png_file: Path) -> None:
+def test_a_worker_process_allocates_its_memory_before_the_limit_is_set(load_spec: LoadSpec, png_file: Path) -> None:
     limits = ProcessLimits(nice=0, memory=16 << 20)
-    worker = process_starter(lambda: {"holistic": plan}, ["faceattr_aio.pipelines.holistic.predict"], limits)()
+    worker = process_starter(lambda: {"holistic": load_spec}, ["faceattr_aio.pipelines.holistic.predict"], limits)()
     try:
         worker.ready()
         answers = [worker.call("holistic", Task(png_file, HolisticOptions()), PATIENCE_S).result for _ in range(3)]
@@ -57,10 +59,10 @@ def test_a_worker_process_has_all_it_needs_before_its_memory_is_bounded(plan: Lo
 
 
 def test_two_workers_in_one_process_do_not_disturb_each_other(
-    plan: LoadSpec, pipeline: HolisticPipeline, png_file: Path, astronaut: Pixels, tmp_path: Path
+    load_spec: LoadSpec, pipeline: HolisticPipeline, png_file: Path, astronaut: Pixels, tmp_path: Path
 ) -> None:
     cv2.imwrite(str(tmp_path / "mirrored.png"), astronaut[:, ::-1])
-    files, pipelines = (png_file, tmp_path / "mirrored.png"), (pipeline, HolisticPipeline(plan))
+    files, pipelines = (png_file, tmp_path / "mirrored.png"), (pipeline, HolisticPipeline(load_spec))
 
     def repeat(pipeline: HolisticPipeline, file: Path) -> list[Any]:
         return [pipeline.predict(file, HolisticOptions(), Clock())["landmarks"] for _ in range(10)]

@@ -1,4 +1,4 @@
-"""The same nets on OpenVINO: the same answers, one thread, within a worker's bounds, and nothing told to anybody."""
+"""OpenVINO in the pipeline: the same results as OpenCV, memory limits of a worker, one thread, and no telemetry."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import pytest
@@ -17,22 +17,23 @@ from faceattr_aio.inference.models import ModelStore
 from faceattr_aio.inference.process import process_starter
 from faceattr_aio.inference.worker import ProcessLimits, Worker
 from faceattr_aio.pipeline import Clock, LoadSpec, ModelFile, Task
+from faceattr_aio.pipelines import Backend
 from faceattr_aio.pipelines.faces import FaceAttributes, FaceOptions, FaceSettings
-from faceattr_aio.pipelines.faces.loading import READ
 from faceattr_aio.pipelines.faces.predict import FacePipeline
 from faceattr_aio.pipelines.imaging import Pixels
-from tests.pipelines.faces.conftest import LoadFaces
-from tests.pipelines.faces.test_predict import overlap
+from tests.pipelines.faces.conftest import LoadFaces, overlap
 from tests.support.process import PATIENCE_S, ROOT, environment
 
 pytestmark = pytest.mark.pixels
 
+BACKENDS = get_args(Backend)
+
 LOADED = """
 import json, os, sys
 from pathlib import Path
-told = []
-sys.addaudithook(lambda event, _: told.append(event) if event.partition(".")[0] in ("socket", "subprocess") else None)
-from bench.ceiling import PICTURE, load
+events = []
+sys.addaudithook(lambda event, _: events.append(event) if event.partition(".")[0] in ("socket", "subprocess") else None)
+from bench.speed.ceiling import PICTURE, load
 from faceattr_aio.faces import FaceOptions
 from faceattr_aio.pipeline import Clock
 def ticks():
@@ -44,14 +45,14 @@ before = ticks()
 for _ in range(150):
     pipeline.predict(PICTURE, FaceOptions(), Clock())
 busy = {name: spent - before.get(name, 0) for name, spent in ticks().items()}
-print(json.dumps({"told": told, "mine": busy.pop(str(os.getpid())), "others": sum(busy.values()),
-    "born": len(busy) + 1 - len(before), "reporter": "openvino_telemetry" in sys.modules}))
+print(json.dumps({"events": events, "main": busy.pop(str(os.getpid())), "others": sum(busy.values()),
+    "new": len(busy) + 1 - len(before), "telemetry": "openvino_telemetry" in sys.modules}))
 """
-"""What a process does that loads the pipeline and works."""
+"""Loads the pipeline, predicts, and prints what the process did."""
 
 
 def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two answers are one, for all that a client can see."""
+    """Return True if two results agree within the accuracy of the backends."""
     return (
         one["models"] == other["models"]
         and len(one["faces"]) == len(other["faces"])
@@ -65,9 +66,9 @@ def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("detail", ["normal", "high"])
-def test_both_backends_say_the_same_of_the_astronaut(detail: str, load_faces: LoadFaces, png_file: Path) -> None:
+def test_both_backends_agree_on_the_astronaut(detail: str, load_faces: LoadFaces, png_file: Path) -> None:
     options = FaceOptions.model_validate({"detail": detail})
-    one, other = (load_faces(backend=backend).predict(png_file, options, Clock()) for backend in READ)
+    one, other = (load_faces(backend=backend).predict(png_file, options, Clock()) for backend in BACKENDS)
     assert len(one["faces"]) == 1
     assert alike(one, other)
 
@@ -79,10 +80,8 @@ def truths(data_folder: Path | None) -> list[Truth]:
     return read_labels(data_folder / "faces")
 
 
-def test_both_backends_say_the_same_of_labelled_faces(
-    truths: list[Truth], load_faces: LoadFaces, tmp_path: Path
-) -> None:
-    one, other = (load_faces(backend=backend) for backend in READ)
+def test_both_backends_agree_on_labelled_faces(truths: list[Truth], load_faces: LoadFaces, tmp_path: Path) -> None:
+    one, other = (load_faces(backend=backend) for backend in BACKENDS)
     found = 0
     for truth in truths:
         file = tmp_path / "padded.png"
@@ -93,24 +92,26 @@ def test_both_backends_say_the_same_of_labelled_faces(
     assert found >= 235
 
 
-def test_yunet_finds_with_opencv_what_openvino_classifies(load_faces: LoadFaces, png_file: Path) -> None:
-    one, other = (load_faces("yunet", backend=backend).predict(png_file, FaceOptions(), Clock()) for backend in READ)
+def test_faces_found_by_yunet_are_classified_by_openvino(load_faces: LoadFaces, png_file: Path) -> None:
+    one, other = (
+        load_faces("yunet", backend=backend).predict(png_file, FaceOptions(), Clock()) for backend in BACKENDS
+    )
     assert len(one["faces"]) == 1
     assert alike(one, other)
 
 
 @pytest.fixture(scope="module")
-def plans(store: ModelStore) -> dict[str, LoadSpec]:
+def load_specs(store: ModelStore) -> dict[str, LoadSpec]:
     settings = FaceSettings(backend="openvino")
     files = {name: store.verify(name) for name in FaceAttributes.models(settings)}
     return {"faces": LoadSpec(FaceAttributes.load, settings, files, 1024, own_process=True)}
 
 
-def test_a_worker_process_has_all_it_needs_before_its_memory_is_bounded(
-    plans: dict[str, LoadSpec], png_file: Path
+def test_a_worker_process_allocates_its_memory_before_the_limit_is_set(
+    load_specs: dict[str, LoadSpec], png_file: Path
 ) -> None:
     limits = ProcessLimits(nice=0, memory=16 << 20)
-    worker = process_starter(lambda: plans, ["faceattr_aio.pipelines.faces.predict"], limits)()
+    worker = process_starter(lambda: load_specs, ["faceattr_aio.pipelines.faces.predict"], limits)()
     try:
         worker.ready()
         answers = [worker.call("faces", Task(png_file, FaceOptions()), PATIENCE_S).result for _ in range(5)]
@@ -138,34 +139,36 @@ def test_two_workers_in_one_process_do_not_disturb_each_other(
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a process that loaded the pipeline and worked says of itself, and what it left in its user's home."""
+    """Return the output of LOADED, and the files it created in the user's home."""
     home = tmp_path_factory.mktemp("home")
     outside = {name: value for name, value in environment(HOME=str(home)).items() if name != "CI"}
     ran = subprocess.run(
         [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True, cwd=ROOT, env=outside
     )
-    said: dict[str, Any] = json.loads(ran.stdout)
-    return said | {"home": [path.name for path in home.iterdir()]}
+    report: dict[str, Any] = json.loads(ran.stdout)
+    return report | {"home": [path.name for path in home.iterdir()]}
 
 
-def test_nothing_is_told_to_others(loaded: dict[str, Any]) -> None:
-    assert (loaded["told"], loaded["reporter"], loaded["home"]) == ([], False, [])
+def test_openvino_opens_no_connection_and_starts_no_process(loaded: dict[str, Any]) -> None:
+    assert (loaded["events"], loaded["telemetry"], loaded["home"]) == ([], False, [])
 
 
-def test_the_thread_that_asks_does_all_the_work(loaded: dict[str, Any]) -> None:
-    assert loaded["mine"] > 0
-    assert loaded["others"] <= loaded["mine"] / 40
-    assert loaded["born"] == 0
+def test_the_calling_thread_does_the_work(loaded: dict[str, Any]) -> None:
+    assert loaded["main"] > 0
+    assert loaded["others"] <= loaded["main"] / 40
+    assert loaded["new"] == 0
 
 
-def test_without_openvino_it_says_what_to_install(plans: dict[str, LoadSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openvino_the_error_names_the_extra_to_install(
+    load_specs: dict[str, LoadSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(StartError, match=r"pip install 'faceattr-aio\[openvino\]'"):
-        FacePipeline(plans["faces"])
+        FacePipeline(load_specs["faces"])
 
 
-def test_what_is_no_net_stops_the_start(plans: dict[str, LoadSpec], tmp_path: Path) -> None:
+def test_a_file_that_is_no_network_stops_the_start(load_specs: dict[str, LoadSpec], tmp_path: Path) -> None:
     (tmp_path / "net.tflite").write_bytes(b"nothing")
-    files = dict.fromkeys(plans["faces"].files, ModelFile(tmp_path / "net.tflite", ""))
+    files = dict.fromkeys(load_specs["faces"].files, ModelFile(tmp_path / "net.tflite", ""))
     with pytest.raises(StartError, match="cannot be loaded"):
-        Worker({"faces": replace(plans["faces"], files=files)})
+        Worker({"faces": replace(load_specs["faces"], files=files)})
