@@ -55,7 +55,7 @@ async def callbacks() -> AsyncIterator[Callable[..., Webhooks]]:
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("faceattr_aio.jobs.webhooks._PAUSE_S", 0.01)
+    monkeypatch.setattr("faceattr_aio.jobs.webhooks._PAUSES_S", (0.0, 0.01, 0.01, 0.01))
 
 
 async def until_told(callbacks: Webhooks) -> None:
