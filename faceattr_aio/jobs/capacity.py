@@ -45,7 +45,7 @@ class JobCapacity:
             return acquired.pop_all().close
 
     def storage_full(self) -> StorageUnavailable:
-        """Return the refusal of a job for whose pictures no bytes are left."""
+        """Return the refusal of a job when its pictures exceed the bytes."""
         detail = "The pictures of other jobs use all the space for pictures of jobs; try again later."
         return StorageUnavailable(detail, retry_after_s=self.limiter.wait_s)
 

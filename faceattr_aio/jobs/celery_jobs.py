@@ -9,9 +9,8 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 
 from celery import Celery
 from redis.asyncio import Redis
@@ -23,17 +22,17 @@ from faceattr_aio.config.schema import Jobs as Settings
 from faceattr_aio.errors import FaceattrError, Overloaded, StorageUnavailable, UnknownJob
 from faceattr_aio.jobs import redis_store
 from faceattr_aio.jobs.capacity import JobCapacity
-from faceattr_aio.jobs.model import CANCELLED, POLL_S, Notify, Submission, repeat
+from faceattr_aio.jobs.model import CANCELLED, POLL_S, Notify, Submission, describe, repeat
 from faceattr_aio.jobs.redis_store import ItemKey, JobMeta, Script
 from faceattr_aio.pipeline import Task
-from faceattr_aio.schemas import Job, Progress
+from faceattr_aio.schemas import Job
 from faceattr_aio.uploads.threads import IoThreads
 
 log = logging.getLogger("faceattr_aio.celery_jobs")
 
 _TIMEOUT_S = 5.0
 _CONCURRENCY = 4
-"""Submissions whose pictures are in memory at a time, on their way to Redis."""
+"""Submissions that are read into memory and stored in Redis at a time."""
 _FAULTS = (RedisError, OSError)
 
 
@@ -84,7 +83,7 @@ class CeleryJobs:
 
     async def start(self) -> None:
         for step in (self._count, self._listen, self._call_back):
-            self._tasks.append(asyncio.create_task(repeat(partial(_tolerate_faults, step), log)))
+            self._tasks.append(asyncio.create_task(repeat(step, log, _FAULTS)))
 
     async def stop(self) -> None:
         self._closed = True
@@ -113,8 +112,7 @@ class CeleryJobs:
                 await self._accept(identity, submission)
         submission.close()
         await self._threads.run(self._send, identity, submission)
-        progress = Progress(done=0, of=len(submission.items))
-        return Job(id=identity, status="queued", pipeline=submission.pipeline, progress=progress)
+        return describe(identity, submission.pipeline, 0, len(submission.items))
 
     async def wait(self, identity: str, owner: str, seconds: float) -> Job:
         end = time.monotonic() + seconds
@@ -220,14 +218,6 @@ def _storage_faults() -> Iterator[None]:
         yield
     except _FAULTS as error:
         raise StorageUnavailable.because(error, "The storage of jobs cannot be reached; try again shortly.") from error
-
-
-async def _tolerate_faults(step: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await step()
-    except _FAULTS as error:
-        log.debug("Redis cannot be reached: %s", error)
-        await asyncio.sleep(POLL_S)
 
 
 def _read_pictures(submission: Submission) -> list[bytes]:

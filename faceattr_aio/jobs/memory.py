@@ -20,9 +20,9 @@ from faceattr_aio.config.schema import Jobs as Settings
 from faceattr_aio.errors import ClientGone, Draining, FaceattrError, InternalError, Overloaded, Unavailable, UnknownJob
 from faceattr_aio.inference.executor import Executor
 from faceattr_aio.jobs.capacity import JobCapacity
-from faceattr_aio.jobs.model import CANCELLED, DONE, FAILED, POLL_S, Notify, Submission, conclude, repeat
+from faceattr_aio.jobs.model import CANCELLED, DONE, FAILED, POLL_S, Notify, Submission, conclude, describe, repeat
 from faceattr_aio.pipeline import Outcome, Task
-from faceattr_aio.schemas import Document, Job, Progress, picture_body
+from faceattr_aio.schemas import Document, Job, picture_body
 
 log = logging.getLogger("faceattr_aio.memory_jobs")
 
@@ -40,14 +40,8 @@ class ActiveJob:
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def describe(self) -> Job:
-        started = self.started_at
-        return Job(
-            id=self.id,
-            status="queued" if started is None else "running",
-            pipeline=self.submission.pipeline,
-            progress=Progress(done=len(self.bodies), of=len(self.submission.items)),
-            processing_s=0.0 if started is None else round(time.monotonic() - started, 6),
-        )
+        seconds = None if self.started_at is None else time.monotonic() - self.started_at
+        return describe(self.id, self.submission.pipeline, len(self.bodies), len(self.submission.items), seconds)
 
 
 class MemoryJobs:
@@ -149,7 +143,7 @@ class MemoryJobs:
             await settled.wait()  # the limiter counts the item by then
 
     def _next(self) -> tuple[ActiveJob, int] | None:
-        """Return the first item for whose pipeline a worker is idle."""
+        """Return the first item that an idle worker could start now."""
         try:
             self._executor.pool.check()
         except Unavailable:

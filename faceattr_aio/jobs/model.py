@@ -69,7 +69,7 @@ class Jobs(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no job would be lost at the end of the process."""
+        """True when no job would be lost at the end of the process."""
 
     async def start(self) -> None: ...
 
@@ -92,6 +92,17 @@ class Jobs(Protocol):
         """Cancel and forget the job; its remaining pictures are not started. Raises UnknownJob as `wait` does."""
 
 
+def describe(identity: str, pipeline: str, done: int, of: int, seconds: float | None = None) -> Job:
+    """Return a job that has not ended. `seconds` are those since its first picture was started; None before."""
+    return Job(
+        id=identity,
+        status="queued" if seconds is None else "running",
+        pipeline=pipeline,
+        progress=Progress(done=done, of=of),
+        processing_s=round(max(0.0, seconds or 0.0), 6),
+    )
+
+
 def conclude(job: Job, request: str, bodies: Sequence[Document]) -> Job:
     """Return the job with its result or error, from the response bodies of its pictures.
 
@@ -105,14 +116,22 @@ def conclude(job: Job, request: str, bodies: Sequence[Document]) -> Job:
     return job.model_copy(update={"status": DONE, "progress": progress, "result": answer_body(bodies, request)})
 
 
-async def repeat(step: Callable[[], Awaitable[None]], log: logging.Logger) -> None:
-    """Call `step` in a loop, until cancelled; log an exception and continue after a pause."""
+async def repeat(
+    step: Callable[[], Awaitable[None]], log: logging.Logger, faults: tuple[type[Exception], ...] = ()
+) -> None:
+    """Call `step` in a loop, until cancelled; log an exception and continue after a pause.
+
+    Exceptions of the types `faults` are expected and logged at level debug.
+    """
     logged: set[type[Exception]] = set()
     while True:
         try:
             await step()
         except Exception as error:  # noqa: BLE001  # the loop has to survive whatever the step raises
-            log_first(log, error, logged)
+            if isinstance(error, faults):
+                log.debug("a background task of the jobs failed: %s", error)
+            else:
+                log_first(log, error, logged)
             await asyncio.sleep(POLL_S)
 
 
@@ -121,4 +140,4 @@ def log_first(log: logging.Logger, error: Exception, logged: set[type[Exception]
     if type(error) not in logged:
         logged.add(type(error))
         name = type(error).__name__
-        log.error("a background task failed and continues; another %s will not be logged", name, exc_info=error)
+        log.error("a background task of the jobs failed and continues; %s is not logged again", name, exc_info=error)

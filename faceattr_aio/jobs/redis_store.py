@@ -13,9 +13,9 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 from faceattr_aio.errors import FaceattrError
-from faceattr_aio.jobs.model import DONE, FAILED, Submission, conclude
+from faceattr_aio.jobs.model import DONE, FAILED, Submission, conclude, describe
 from faceattr_aio.pipeline import Outcome, Task
-from faceattr_aio.schemas import Job, Progress, picture_body
+from faceattr_aio.schemas import Job, picture_body
 
 PENDING_S = 86_400
 """Seconds after which a job that has not ended expires with its pictures."""
@@ -28,7 +28,7 @@ DUE = "faceattr:jobs:due"
 BYTES = "faceattr:jobs:bytes"
 """Bytes of the stored pictures."""
 ENDED, CALLBACKS, OVER = "faceattr:jobs:ended", "faceattr:jobs:tell", "faceattr:jobs:over"
-"""Number of jobs by end (hash); jobs whose callbacks are to be called (list); channel for the ids of ended jobs."""
+"""Number of jobs by end (hash); ended jobs with a callback (list); channel for the ids of ended jobs."""
 SWEEPING = "faceattr:jobs:sweeping"
 """Exists while a worker looks for overdue pictures."""
 STORAGE_FULL = -2
@@ -37,7 +37,7 @@ Script = tuple[Any, ...]
 
 
 class JobMeta(BaseModel):
-    """What is stored of a submission besides the pictures; `options` is JSON."""
+    """The stored data of a submission, without the pictures; `options` is JSON."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -88,7 +88,7 @@ def now() -> float:
 
 
 def make_meta(submission: Submission, keep_s: float) -> JobMeta:
-    """Return the stored data of a submission, whose pictures all have the same options."""
+    """Return the stored data of a submission. Its pictures all have the same options."""
     tasks = [item.task for item in submission.items if isinstance(item.task, Task)]
     return JobMeta(
         request=submission.request,
@@ -104,13 +104,8 @@ def make_meta(submission: Submission, keep_s: float) -> JobMeta:
 def read_job(identity: str, meta: JobMeta, stored: Mapping[str, str]) -> Job:
     """Return the job from its hash."""
     begun, ended = float(stored.get("begun", 0)), float(stored.get("ended", 0))
-    job = Job(
-        id=identity,
-        status="running" if begun else "queued",
-        pipeline=meta.pipeline,
-        progress=Progress(done=int(stored["done"]), of=meta.of),
-        processing_s=round(max(0.0, (ended or now()) - begun), 6) if begun else 0.0,
-    )
+    seconds = (ended or now()) - begun if begun else None
+    job = describe(identity, meta.pipeline, int(stored["done"]), meta.of, seconds)
     if job.progress.done < meta.of:
         return job
     return conclude(job, meta.request, [json.loads(stored[str(number)]) for number in range(meta.of)])

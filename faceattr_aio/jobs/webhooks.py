@@ -106,7 +106,7 @@ class Webhooks:
         return is_rejected or status < _REDIRECTIONS
 
     async def _post(self, job: Job, url: URL) -> int:
-        """Return the status of the response, whose body is not read. Each call resolves the host again."""
+        """Return the status of the response without reading its body. Each call resolves the host again."""
         resolver = None if self._is_listed(url) else PublicResolver()
         connector = TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True)
         body, headers = job.model_dump_json(exclude_none=True), {hdrs.CONTENT_TYPE: JSON}

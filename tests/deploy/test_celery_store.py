@@ -91,7 +91,7 @@ def test_pictures_are_limited_to_a_number_of_bytes_except_for_those_of_the_first
 
 @pytest.fixture
 def job_worker(store: Store) -> Iterator[JobWorker]:
-    """A worker whose thread runs three rounds a second; it receives no messages."""
+    """A worker that runs only its background thread, three rounds a second."""
     jobs = {"backend": "celery", "url": store.url, "visibility_s": 1}
     worker = JobWorker(Config.model_validate({"jobs": jobs}), Pool(_no_worker, 1))
     worker.start()
@@ -114,7 +114,7 @@ def until(check: Callable[[], object]) -> None:
 def test_foreign_members_among_the_pictures_are_removed_and_the_others_announced(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    foreign = {"foreign": 0.0, "a:not a number": 0.0, b"\xff:1": 0.0}
+    foreign: dict[Any, float] = {"foreign": 0.0, "a:not a number": 0.0, b"\xff:1": 0.0}
     store.client.zadd(redis_store.DUE, foreign)
     accept(store, "a", b"bytes")
     until(lambda: store.client.llen(redis_store.QUEUE))
