@@ -88,9 +88,11 @@ class CeleryJobs:
     async def stop(self) -> None:
         self._closed = True
         self.capacity.limiter.drain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pending = {task for task in self._tasks if not task.done()}
+        while pending:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=POLL_S)  # redis-py may swallow a cancellation
         for over in self._over.values():
             over.set()
 

@@ -13,6 +13,8 @@ from faceattr_aio.config.schema import Config
 from faceattr_aio.errors import InternalError
 from faceattr_aio.inference.pool import Pool
 from faceattr_aio.jobs import redis_store
+from faceattr_aio.jobs.capacity import JobCapacity
+from faceattr_aio.jobs.celery_jobs import CeleryJobs
 from faceattr_aio.jobs.celery_worker import JobWorker
 from faceattr_aio.jobs.redis_store import STORAGE_FULL, ItemKey, JobMeta
 from faceattr_aio.pipeline import Reply
@@ -162,3 +164,16 @@ async def test_the_tasks_of_a_server_continue_after_foreign_data_and_log_it_once
     assert app[JOBS].jobs.waiting == 1
     logged = sorted(record.exc_info[0].__name__ for record in caplog.records if record.exc_info and record.exc_info[0])
     assert logged == ["ValidationError", "ValueError"]
+
+
+async def test_a_server_stops_at_any_moment_of_its_calls_to_redis(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faceattr_aio.jobs.celery_jobs.POLL_S", 0.05)
+    settings = Config.model_validate({"jobs": {"backend": "celery", "url": store.url}}).jobs
+    for milliseconds in range(40):
+        jobs = CeleryJobs(settings, JobCapacity(9, 9), lambda *_: None)
+        await jobs.start()
+        await asyncio.sleep(milliseconds / 1e3)
+        async with asyncio.timeout(10):
+            await jobs.close()
