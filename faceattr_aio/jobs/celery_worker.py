@@ -178,10 +178,12 @@ class JobWorker:
         members: Any = self._redis.zrangebyscore(redis_store.DUE, "-inf", latest, start=0, num=_SWEEP_SIZE)
         for member in members:
             try:
-                self._announce_again(ItemKey.parse(member.decode()), now + self._config.jobs.visibility_s)
+                item = ItemKey.parse(member.decode())
             except ValueError as error:
                 self._redis.zrem(redis_store.DUE, member)
                 log.warning("%s: %r is not a picture and was removed: %s", redis_store.DUE, member, error)
+            else:
+                self._announce_again(item, now + self._config.jobs.visibility_s)
 
     def _announce_again(self, item: ItemKey, due: float) -> None:
         self._redis.zadd(redis_store.DUE, {item.member: due}, xx=True)
