@@ -1,6 +1,7 @@
 """`python -m bench.jobs --jobs 10000`: small jobs on Celery while workers are killed every two seconds, whole ones and
-their processes in turn; Redis is killed and started again after a third of them, the server restarted after two thirds.
-Every job that was accepted has to come to one result, its own, and to the same whenever it is asked for.
+their processes in turn. Redis is killed and restarted after a third of the jobs, the server after two thirds.
+
+Checks that every accepted job gets exactly one result, its own, and returns the same result each time it is read.
 """
 
 import argparse
@@ -18,85 +19,93 @@ import uvloop
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from redis import Redis
 
-from bench.support.jobs_site import Site, site
+from bench.support.jobs_site import JobSite, start_site
 from bench.support.served import PATIENCE_S, ROOT
-from faceattr_aio.jobs.redis_store import DUE, ENDED, LIVE
+from faceattr_aio.jobs.redis_store import DUE, ENDED, LIVE, job_key
 
 FAILED = 1
-_LOOK_S = 0.02
+RESTARTS = 2
+_POLL_S = 0.02
+_RESULTS_BETWEEN_KILLS = 10
 OK, ACCEPTED, BUSY, BROKEN = 200, 202, 503, 0
 PICTURE = ROOT / "docs" / "astronaut.jpg"
 TYPE = {"Content-Type": "image/jpeg"}
 EXPECTED = {ACCEPTED, BUSY, BROKEN}
-"""What a client may see while all that happens."""
+"""Statuses of submissions during the faults; 0 for no response."""
 
 
 @dataclass
-class Seen:
-    """Ids of accepted jobs by number, all that was ever told of each, and how often what was answered."""
+class JobRecords:
+    """Responses to the clients, by number of the job, and the counts in Redis at the end."""
 
     jobs: int
     ids: dict[int, str] = field(default_factory=dict)
-    told: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
-    answers: Counter[int] = field(default_factory=Counter)
+    results: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    statuses: Counter[int] = field(default_factory=Counter)
     wrong: int = 0
     killed: int = 0
     restarted: int = 0
     done: int = 0
     left: int = 0
+    tries: list[int] = field(default_factory=list)
     seconds: float = 0.0
 
 
-async def submit(url: str, client: ClientSession, number: int, picture: bytes, seen: Seen) -> None:
-    """Until it is accepted: who is refused, or gets no answer, comes back."""
-    while number not in seen.ids:
+async def submit(url: str, client: ClientSession, number: int, picture: bytes, records: JobRecords) -> None:
+    """Submit until the job is accepted."""
+    while number not in records.ids:
         status = BROKEN
         with suppress(ClientError, OSError):
             async with client.post(f"{url}/jobs", params={"number": number}, data=picture, headers=TYPE) as response:
                 status = response.status
                 if status == ACCEPTED:
-                    seen.ids[number] = (await response.json())["id"]
-        seen.answers[status] += 1
-        if number not in seen.ids:
+                    records.ids[number] = (await response.json())["id"]
+        records.statuses[status] += 1
+        if number not in records.ids:
             await asyncio.sleep(random.uniform(0.05, 0.15))
 
 
-async def ask(url: str, client: ClientSession, number: int, seen: Seen) -> None:
-    """Until it is over, and notes what came of it."""
+async def read(url: str, client: ClientSession, number: int, records: JobRecords) -> None:
+    """Wait for the end of the job and record its result."""
     while True:
         with suppress(ClientError, OSError):
-            async with client.get(f"{url}/jobs/{seen.ids[number]}", headers={"Prefer": "wait=30"}) as response:
+            async with client.get(f"{url}/jobs/{records.ids[number]}", headers={"Prefer": "wait=30"}) as response:
                 job = await response.json(content_type=None)
                 if response.status != BUSY and job["status"] not in {"queued", "running"}:
                     break
         await asyncio.sleep(0.1)
     result = job.get("result") or {}
-    seen.wrong += result.get("number") != number
-    seen.told[number].add(str(result.get("word", job)))
+    records.wrong += result.get("number") != number
+    records.results[number].add(str(result.get("word", job)))
 
 
-async def work_off(url: str, client: ClientSession, numbers: Iterator[int], seen: Seen) -> None:
+async def run_client(url: str, client: ClientSession, numbers: Iterator[int], records: JobRecords) -> None:
     picture = PICTURE.read_bytes()
     for number in numbers:
-        await submit(url, client, number, picture, seen)
-        await ask(url, client, number, seen)
+        await submit(url, client, number, picture, records)
+        await read(url, client, number, records)
 
 
-async def kill(site: Site, period_s: float, seen: Seen) -> None:
-    """A worker every so often."""
+async def kill_workers(site: JobSite, period_s: float, records: JobRecords) -> None:
+    """Kill every `period_s`, but only after some progress: on a slow machine a worker may take longer to start."""
     while True:
         await asyncio.sleep(period_s)
-        await asyncio.to_thread(site.kill_one, seen.killed)
-        seen.killed += 1
+        await until_results(records, len(records.results) + _RESULTS_BETWEEN_KILLS)
+        await asyncio.to_thread(site.kill_one, records.killed)
+        records.killed += 1
 
 
-async def restart(site: Site, seen: Seen) -> None:
-    """Redis, and later the server."""
+async def until_results(records: JobRecords, number: float) -> None:
+    while len(records.results) < number:  # noqa: ASYNC110  # the clients change it
+        await asyncio.sleep(_POLL_S)
+
+
+async def restart_servers(site: JobSite, records: JobRecords) -> None:
+    """Restart Redis after a third of the jobs, and the server after two thirds."""
     for share, program, number in ((1 / 3, site.redis, signal.SIGKILL), (2 / 3, site.server, signal.SIGTERM)):
-        while len(seen.told) < share * seen.jobs:  # noqa: ASYNC110  # others get on with it
-            await asyncio.sleep(_LOOK_S)
-        seen.restarted += 1
-        await asyncio.to_thread(program.again, number)
+        await until_results(records, share * records.jobs)
+        records.restarted += 1
+        await asyncio.to_thread(program.restart, number)
 
 
 async def ready(url: str, client: ClientSession) -> None:
@@ -109,41 +118,45 @@ async def ready(url: str, client: ClientSession) -> None:
             await asyncio.sleep(0.05)
 
 
-async def measure(jobs: int, period_s: float, clients: int = 64, workers: int = 2, seconds: float = 0.0) -> Seen:
-    """So many jobs of so many seconds, one after another by each of the clients."""
-    seen, session = Seen(jobs), ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=90))
-    with site(workers, seconds) as running:
+async def measure(jobs: int, period_s: float, clients: int = 64, workers: int = 2, seconds: float = 0.0) -> JobRecords:
+    """Run jobs of `seconds` each; a client submits its next job after the end of the last one."""
+    records, session = JobRecords(jobs), ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=90))
+    with start_site(workers, seconds) as site:
         async with session as client:
-            await ready(running.url, client)
-            began, numbers = time.monotonic(), iter(range(jobs))
-            disturbing = [asyncio.create_task(one) for one in (kill(running, period_s, seen), restart(running, seen))]
-            await asyncio.gather(*(work_off(running.url, client, numbers, seen) for _ in range(clients)))
-            seen.seconds = time.monotonic() - began
-            for one in disturbing:
-                one.cancel()
-            await asyncio.gather(*disturbing, return_exceptions=True)
-            await ready(running.url, client)
+            await ready(site.url, client)
+            started_at, numbers = time.monotonic(), iter(range(jobs))
+            faults = [asyncio.create_task(kill_workers(site, period_s, records))]
+            faults.append(asyncio.create_task(restart_servers(site, records)))
+            await asyncio.gather(*(run_client(site.url, client, numbers, records) for _ in range(clients)))
+            records.seconds = time.monotonic() - started_at
+            for task in faults:
+                task.cancel()
+            await asyncio.gather(*faults, return_exceptions=True)
+            await ready(site.url, client)
             for number in range(jobs):
-                await ask(running.url, client, number, seen)
-        with Redis(port=running.redis_port) as redis:
-            seen.done = int(redis.hget(ENDED, "done") or 0)
-            seen.left = int(redis.zcard(LIVE)) + int(redis.zcard(DUE))
-    return seen
+                await read(site.url, client, number, records)
+        with Redis(port=site.redis_port) as redis:
+            records.done = int(redis.hget(ENDED, "done") or 0)
+            records.left = int(redis.zcard(LIVE)) + int(redis.zcard(DUE))
+            records.tries = [int(redis.hget(job_key(one), "tries:0") or 0) for one in records.ids.values()]
+    return records
 
 
-def report(seen: Seen) -> Iterator[tuple[str, bool]]:
-    """Lines, each with whether it keeps its bound."""
-    told = [len(words) for words in seen.told.values()]
-    orphans = seen.answers[BROKEN] + seen.answers[BUSY]
-    yield f"{seen.killed} times a worker was killed, {seen.restarted} restarts", seen.restarted == 2  # noqa: PLR2004
-    yield f"{len(seen.ids)} of {seen.jobs} jobs accepted, {len(told)} over", len(told) == seen.jobs
-    yield f"{sum(number == 1 for number in told)} with exactly one result", set(told) == {1}
-    yield f"{seen.wrong} with a result that is not theirs or a failure", not seen.wrong
-    least = len(seen.ids)  # an answer may be lost after its job was accepted
-    yield f"Redis counts {seen.done} done and {seen.left} left", least <= seen.done <= least + orphans and not seen.left
-    answers = ", ".join(f"{status or 'none'}: {number}" for status, number in sorted(seen.answers.items()))
-    yield f"answers to orders: {answers}", set(seen.answers) <= EXPECTED
-    yield f"{seen.seconds:.1f} s, {seen.jobs / seen.seconds:.0f} jobs a second", True
+def report(records: JobRecords) -> Iterator[tuple[str, bool]]:
+    """Yield lines, each with whether it is within its bound."""
+    results = [len(words) for words in records.results.values()]
+    accepted, statuses = len(records.ids), records.statuses
+    most = accepted + statuses[BROKEN] + statuses[BUSY]  # a response may be lost after its job was accepted
+    counts = ", ".join(f"{status or 'none'}: {number}" for status, number in sorted(statuses.items()))
+    yield f"{records.killed} kills of workers, {records.restarted} restarts", records.restarted == RESTARTS
+    yield f"{accepted} of {records.jobs} jobs accepted, {len(results)} ended", len(results) == records.jobs
+    yield f"{sum(number == 1 for number in results)} with exactly one result", set(results) == {1}
+    yield f"{records.wrong} with an error or the result of another job", not records.wrong
+    kept = accepted <= records.done <= most and not records.left
+    yield f"Redis counts {records.done} done and {records.left} left", kept
+    yield f"pictures were started {sum(records.tries)} times, one at most {max(records.tries, default=0)} times", True
+    yield f"statuses of submissions: {counts}", set(statuses) <= EXPECTED
+    yield f"{records.seconds:.1f} s, {records.jobs / records.seconds:.0f} jobs/s", True
 
 
 def main() -> int:
@@ -153,7 +166,7 @@ def main() -> int:
     parsed = parser.parse_args()
     kept = True
     for line, good in report(uvloop.run(measure(parsed.jobs, parsed.period))):
-        print(line if good else f"{line}   <-- past its bound")
+        print(line if good else f"{line}   <-- out of bounds")
         kept = kept and good
     return 0 if kept else FAILED
 

@@ -1,4 +1,4 @@
-"""What `bench.jobs` breaks: Redis with its append-only file, one server, and workers, each a program of its own."""
+"""The programs that `bench.jobs` kills and restarts: Redis with its append-only file, one server, and workers."""
 
 import os
 import random
@@ -34,7 +34,7 @@ seconds = {seconds}
 
 
 class Program:
-    """Something that is started, ended and started again."""
+    """A program that can be restarted."""
 
     def __init__(self, command: list[str], folder: Path) -> None:
         self._command, self._folder = command, folder
@@ -42,12 +42,12 @@ class Program:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         with (self._folder / "log").open("ab") as log:
-            return subprocess.Popen(  # noqa: S603  # our own programs
+            return subprocess.Popen(  # noqa: S603  # the programs of this module
                 self._command, cwd=self._folder, env=environment(), stdout=log, stderr=log, start_new_session=True
             )
 
-    def again(self, number: int) -> None:
-        """Sends the signal and starts another one at once."""
+    def restart(self, number: int) -> None:
+        """Send the signal, and start the program again after its exit."""
         self.process.send_signal(number)
         self.process.wait(PATIENCE_S)
         self.process = self._start()
@@ -58,30 +58,30 @@ class Program:
         self.process.wait(PATIENCE_S)
 
 
-class Site:
-    """Redis with its append-only file, one server, and workers."""
+class JobSite:
+    """Redis, one server and workers, on free ports."""
 
-    def __init__(self, folder: Path, workers: int, seconds: float, opened: ExitStack) -> None:
+    def __init__(self, folder: Path, workers: int, seconds: float, resources: ExitStack) -> None:
         self.redis_port, port = _free_port(), _free_port()
         self.url = f"http://127.0.0.1:{port}"
         settings = folder / "settings.toml"
         settings.write_text(SETTINGS.format(port=port, redis=self.redis_port, seconds=seconds))
         durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         self.redis = Program(["redis-server", "--port", str(self.redis_port), *durable], folder)
-        ours = [sys.executable, "-m", "faceattr_aio"]
-        self.server = Program([*ours, "serve", "--config", str(settings)], folder)
-        self.workers = [Program([*ours, "worker", "--config", str(settings)], folder) for _ in range(workers)]
+        command = [sys.executable, "-m", "faceattr_aio"]
+        self.server = Program([*command, "serve", "--config", str(settings)], folder)
+        self.workers = [Program([*command, "worker", "--config", str(settings)], folder) for _ in range(workers)]
         for program in (self.redis, self.server, *self.workers):
-            opened.callback(program.end)
+            resources.callback(program.end)
 
     def kill_one(self, number: int) -> None:
-        """A worker, or one of the processes that it has started."""
+        """Kill a worker, or every third time one of its processes."""
         worker = self.workers[number % len(self.workers)]
         if number % 3:
-            worker.again(signal.SIGKILL)
-        elif started := descendants(worker.process.pid):
+            worker.restart(signal.SIGKILL)
+        elif processes := descendants(worker.process.pid):
             with suppress(ProcessLookupError):
-                os.kill(random.choice(started), signal.SIGKILL)
+                os.kill(random.choice(processes), signal.SIGKILL)
 
 
 def _free_port() -> int:
@@ -91,6 +91,6 @@ def _free_port() -> int:
 
 
 @contextmanager
-def site(workers: int, seconds: float) -> Iterator[Site]:
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
-        yield Site(Path(folder), workers, seconds, opened)
+def start_site(workers: int, seconds: float) -> Iterator[JobSite]:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as resources:
+        yield JobSite(Path(folder), workers, seconds, resources)

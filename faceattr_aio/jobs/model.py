@@ -1,9 +1,9 @@
-"""Jobs: pictures that are taken in now, worked on when there is room, and asked for later. What is ordered, and what
-every place that keeps jobs can do. Knows neither HTTP nor where they are kept.
-"""
+"""The submission of a job, the protocol of the backends that process it, and what the backends have in common."""
 
+import asyncio
+import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,26 +14,29 @@ from faceattr_aio.pipeline import Task
 from faceattr_aio.schemas import Document, Job, Progress, answer_body
 
 ENDS = DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
-"""What becomes of jobs."""
-_LOST = f"urn:faceattr:{Draining.kind}"
-Tell = Callable[[Job, str], None]
-"""Told of a job that is over, and the URL that wants to know, or nothing."""
+"""The ways in which a job ends."""
+POLL_S = 1.0
+"""Seconds after which a loop checks again what it is normally notified of."""
+_ABORTED = f"urn:faceattr:{Draining.kind}"
+Notify = Callable[[Job, str], None]
+"""Called with each job that has ended and its callback URL, which may be empty."""
 
 
 @dataclass(frozen=True)
 class JobItem:
-    """One of an order: what is to be done, the key under which its result may be known, its bytes, and its file."""
+    """One picture of a submission. `key` returns its cache key, `size` is in bytes, `resources` hold its file."""
 
     task: Task | FaceattrError
     key: Callable[[], str | None]
     size: int
-    file: ExitStack
+    resources: ExitStack
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What a `client` wants of one pipeline, asked for in the `request` of that id. Only its `owner` may see what comes
-    of it; `callback` is the URL that is told, or nothing.
+    """A request for a job. `request` is its id, `callback` is a URL or empty.
+
+    Only the `owner` may read or remove the job.
     """
 
     request: str
@@ -41,59 +44,100 @@ class Submission:
     client: str
     owner: str
     callback: str
-    pictures: Sequence[JobItem]
+    items: Sequence[JobItem]
+
+    def close(self) -> None:
+        """Close the files of all pictures."""
+        for item in self.items:
+            item.resources.close()
 
 
 class Jobs(Protocol):
-    """`start` before the first order, `close` at the end."""
+    """A backend. Call `start` before the first submission and `close` at the end; all on one event loop."""
 
-    room: JobCapacity
+    capacity: JobCapacity
     ended: Counter[str]
-    """How many, by `ENDS`."""
+    """Number of jobs that have ended, by `ENDS`."""
 
     @property
     def waiting(self) -> int:
-        """Jobs of which no picture was begun yet."""
+        """Jobs of which no picture was started."""
 
     @property
     def running(self) -> int:
-        """Jobs of which some were."""
+        """Jobs in progress."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing would be lost if the process ended now."""
+        """True when no job would be lost at the end of the process."""
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None:
-        """Takes no more. What is not done by now and would be lost is told failed, and nobody waits any longer."""
+        """Accept no more jobs, fail those that would be lost, and wake all clients that wait for a job."""
 
     async def close(self) -> None:
-        """Stops, and gives back what it holds; nobody asks any more."""
+        """Stop, and close all connections."""
 
     def check(self, client: str) -> None:
-        """Whether there is room for one more. Raises Overloaded, Draining, RateLimited or StorageUnavailable."""
+        """Check that a job could be accepted. Raises Overloaded, Draining, RateLimited or StorageUnavailable."""
 
-    async def submit(self, order: Submission) -> Job:
-        """Takes it, or raises as `check` does. Once taken, its files are closed when nobody needs them any more."""
-
-    async def find(self, identity: str, owner: str) -> Job:
-        """Raises UnknownJob, also for those of others."""
+    async def submit(self, submission: Submission) -> Job:
+        """Accept a job and close its files after use. Raises what `check` raises; then the caller closes them."""
 
     async def wait(self, identity: str, owner: str, seconds: float) -> Job:
-        """As it is when it is over, at the latest after so many seconds. Raises UnknownJob."""
+        """Return the job when it has ended, or as it is after `seconds`. Raises UnknownJob, also for other owners."""
 
     async def remove(self, identity: str, owner: str) -> None:
-        """Forgets it; what of it was not begun never is. Raises UnknownJob."""
+        """Cancel and forget the job; its remaining pictures are not started. Raises UnknownJob as `wait` does."""
 
 
-def conclude(job: Job, request: str, entries: Sequence[Document]) -> Job:
-    """The job once all its pictures have come to something. What a server leaves undone as it goes down fails as a
-    whole, since it can be asked for again elsewhere.
+def describe(identity: str, pipeline: str, done: int, of: int, seconds: float | None = None) -> Job:
+    """Return a job that has not ended. `seconds` are those since its first picture was started; None before."""
+    return Job(
+        id=identity,
+        status="queued" if seconds is None else "running",
+        pipeline=pipeline,
+        progress=Progress(done=done, of=of),
+        processing_s=round(max(0.0, seconds or 0.0), 6),
+    )
+
+
+def conclude(job: Job, request: str, bodies: Sequence[Document]) -> Job:
+    """Return the job with its result or error, from the response bodies of its pictures.
+
+    A job that was aborted by the end of a server fails as a whole, because it can be submitted again elsewhere.
     """
-    errors = [one["error"] for one in entries if "error" in one]
-    lost = [one for one in errors if isinstance(one, dict) and one.get("type") == _LOST]
-    if failed := lost or (errors if job.progress.of == 1 else []):
+    errors = [body["error"] for body in bodies if "error" in body]
+    aborted = [error for error in errors if isinstance(error, dict) and error.get("type") == _ABORTED]
+    if failed := aborted or (errors if job.progress.of == 1 else []):
         return job.model_copy(update={"status": FAILED, "error": failed[0]})
-    over = Progress(done=job.progress.of, of=job.progress.of)
-    return job.model_copy(update={"status": DONE, "progress": over, "result": answer_body(entries, request)})
+    progress = Progress(done=job.progress.of, of=job.progress.of)
+    return job.model_copy(update={"status": DONE, "progress": progress, "result": answer_body(bodies, request)})
+
+
+async def repeat(
+    step: Callable[[], Awaitable[None]], log: logging.Logger, faults: tuple[type[Exception], ...] = ()
+) -> None:
+    """Call `step` in a loop, until cancelled; log an exception and continue after a pause.
+
+    Exceptions of the types `faults` are expected and logged at level debug.
+    """
+    logged: set[type[Exception]] = set()
+    while True:
+        try:
+            await step()
+        except Exception as error:  # noqa: BLE001  # the loop has to survive whatever the step raises
+            if isinstance(error, faults):
+                log.debug("a background task of the jobs failed: %s", error)
+            else:
+                log_first(log, error, logged)
+            await asyncio.sleep(POLL_S)
+
+
+def log_first(log: logging.Logger, error: Exception, logged: set[type[Exception]]) -> None:
+    """Log an unexpected exception of a loop that continues, unless its type is among those `logged` before."""
+    if type(error) not in logged:
+        logged.add(type(error))
+        name = type(error).__name__
+        log.error("a background task of the jobs failed and continues; %s is not logged again", name, exc_info=error)

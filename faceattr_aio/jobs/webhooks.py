@@ -1,5 +1,6 @@
-"""Tells the URLs that clients name of jobs that are over: those on the operator's list alone, and nothing inside our
-own network that is not on it by name. Knows not what a job is about.
+"""Webhooks: POST of each ended job to the callback URL of its client.
+
+Only URLs that the operator has listed are called, and no private address that is not listed by its full name.
 """
 
 import asyncio
@@ -19,93 +20,94 @@ from faceattr_aio.schemas import Job
 
 log = logging.getLogger("faceattr_aio.callbacks")
 
-_TRIES, _PAUSE_S, _TIMEOUT_S = 4, 0.5, 5.0
-"""The pause doubles each time."""
-_AT_A_TIME, _MOST = 8, 1000
-_REDIRECTIONS, _FAULTS, _PASSING = 300, 500, frozenset({408, 425, 429})
-"""The first status of each kind; and those of a refusal that may be none the next time."""
+_PAUSES_S, _TIMEOUT_S = (0.0, 0.5, 1.0, 2.0), 5.0
+"""The pause before each try."""
+_CONCURRENCY, _MAX_PENDING = 8, 1000
+_REDIRECTIONS, _SERVER_ERRORS, _RETRYABLE = 300, 500, frozenset({408, 425, 429})
+"""The first status of each kind; the client errors after which a call is repeated."""
+_NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class Webhooks:
-    """`allowed` are hosts (`example.org`, `example.org:8443`), hosts in a domain (`*.example.org`, or `*` for all), or
-    URLs and what is below them (`https://example.org/hooks`). What is listed with its full name may be anywhere; what
-    only fits a pattern must have an address of the public internet.
+    """Calls to callback URLs, on the event loop.
+
+    `allowed` holds hosts (`example.org`, `example.org:8443`), patterns (`*.example.org`, or `*` for all hosts) and URL
+    prefixes (`https://example.org/hooks`). A host that only matches a pattern must have a public address.
     """
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self._allowed = tuple(allowed)
-        self._telling: set[asyncio.Task[None]] = set()
-        self._turns = asyncio.Semaphore(_AT_A_TIME)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(_CONCURRENCY)
 
     @property
     def is_idle(self) -> bool:
-        return not self._telling
+        return not self._tasks
 
     def check(self, text: str) -> None:
-        """Raises BadOption when the URL is not to be called."""
+        """Check that the URL may be called. Raises BadOption."""
         if not self._allowed:
             raise BadOption("callback: none are allowed here.")
         try:
             url = URL(text)
-            named = url.user or url.password
-            if url.scheme in {"http", "https"} and url.host and not named and self._is_listed(url):
+            has_credentials = url.user or url.password
+            if url.scheme in {"http", "https"} and url.host and not has_credentials and self._is_allowed(url):
                 return
         except ValueError:
             pass
         raise BadOption("callback: that URL is not among those that are allowed here.")
 
-    def tell(self, job: Job, url: str) -> None:
-        """Sends the job to the URL by and by, if there is one."""
+    def notify(self, job: Job, url: str) -> None:
+        """Start to send the job to the URL; do nothing when the URL is empty."""
         if not url:
             return
-        if len(self._telling) >= _MOST:
-            log.warning("job %s: too many others are to be told of, so nobody is told of this one", job.id)
+        if len(self._tasks) >= _MAX_PENDING:
+            log.warning("job %s: too many callbacks are pending; this one is dropped", job.id)
             return
-        task = asyncio.create_task(self._tell(job, URL(url)))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        task = asyncio.create_task(self._send(job, URL(url)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Gives those a last chance that have not been told yet."""
-        if self._telling:
-            await asyncio.wait(self._telling, timeout=_TIMEOUT_S)
-        for task in self._telling:
+        """Wait for pending calls, at most `_TIMEOUT_S`, and cancel the rest."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_TIMEOUT_S)
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._telling, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _is_allowed(self, url: URL) -> bool:
+        return self._is_listed(url) or (self._matches_pattern(url) and not is_private(url.host or ""))
 
     def _is_listed(self, url: URL) -> bool:
-        return self._is_named(url) or (self._fits_a_pattern(url) and not is_private(url.host or ""))
-
-    def _is_named(self, url: URL) -> bool:
         return any(_is_below(url, URL(one)) if "://" in one else _is_host(url, one) for one in self._allowed)
 
-    def _fits_a_pattern(self, url: URL) -> bool:
+    def _matches_pattern(self, url: URL) -> bool:
         return any(one.startswith("*") and (url.host or "").endswith(one[1:].lower()) for one in self._allowed)
 
-    async def _tell(self, job: Job, url: URL) -> None:
-        async with self._turns:
-            for number in range(_TRIES):
-                if number:
-                    await asyncio.sleep(_PAUSE_S * 2 ** (number - 1))
+    async def _send(self, job: Job, url: URL) -> None:
+        async with self._slots:
+            for pause_s in _PAUSES_S:
+                await asyncio.sleep(pause_s)
                 if await self._is_settled(job, url):
                     return
-        log.warning("job %s: %s could not be told of it", job.id, url.host)
+        log.warning("job %s: callback to %s was given up after %d tries", job.id, url.host, len(_PAUSES_S))
 
     async def _is_settled(self, job: Job, url: URL) -> bool:
-        """Whether it was told, or never can be."""
+        """Try once. Return whether another try is needless, because the job was accepted or rejected."""
         try:
             status = await self._post(job, url)
-        except (ClientError, OSError, TimeoutError) as error:
-            log.info("job %s: %s cannot be told of it now: %s", job.id, url.host, error or type(error).__name__)
+        except (ClientError, OSError) as error:
+            log.info("job %s: callback to %s failed: %s", job.id, url.host, error or type(error).__name__)
             return False
-        if _REDIRECTIONS <= status < _FAULTS and status not in _PASSING:
-            log.warning("job %s: %s does not want to be told of it: %d", job.id, url.host, status)
-            return True
-        return status < _REDIRECTIONS
+        is_rejected = _REDIRECTIONS <= status < _SERVER_ERRORS and status not in _RETRYABLE
+        if is_rejected:
+            log.warning("job %s: callback to %s was rejected with status %d", job.id, url.host, status)
+        return is_rejected or status < _REDIRECTIONS
 
     async def _post(self, job: Job, url: URL) -> int:
-        """The status of the answer, which is not read. The name is looked up anew each time."""
-        resolver = None if self._is_named(url) else PublicResolver()
+        """Return the status of the response without reading its body. Each call resolves the host again."""
+        resolver = None if self._is_listed(url) else PublicResolver()
         connector = TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True)
         body, headers = job.model_dump_json(exclude_none=True), {hdrs.CONTENT_TYPE: JSON}
         async with (
@@ -115,51 +117,49 @@ class Webhooks:
             return response.status
 
 
-def _is_host(url: URL, listed: str) -> bool:
-    """With a port it is that one alone."""
-    return listed.lower() in {url.host, f"{url.host_subcomponent}:{url.port}", url.host_subcomponent}
+class PublicResolver(AbstractResolver):
+    """A resolver that refuses names with a private address.
 
+    The connection itself uses it, so that a later change of the name cannot bypass the check.
+    """
 
-def _is_below(url: URL, listed: URL) -> bool:
-    """Whole names of a path only: /hooks is not below /hook."""
-    folder = listed.path.rstrip("/")
-    return url.origin() == listed.origin() and (url.path == folder or url.path.startswith(folder + "/"))
+    def __init__(self) -> None:
+        self._resolver = ThreadedResolver()
 
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        results = await self._resolver.resolve(host, port, family)
+        if any(is_private(result["host"]) for result in results):
+            raise OSError(errno.EACCES, "the name has a private address")
+        return results
 
-_TRANSLATED = IPv6Network("64:ff9b::/96")
+    async def close(self) -> None:
+        await self._resolver.close()
 
 
 def is_private(host: str) -> bool:
-    """Whether this is an address, rather than a name, that is not one of the public internet."""
+    """Return whether the host is an address, not a name, outside the public internet."""
     try:
         address = ip_address(host)
     except ValueError:
         return False
     if isinstance(address, IPv6Address):
-        address = address.ipv4_mapped or address.sixtofour or _translated(address) or address
+        address = address.ipv4_mapped or address.sixtofour or _from_nat64(address) or address
     return not address.is_global or address.is_multicast
 
 
-def _translated(address: IPv6Address) -> IPv4Address | None:
-    """The address that a translator between both kinds makes of it."""
-    return IPv4Address(int(address) & 0xFFFF_FFFF) if address in _TRANSLATED else None
+def _from_nat64(address: IPv6Address) -> IPv4Address | None:
+    """Return the IPv4 address that a NAT64 gateway connects to."""
+    return IPv4Address(int(address) & 0xFFFF_FFFF) if address in _NAT64 else None
 
 
-class PublicResolver(AbstractResolver):
-    """Finds addresses of names, but for a name that leads inwards none at all. It is asked when the connection is made,
-    so that no other answer can follow.
-    """
+def _is_host(url: URL, listed: str) -> bool:
+    """Match a host; also its port if one is listed."""
+    return listed.lower() in {url.host, f"{url.host_subcomponent}:{url.port}", url.host_subcomponent}
 
-    def __init__(self) -> None:
-        self._names = ThreadedResolver()
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._names.resolve(host, port, family)
-        if any(is_private(one["host"]) for one in found):
-            raise OSError(errno.EACCES, "the name leads into our own network")
-        return found
-
-    async def close(self) -> None:
-        await self._names.close()
+def _is_below(url: URL, listed: URL) -> bool:
+    """Match a URL prefix by whole segments: /hooks is not below /hook."""
+    folder = listed.path.rstrip("/")
+    return url.origin() == listed.origin() and (url.path == folder or url.path.startswith(folder + "/"))

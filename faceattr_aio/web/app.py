@@ -107,7 +107,7 @@ def drain(app: web.Application) -> None:
     app[EXECUTOR].limiter.drain()
     app[STREAMS].stop()
     if JOBS in app:
-        app[JOBS].jobs.room.limiter.drain()
+        app[JOBS].jobs.capacity.limiter.drain()
 
 
 def is_idle(app: web.Application) -> bool:
@@ -147,7 +147,7 @@ def _watch_jobs(jobs: Jobs, metrics: Metrics) -> None:
     gauges = {
         "waiting": ("Jobs of which no picture was started.", lambda: jobs.waiting),
         "running": ("Jobs in progress.", lambda: jobs.running),
-        "limit": ("Largest number of unfinished jobs.", lambda: jobs.room.limiter.limit),
+        "limit": ("Largest number of unfinished jobs.", lambda: jobs.capacity.limiter.limit),
     }
     for name, (text, read) in gauges.items():
         metrics.watch(f"faceattr_jobs_{name}", text, read, "livemax")  # several processes share the same jobs

@@ -136,9 +136,9 @@ def make_jobs(config: Config, endpoints: Sequence[Endpoint]) -> JobRoutes | None
 
 def _open_jobs(config: Config, endpoint: Endpoint, capacity: JobCapacity, webhooks: Webhooks) -> Jobs:
     if config.jobs.backend == "memory":
-        return MemoryJobs(config.jobs, endpoint.executor, endpoint.results, capacity, webhooks.tell)
+        return MemoryJobs(config.jobs, endpoint.executor, endpoint.results, capacity, webhooks.notify)
     celery = load_extra("faceattr_aio.jobs.celery_jobs", "celery")
-    jobs: Jobs = celery.CeleryJobs(config.jobs, capacity, webhooks.tell)
+    jobs: Jobs = celery.CeleryJobs(config.jobs, capacity, webhooks.notify)
     return jobs
 
 

@@ -38,7 +38,7 @@ _OTHER_PARAMETERS = frozenset({_CALLBACK, _PIPELINE})
 
 @dataclass(kw_only=True)
 class JobEndpoint(Endpoint):
-    """One pipeline, answered later. Submitting needs capacity for a job, not a free slot."""
+    """The endpoint of one pipeline for jobs. A request needs capacity for its job, and no slot."""
 
     jobs: Jobs
     webhooks: Webhooks
@@ -82,7 +82,7 @@ class JobRoutes:
 
     @property
     def is_idle(self) -> bool:
-        """True when no job would be lost at the end of the process."""
+        """True when nothing would be lost at the end of the process."""
         active = any(endpoint.active for endpoint in self.endpoints.values())
         return self.jobs.is_idle and self.webhooks.is_idle and not active
 

@@ -98,4 +98,4 @@ def _apply_client_limits(app: web.Application, config: Config) -> None:
     for endpoint in app[ENDPOINTS]:
         endpoint.limits.change(share, config.clients.requests_per_minute)
     if JOBS in app:
-        app[JOBS].jobs.room.share.share = share
+        app[JOBS].jobs.capacity.change_share(share)

@@ -1,4 +1,4 @@
-"""Who is told of jobs, and who never is, whatever a client names."""
+"""Callbacks: which URLs are called, and that no client can make the server call another one."""
 
 import asyncio
 import socket
@@ -14,21 +14,23 @@ from faceattr_aio.jobs.webhooks import Webhooks, is_private
 from faceattr_aio.schemas import Job, Progress
 from faceattr_aio.web.app import make_app
 from tests.conftest import Serve
+from tests.support.jobs import RAW, TRICK_ENTRY
 
 JOB = Job(id="a", status="done", pipeline="trick", progress=Progress(done=1, of=1), result={"faces": []})
+MakeWebhooks = Callable[..., Webhooks]
 LIST = ("Example.org", "port.example:8443", "https://prefix.example/hooks/", "*.wild.example", "127.0.0.1:9")
 
 
 class Receiver:
-    """Somebody who is told, and answers with these statuses, the last for good."""
+    """A receiver of callbacks that answers with these statuses, and then always with the last one."""
 
     def __init__(self, *statuses: int) -> None:
         self._statuses = list(statuses)
-        self.asked: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.done = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.Response:
-        self.asked.append(await request.json())
+        self.received.append(await request.json())
         status = self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
         if status < 500:
             self.done.set()
@@ -41,7 +43,7 @@ class Receiver:
 
 
 @pytest.fixture
-async def callbacks() -> AsyncIterator[Callable[..., Webhooks]]:
+async def make_webhooks() -> AsyncIterator[Callable[..., Webhooks]]:
     made: list[Webhooks] = []
 
     def make(*allowed: str) -> Webhooks:
@@ -55,12 +57,12 @@ async def callbacks() -> AsyncIterator[Callable[..., Webhooks]]:
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("faceattr_aio.jobs.webhooks._PAUSE_S", 0.01)
+    monkeypatch.setattr("faceattr_aio.jobs.webhooks._PAUSES_S", (0.0, 0.01, 0.01, 0.01))
 
 
-async def until_told(callbacks: Webhooks) -> None:
+async def until_idle(webhooks: Webhooks) -> None:
     async with asyncio.timeout(30):
-        while not callbacks.is_idle:
+        while not webhooks.is_idle:
             await asyncio.sleep(0.005)
 
 
@@ -77,8 +79,8 @@ async def until_told(callbacks: Webhooks) -> None:
         "http://127.0.0.1:9/",
     ],
 )
-async def test_what_is_listed_may_be_told(url: str, callbacks: Callable[..., Webhooks]) -> None:
-    callbacks(*LIST).check(url)
+async def test_a_listed_url_is_allowed(url: str, make_webhooks: MakeWebhooks) -> None:
+    make_webhooks(*LIST).check(url)
 
 
 @pytest.mark.parametrize(
@@ -109,22 +111,24 @@ async def test_what_is_listed_may_be_told(url: str, callbacks: Callable[..., Web
         "http://[bad/",
     ],
 )
-async def test_what_is_not_listed_is_refused(url: str, callbacks: Callable[..., Webhooks]) -> None:
+async def test_a_url_that_is_not_listed_is_refused(url: str, make_webhooks: MakeWebhooks) -> None:
     with pytest.raises(BadOption, match="not among"):
-        callbacks(*LIST).check(url)
+        make_webhooks(*LIST).check(url)
 
 
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1/", "http://[::1]/", "http://[::ffff:10.0.0.1]/", "http://169.254.169.254/latest"]
 )
-async def test_who_fits_a_pattern_alone_must_be_outside(url: str, callbacks: Callable[..., Webhooks]) -> None:
+async def test_a_private_address_must_be_listed_itself_even_if_a_pattern_matches(
+    url: str, make_webhooks: MakeWebhooks
+) -> None:
     with pytest.raises(BadOption):
-        callbacks("*").check(url)
-    callbacks("*", url.removesuffix("latest")).check(url)
+        make_webhooks("*").check(url)
+    make_webhooks("*", url.removesuffix("latest")).check(url)
 
 
 @pytest.mark.parametrize(
-    ("address", "inward"),
+    ("address", "private"),
     [
         *((one, True) for one in ("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0")),  # noqa: S104
         *((one, True) for one in ("::1", "::", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "2002:7f00:1::", "224.0.0.1")),
@@ -132,84 +136,82 @@ async def test_who_fits_a_pattern_alone_must_be_outside(url: str, callbacks: Cal
         *((one, False) for one in ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "a.name", "64:ff9b::808:808")),
     ],
 )
-def test_which_addresses_are_of_our_own_network(address: str, inward: bool) -> None:
-    assert is_private(address) == inward
+def test_private_addresses(address: str, private: bool) -> None:
+    assert is_private(address) == private
 
 
-async def test_without_a_list_there_are_none(callbacks: Callable[..., Webhooks]) -> None:
+async def test_without_a_list_every_url_is_refused(make_webhooks: MakeWebhooks) -> None:
     with pytest.raises(BadOption, match="none are allowed"):
-        callbacks().check("https://example.org/")
+        make_webhooks().check("https://example.org/")
 
 
-async def test_who_is_listed_is_told_the_job_as_it_is_asked_for(
-    serve: Serve, callbacks: Callable[..., Webhooks]
-) -> None:
-    receiver, told = Receiver(204), callbacks("127.0.0.1")
-    told.tell(JOB, f"{await serve(receiver.app())}/hook")
-    await until_told(told)
-    assert receiver.asked == [JOB.model_dump(mode="json", exclude_none=True)]
+async def test_a_callback_receives_the_job_in_the_form_of_get(serve: Serve, make_webhooks: MakeWebhooks) -> None:
+    receiver, webhooks = Receiver(204), make_webhooks("127.0.0.1")
+    webhooks.notify(JOB, f"{await serve(receiver.app())}/hook")
+    await until_idle(webhooks)
+    assert receiver.received == [JOB.model_dump(mode="json", exclude_none=True)]
 
 
-async def test_who_is_to_be_told_at_the_end_is_told(serve: Serve) -> None:
-    receiver, told = Receiver(503, 204), Webhooks(["127.0.0.1"])
-    told.tell(JOB, f"{await serve(receiver.app())}/hook")
-    await told.close()
-    assert len(receiver.asked) == 2
+async def test_closing_waits_for_pending_callbacks(serve: Serve) -> None:
+    receiver, webhooks = Receiver(503, 204), Webhooks(["127.0.0.1"])
+    webhooks.notify(JOB, f"{await serve(receiver.app())}/hook")
+    await webhooks.close()
+    assert len(receiver.received) == 2
 
 
 @pytest.mark.parametrize(
     ("statuses", "times"), [((500, 503, 200), 3), ((429, 200), 2), ((404,), 1), ((307,), 1), ((500,), 4)]
 )
-async def test_it_is_tried_again_while_that_may_help_and_nobody_is_followed(
-    statuses: tuple[int, ...], times: int, serve: Serve, callbacks: Callable[..., Webhooks]
+async def test_a_callback_is_tried_again_after_temporary_failures_only_and_redirections_are_not_followed(
+    statuses: tuple[int, ...], times: int, serve: Serve, make_webhooks: MakeWebhooks
 ) -> None:
-    receiver, told = Receiver(*statuses), callbacks("127.0.0.1")
-    told.tell(JOB, f"{await serve(receiver.app())}/hook")
-    await until_told(told)
-    assert len(receiver.asked) == times
+    receiver, webhooks = Receiver(*statuses), make_webhooks("127.0.0.1")
+    webhooks.notify(JOB, f"{await serve(receiver.app())}/hook")
+    await until_idle(webhooks)
+    assert len(receiver.received) == times
 
 
-async def test_who_is_not_there_or_never_answers_is_given_up(
-    callbacks: Callable[..., Webhooks], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_a_receiver_that_is_down_or_does_not_answer_is_given_up(
+    make_webhooks: MakeWebhooks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("faceattr_aio.jobs.webhooks._TIMEOUT_S", 0.05)
-    told = callbacks("127.0.0.1")
+    webhooks = make_webhooks("127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        told.tell(JOB, url)
-        await until_told(told)
-    told.tell(JOB, url)
-    await until_told(told)
-    assert sum("could not be told" in record.message for record in caplog.records) == 2
+        webhooks.notify(JOB, url)
+        await until_idle(webhooks)
+    webhooks.notify(JOB, url)
+    await until_idle(webhooks)
+    assert sum("was given up" in record.message for record in caplog.records) == 2
 
 
-async def test_a_name_that_leads_inwards_is_not_called_though_it_fits_a_pattern(
-    serve: Serve, callbacks: Callable[..., Webhooks], caplog: pytest.LogCaptureFixture
+async def test_a_name_with_a_private_address_is_not_called_even_if_a_pattern_matches(
+    serve: Serve, make_webhooks: MakeWebhooks, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver = Receiver(200)
     url = (await serve(receiver.app())).replace("127.0.0.1", "localhost") + "/hook"
-    pattern, named = callbacks("*"), callbacks("localhost")
-    pattern.check(url)  # it is found out when it is called
-    pattern.tell(JOB, url)
-    await until_told(pattern)
-    assert receiver.asked == []
-    assert "could not be told" in caplog.text
-    named.tell(JOB, url)
-    await until_told(named)
-    assert len(receiver.asked) == 1
+    pattern, named = make_webhooks("*"), make_webhooks("localhost")
+    pattern.check(url)  # the address is checked when it is called
+    pattern.notify(JOB, url)
+    await until_idle(pattern)
+    assert receiver.received == []
+    assert "was given up" in caplog.text
+    named.notify(JOB, url)
+    await until_idle(named)
+    assert len(receiver.received) == 1
 
 
-async def test_a_job_that_is_over_is_told_to_its_callback(serve: Serve, client: ClientSession, png: bytes) -> None:
+async def test_the_callback_of_an_ended_job_is_called(serve: Serve, client: ClientSession, png: bytes) -> None:
     receiver = Receiver(200)
     hook = f"{await serve(receiver.app())}/hook"
-    entry = {"factory": "tests.support.pipelines:Trick", "path": "/trick"}
-    sections = {"pipelines": {"trick": entry}, "jobs": {"callbacks": [hook]}}
+    sections = {"pipelines": {"trick": TRICK_ENTRY}, "jobs": {"callbacks": [hook]}}
     url = await serve(make_app(Config.model_validate(sections)))
-    query, raw = {"callback": hook}, {"Content-Type": "image/png"}
-    async with client.post(f"{url}/jobs", params=query, data=png, headers=raw) as response:
+    query = {"callback": hook}
+    async with client.post(f"{url}/jobs", params=query, data=png, headers=RAW) as response:
         job = (await response.json())["id"]
     async with asyncio.timeout(30):
         await receiver.done.wait()
-    assert [(one["id"], one["status"], one["result"]["bytes"]) for one in receiver.asked] == [(job, "done", len(png))]
-    async with client.post(f"{url}/jobs", params={"callback": hook + "s"}, data=png, headers=raw) as response:
+    (received,) = receiver.received
+    assert (received["id"], received["status"], received["result"]["bytes"]) == (job, "done", len(png))
+    async with client.post(f"{url}/jobs", params={"callback": hook + "s"}, data=png, headers=RAW) as response:
         assert response.status == 400

@@ -9,10 +9,11 @@ import pytest
 from aiohttp import ClientSession, TCPConnector, web
 
 from faceattr_aio.config.schema import Config
-from faceattr_aio.web.app import ENDPOINTS, EXECUTOR, UPLOADS, make_app
+from faceattr_aio.web.app import ENDPOINTS, EXECUTOR, JOBS, UPLOADS, is_idle, make_app
 from tests.conftest import Serve
 from tests.support.gate import Gate
 from tests.support.http import TRICK, Make, hold, until_in_flight
+from tests.support.jobs import TRICK_ENTRY, ServeJobs
 
 
 def shares(app: web.Application) -> dict[str, set[object]]:
@@ -66,3 +67,30 @@ async def other() -> AsyncIterator[ClientSession]:
     """A client at another address than everybody else."""
     async with ClientSession(connector=TCPConnector(local_addr=("127.0.0.2", 0))) as session:
         yield session
+
+
+@pytest.fixture
+async def job_apps() -> AsyncIterator[list[web.Application]]:
+    """The apps of the test. Checks at the end that no slot, byte or capacity is in use."""
+    apps: list[web.Application] = []
+    yield apps
+    for app in apps:
+        async with asyncio.timeout(30):
+            while app[EXECUTOR].limiter.in_flight or not is_idle(app):  # threads release the slots
+                await asyncio.sleep(0.005)
+        assert app[UPLOADS].spool.used == 0
+        assert app[JOBS].jobs.capacity.limiter.in_flight == 0
+
+
+@pytest.fixture
+async def serve_jobs(serve: Serve, job_apps: list[web.Application], tmp_path: Path) -> ServeJobs:
+    """Serve the trick pipeline and return its URL."""
+
+    async def start(trick: dict[str, Any] | None = None, **sections: dict[str, Any]) -> str:
+        sections.setdefault("inference", {"workers": 1, "limit": 2, "timeout_s": 60})
+        sections["upload"] = {"dir": str(tmp_path), **sections.get("upload", {})}
+        app = make_app(Config.model_validate({"pipelines": {"trick": TRICK_ENTRY | (trick or {})}, **sections}))
+        job_apps.append(app)
+        return await serve(app)
+
+    return start
