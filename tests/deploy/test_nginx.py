@@ -1,4 +1,4 @@
-"""Real nginx with our file in front of the real server; only addresses and paths are others."""
+"""Real nginx with the file of conf/nginx in front of a real server; only addresses and paths differ."""
 
 import asyncio
 import getpass
@@ -16,8 +16,8 @@ from faceattr_aio.config.schema import Config
 from tests.cli.test_serve import RAW
 from tests.conftest import StartServer
 from tests.deploy.daemon import CONF, Launch, free_port, installed
-from tests.faults.test_refusal import CLIENTS
 from tests.support.gate import PATIENCE_S, Gate
+from tests.support.http_clients import CLIENTS
 from tests.support.process import TRICK, Server
 
 FILE = CONF / "nginx" / "faceattr.conf"
@@ -29,7 +29,7 @@ ESTABLISHED = "01"
 
 @dataclass
 class Behind:
-    """A server behind nginx, which is at `url`."""
+    """A server behind nginx at `url`."""
 
     url: str
     server: Server
@@ -64,17 +64,17 @@ def held(gate: Gate) -> str:
 
 
 def values(directive: str) -> list[str]:
-    """What the directive says, wherever it stands."""
+    """Return the values of a directive in the whole file."""
     return re.findall(rf"^\s*{directive} (.+?);", FILE.read_text(), re.MULTILINE)
 
 
 def number(directive: str) -> int:
-    """In seconds or bytes."""
+    """Return the value of a directive in seconds or bytes."""
     (value,) = values(directive)
     return int(value[:-1]) * UNITS[value[-1]]
 
 
-def test_times_and_sizes_are_those_of_our_settings() -> None:
+def test_timeouts_and_sizes_match_the_settings() -> None:
     config = Config()
     assert number("client_max_body_size") == config.upload.max_bytes
     assert number("client_body_timeout") == config.upload.timeout_s
@@ -82,11 +82,11 @@ def test_times_and_sizes_are_those_of_our_settings() -> None:
     assert number("proxy_read_timeout") > config.inference.timeout_s * config.upload.max_batch
     assert number("keepalive_timeout") < config.server.keepalive_s
     assert values("server") == [f"{config.server.host}:{config.server.port}"]
-    said = [json.loads(text) for text in re.findall(r"return \d+ '(.+)';", FILE.read_text())]
-    assert {one["status"] for one in said} == {413, 503, 504}
+    documents = [json.loads(text) for text in re.findall(r"return \d+ '(.+)';", FILE.read_text())]
+    assert {one["status"] for one in documents} == {413, 503, 504}
 
 
-async def test_a_picture_is_answered_under_an_id_that_both_know_and_metrics_are_not_for_all(
+async def test_nginx_and_the_server_log_the_same_request_id_and_metrics_are_not_public(
     put: Put, client: ClientSession, png: bytes, tmp_path: Path
 ) -> None:
     behind = await put("[pipelines.faces]\n")
@@ -105,7 +105,7 @@ async def test_a_picture_is_answered_under_an_id_that_both_know_and_metrics_are_
     assert [line for line in (tmp_path / "access.log").read_text().split() if line in answered] == answered
 
 
-async def test_a_body_goes_through_while_it_is_still_sent(
+async def test_a_body_is_passed_on_while_it_is_still_sent(
     put: Put, client: ClientSession, png: bytes, tmp_path: Path
 ) -> None:
     spool = tmp_path / "spool"
@@ -114,7 +114,7 @@ async def test_a_body_goes_through_while_it_is_still_sent(
     go_on = asyncio.Event()
 
     async def halves() -> AsyncIterator[bytes]:
-        yield png[:300_000]  # more than is gathered before there is a file
+        yield png[:300_000]  # more than is kept in memory before a file is created
         await go_on.wait()
         yield png[300_000:]
 
@@ -127,7 +127,7 @@ async def test_a_body_goes_through_while_it_is_still_sent(
     assert (await upload).status == 200
 
 
-async def test_connections_to_the_server_are_kept(put: Put, client: ClientSession, png: bytes) -> None:
+async def test_connections_to_the_server_are_reused(put: Put, client: ClientSession, png: bytes) -> None:
     behind = await put(TRICK)
     for _ in range(5):
         async with client.post(f"{behind.url}/trick", data=png, headers=RAW) as response:
@@ -138,7 +138,7 @@ async def test_connections_to_the_server_are_kept(put: Put, client: ClientSessio
     assert states.count(ESTABLISHED) == 1
 
 
-async def test_every_client_sees_the_refusal_of_a_full_server(
+async def test_every_client_receives_the_503_of_a_full_server(
     put: Put, client: ClientSession, gate: Gate, png: bytes
 ) -> None:
     behind = await put(held(gate))
@@ -146,8 +146,8 @@ async def test_every_client_sees_the_refusal_of_a_full_server(
     holding = asyncio.create_task(client.post(url, data=png, headers=RAW))
     await asyncio.to_thread(gate.wait_for, 1)
     for size in (10_000, 20_000_000):
-        seen = [await asyncio.to_thread(ask, url, bytes(size)) for ask in CLIENTS]
-        assert seen == [503] * len(CLIENTS)
+        statuses = [await asyncio.to_thread(posts, url, bytes(size), 1) for posts in CLIENTS]
+        assert statuses == [[503]] * len(CLIENTS)
     async with client.post(url, data=png, headers=RAW) as response:
         document = await response.json(content_type=PROBLEM)
         assert (response.status, document["type"]) == (503, "urn:faceattr:overloaded")
@@ -163,22 +163,22 @@ async def chunked(size: int) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize(("limit", "by"), [(40_000_000, "nginx"), (1_000_000, "server")])
-async def test_what_is_too_large_is_told_in_one_form_by_whomever(
+async def test_a_large_body_gets_the_same_problem_document_from_nginx_and_the_server(
     limit: int, by: str, put: Put, client: ClientSession
 ) -> None:
     behind = await put(f"[upload]\nmax_bytes = {limit}\n{TRICK}")
     size = min(limit, Config().upload.max_bytes) + 1_000_000
-    headers = RAW | {"X-Request-ID": by, "Connection": "close"}  # nginx promises to keep it, and closes it all the same
+    headers = RAW | {"X-Request-ID": by, "Connection": "close"}  # nginx announces keep-alive but closes it
     for body in (BytesIO(bytes(size)), chunked(size)):  # announced, and counted
         async with client.post(f"{behind.url}/trick", data=body, headers=headers) as response:
             document = await response.json(content_type=PROBLEM)
-        told = response.status, document["status"], document["type"]
-        assert told == (413, 413, "urn:faceattr:upload-too-large")
+        found = response.status, document["status"], document["type"]
+        assert found == (413, 413, "urn:faceattr:upload-too-large")
         assert response.headers["X-Request-ID"] == document["instance"] == by
         assert ("20 MiB" in document["detail"]) is (by == "nginx")
 
 
-async def test_a_server_that_is_down_is_a_503_that_says_when_to_come_again(
+async def test_without_a_server_the_client_gets_503_with_retry_after(
     put: Put, client: ClientSession, png: bytes
 ) -> None:
     behind = await put(TRICK)
@@ -189,7 +189,7 @@ async def test_a_server_that_is_down_is_a_503_that_says_when_to_come_again(
         assert int(response.headers["Retry-After"]) >= 1
 
 
-async def test_clients_are_told_apart_by_the_address_that_nginx_has_seen(put: Put, png: bytes) -> None:
+async def test_the_client_is_the_address_that_connects_to_nginx(put: Put, png: bytes) -> None:
     behind = await put(f"[clients]\nrequests_per_minute = 1\ntrusted_proxies = ['127.0.0.1/32']\n{TRICK}")
 
     async def ask(address: str, forged: str) -> int:
