@@ -25,8 +25,8 @@ class Limiter:
     """
 
     def __init__(self, limit: int, workers: int, what: str = "requests") -> None:
-        self.limit = limit
-        self.workers = workers
+        self.limit: int = limit
+        self.workers: int = workers
         self.draining: bool = False
         self.portions: list[Limiter] = []
         """Limiters whose slots are among these, and whose work has a line of its own."""
