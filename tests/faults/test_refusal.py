@@ -19,7 +19,7 @@ ROUNDS = 5
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def full(tmp_path_factory: pytest.TempPathFactory, png: bytes) -> AsyncIterator[Server]:
-    """A server whose only slot is in use. At the end the request that holds it is answered."""
+    """A server with its only slot in use. At the end the request that holds it is answered."""
     folder = tmp_path_factory.mktemp("full")
     gate = Gate(folder / "gate")
     limits = "[inference]\nworkers = 1\nlimit = 1\ntimeout_s = 600\n"
