@@ -75,9 +75,9 @@ class Prometheus:
         """Wait for a scrape that begins after this call and return its time."""
         (now,) = await self.query("vector(time())")
         async with asyncio.timeout(PATIENCE_S):
-            while not (seen := await self.query(f"timestamp(up) > {now.value}")):
+            while not (found := await self.query(f"timestamp(up) > {now.value}")):
                 await asyncio.sleep(PERIOD_S / 4)
-        return seen[0].value
+        return found[0].value
 
     def end(self) -> None:
         self._daemon.end()

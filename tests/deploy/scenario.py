@@ -28,7 +28,7 @@ class Shown:
 
 
 @dataclass
-class Seen:
+class Readings:
     """The readings of a run.
 
     `worked` is read at the end of the load, for which the server used `cpu_s` seconds of CPU; `held` while all slots
@@ -53,14 +53,14 @@ class Scenario:
     prometheus: Prometheus
     gate: Gate
 
-    async def play(self) -> Seen:
+    async def play(self) -> Readings:
         await self.prometheus.started()
         await self._until(lambda: self._is("sum(count_over_time(up[1m])) >= bool 15", 1))
         before = await self.prometheus.alerts()
         worked, cpu_s = await self._work()
         held, full = await self._hold()
         await self._until(self._calm)
-        return Seen(
+        return Readings(
             worked,
             cpu_s,
             held,

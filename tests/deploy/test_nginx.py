@@ -5,20 +5,21 @@ import getpass
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from aiohttp import ClientSession, TCPConnector
 
 from faceattr_aio.config.schema import Config
 from tests.cli.test_serve import RAW
-from tests.conftest import StartServer
-from tests.deploy.daemon import CONF, Launch, free_port, installed
+from tests.deploy.daemon import CONF, Daemon, free_port, installed
 from tests.support.gate import PATIENCE_S, Gate
 from tests.support.http_clients import CLIENTS
-from tests.support.process import TRICK, Server
+from tests.support.process import TRICK, Server, start_server
 
 FILE = CONF / "nginx" / "faceattr.conf"
 PROBLEM = "application/problem+json"
@@ -29,34 +30,57 @@ ESTABLISHED = "01"
 
 @dataclass
 class Behind:
-    """A server behind nginx at `url`."""
+    """A server behind nginx at `url`. The spool of the server and access.log of nginx are in `folder`."""
 
     url: str
     server: Server
+    folder: Path
 
 
 Put = Callable[[str], Awaitable[Behind]]
 
 
+@asynccontextmanager
+async def behind_nginx(folder: Path, settings: str) -> AsyncIterator[Behind]:
+    """Start a server with these settings, and nginx in front of it."""
+    program, port = installed("nginx", "nginx"), free_port()
+    server = start_server(folder, settings, {})
+    ours = FILE.read_text().replace("listen 80;", f"listen 127.0.0.1:{port};")
+    (folder / "faceattr.conf").write_text(ours.replace("127.0.0.1:5000", server.url.removeprefix("http://")))
+    (folder / "nginx.conf").write_text(
+        f"user {getpass.getuser()};\ndaemon off;\npid nginx.pid;\nerror_log stderr info;\nevents {{}}\nhttp {{\n"
+        + "".join(f"{kind}_temp_path {kind};\n" for kind in TEMPORARY)
+        + "log_format ids $faceattr_request_id;\naccess_log access.log ids;\ninclude faceattr.conf;\n}\n"
+    )
+    nginx = Daemon([program, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"], folder, {})
+    try:
+        async with ClientSession() as client:
+            await nginx.answers(client, f"http://127.0.0.1:{port}/readyz")
+        yield Behind(f"http://127.0.0.1:{port}", server, folder)
+    finally:
+        nginx.end()
+        server.kill()
+
+
 @pytest.fixture
-def put(start: StartServer, launch: Launch, tmp_path: Path, client: ClientSession) -> Put:
+async def put(tmp_path: Path) -> AsyncIterator[Put]:
     """Starts a server with these settings, and nginx in front of it."""
-    program = installed("nginx", "nginx")
+    async with AsyncExitStack() as started:
 
-    async def put_one(settings: str) -> Behind:
-        server, port = start(settings), free_port()
-        ours = FILE.read_text().replace("listen 80;", f"listen 127.0.0.1:{port};")
-        (tmp_path / "faceattr.conf").write_text(ours.replace("127.0.0.1:5000", server.url.removeprefix("http://")))
-        (tmp_path / "nginx.conf").write_text(
-            f"user {getpass.getuser()};\ndaemon off;\npid nginx.pid;\nerror_log stderr info;\nevents {{}}\nhttp {{\n"
-            + "".join(f"{kind}_temp_path {kind};\n" for kind in TEMPORARY)
-            + "log_format ids $faceattr_request_id;\naccess_log access.log ids;\ninclude faceattr.conf;\n}\n"
-        )
-        nginx = launch([program, "-p", str(tmp_path), "-c", "nginx.conf", "-e", "stderr"])
-        await nginx.answers(client, f"http://127.0.0.1:{port}/readyz")
-        return Behind(f"http://127.0.0.1:{port}", server)
+        async def put_one(settings: str) -> Behind:
+            return await started.enter_async_context(behind_nginx(tmp_path, settings))
 
-    return put_one
+        yield put_one
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def behind(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Behind]:
+    """A server that the tests share. Its limit of bytes is higher than that of nginx."""
+    folder = tmp_path_factory.mktemp("behind")
+    (folder / "spool").mkdir()
+    settings = f"[upload]\nmax_bytes = 40000000\ndir = '{folder / 'spool'}'\n[pipelines.faces]\n{TRICK}"
+    async with behind_nginx(folder, settings) as behind:
+        yield behind
 
 
 def held(gate: Gate) -> str:
@@ -87,9 +111,8 @@ def test_timeouts_and_sizes_match_the_settings() -> None:
 
 
 async def test_nginx_and_the_server_log_the_same_request_id_and_metrics_are_not_public(
-    put: Put, client: ClientSession, png: bytes, tmp_path: Path
+    behind: Behind, client: ClientSession, png: bytes
 ) -> None:
-    behind = await put("[pipelines.faces]\n")
     answered = []
     for sent, kept in ((None, False), ("order-66", True), ('"; drop', False)):
         headers = RAW | ({"X-Request-ID": sent} if sent else {})
@@ -102,15 +125,11 @@ async def test_nginx_and_the_server_log_the_same_request_id_and_metrics_are_not_
     async with client.get(f"{behind.url}/metrics") as response:
         assert response.status == 404
         assert "nginx" in await response.text()
-    assert [line for line in (tmp_path / "access.log").read_text().split() if line in answered] == answered
+    assert [line for line in (behind.folder / "access.log").read_text().split() if line in answered] == answered
 
 
-async def test_a_body_is_passed_on_while_it_is_still_sent(
-    put: Put, client: ClientSession, png: bytes, tmp_path: Path
-) -> None:
-    spool = tmp_path / "spool"
-    spool.mkdir()
-    behind = await put(f"[upload]\ndir = '{spool}'\n{TRICK}")
+async def test_a_body_is_passed_on_while_it_is_still_sent(behind: Behind, client: ClientSession, png: bytes) -> None:
+    spool = behind.folder / "spool"
     go_on = asyncio.Event()
 
     async def halves() -> AsyncIterator[bytes]:
@@ -127,8 +146,7 @@ async def test_a_body_is_passed_on_while_it_is_still_sent(
     assert (await upload).status == 200
 
 
-async def test_connections_to_the_server_are_reused(put: Put, client: ClientSession, png: bytes) -> None:
-    behind = await put(TRICK)
+async def test_connections_to_the_server_are_reused(behind: Behind, client: ClientSession, png: bytes) -> None:
     for _ in range(5):
         async with client.post(f"{behind.url}/trick", data=png, headers=RAW) as response:
             assert response.status == 200
@@ -162,12 +180,15 @@ async def chunked(size: int) -> AsyncIterator[bytes]:
         yield bytes(100_000)
 
 
-@pytest.mark.parametrize(("limit", "by"), [(40_000_000, "nginx"), (1_000_000, "server")])
+@pytest.mark.parametrize("by", ["nginx", "server"])
 async def test_a_large_body_gets_the_same_problem_document_from_nginx_and_the_server(
-    limit: int, by: str, put: Put, client: ClientSession
+    by: str, behind: Behind, put: Put, client: ClientSession
 ) -> None:
-    behind = await put(f"[upload]\nmax_bytes = {limit}\n{TRICK}")
-    size = min(limit, Config().upload.max_bytes) + 1_000_000
+    limit = Config().upload.max_bytes
+    if by == "server":
+        limit = 1_000_000
+        behind = await put(f"[upload]\nmax_bytes = {limit}\n{TRICK}")
+    size = limit + 1_000_000
     headers = RAW | {"X-Request-ID": by, "Connection": "close"}  # nginx announces keep-alive but closes it
     for body in (BytesIO(bytes(size)), chunked(size)):  # announced, and counted
         async with client.post(f"{behind.url}/trick", data=body, headers=headers) as response:
