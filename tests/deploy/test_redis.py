@@ -79,6 +79,7 @@ async def test_a_redis_that_hangs_is_asked_three_times_and_then_skipped(
 ) -> None:
     url = await serve(app(own_store.url))
     await ask(client, url, png)
+    await stored_keys(own_store)
     os.kill(own_store.daemon.pid, signal.SIGSTOP)
     try:
         for _ in range(3):

@@ -78,7 +78,11 @@ class Session:
     def _stop(self, port: str) -> None:
         if process := self._running.pop(port, None):
             process.terminate()
-            process.wait(PATIENCE_S)
+            try:
+                process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                process.terminate()  # a second SIGTERM ends the server without its drain
+                process.wait(PATIENCE_S)
 
     def _port(self, named: str) -> int:
         if named not in self._ports:

@@ -80,7 +80,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
     """The folder `bin` of an environment with the wheel and its dependencies, and nothing else."""
     folder = tmp_path_factory.mktemp("installed")
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    command = [folder / "venv" / "bin" / "python", *PIP, "install", wheel]
+    command: list[str | Path] = [folder / "venv" / "bin" / "python", *PIP, "install", wheel]
     subprocess.run(command, check=True, env=environment(folder), cwd=folder)
     return folder / "venv" / "bin"
 
@@ -160,7 +160,16 @@ def files(wheel: Path) -> set[str]:
 
 def test_the_sdist_installs_what_the_wheel_does(built: Path, wheel: Path, tmp_path: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
-    command = [sys.executable, *PIP, "install", "--no-deps", "--no-build-isolation", "--target", tmp_path, sdist]
+    command: list[str | Path] = [
+        sys.executable,
+        *PIP,
+        "install",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        tmp_path,
+        sdist,
+    ]
     subprocess.run(command, check=True)
     for name in files(wheel):
         assert (tmp_path / name).read_bytes() == zipfile.ZipFile(wheel).read(name), name
