@@ -1,4 +1,4 @@
-"""What tests share: pictures, real servers, and the rule that in CI a test may be skipped only for a listed reason."""
+"""Fixtures of all tests: pictures and real servers. In CI a test may be skipped only for a reason in a list."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ StartServer = Callable[..., Server]
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Iterator[None]:
-    """In CI a skip that is not on the list is a failure."""
+    """Turn a skip into a failure in CI, unless its reason is in ALLOWED_SKIPS."""
     report: pytest.TestReport = yield  # type: ignore[assignment]  # a wrapper is sent the result
     if report.skipped and os.environ.get("CI") and isinstance(report.longrepr, tuple):
         reason = report.longrepr[2].removeprefix("Skipped: ")
@@ -42,7 +42,7 @@ def pytest_runtest_makereport() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def astronaut() -> Pixels:
     """Eileen Collins, NASA, public domain: 512 x 512 with one face at x 173, y 68, 106 x 106."""
-    return np.ascontiguousarray(skimage.data.astronaut()[..., ::-1])  # type: ignore[no-untyped-call]  # it is what it is
+    return np.ascontiguousarray(skimage.data.astronaut()[..., ::-1])  # type: ignore[no-untyped-call]  # scikit-image has no types
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,7 @@ def store() -> ModelStore:
 
 @pytest.fixture
 def models_folder(tmp_path: Path, store: ModelStore) -> Path:
-    """A folder of the test's own with the models that the settings use by default."""
+    """A folder with copies of the models of the default settings, which the test may change."""
     folder = tmp_path / "models"
     folder.mkdir()
     entry = Config().pipelines["faces"]
@@ -80,14 +80,14 @@ def models_folder(tmp_path: Path, store: ModelStore) -> Path:
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path | None:
-    """The folder of data that is not ours to ship, if there is one."""
+    """The folder of data that cannot be published, or None."""
     folder = os.environ.get("FACEATTR_TEST_DATA")
     return Path(folder) if folder else None
 
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """Serves an app on a real socket, as production does, and gives its URL."""
+    """Serves an app on a real socket and returns its URL."""
     runners: list[web.AppRunner] = []
 
     async def start(app: web.Application) -> str:
@@ -111,7 +111,7 @@ async def client() -> AsyncIterator[ClientSession]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts `faceattr-aio serve` as a process of its own; what still runs at the end is killed."""
+    """Starts `faceattr-aio serve` in a separate process. Servers that still run at the end are killed."""
     servers: list[Server] = []
 
     def start_one(config: str = "", **environment: str) -> Server:
@@ -126,7 +126,7 @@ def start(tmp_path: Path) -> Iterator[StartServer]:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Gate]:
-    """Holds workers that run the pipeline `tests.support.pipelines:Trick`."""
+    """Holds workers that run the pipeline `tests.support.pipelines:Trick` with `gate.folder`."""
     gate = Gate(tmp_path / "gate")
     yield gate
     gate.close()
@@ -134,7 +134,7 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
 
 @pytest.fixture(params=["process", "thread"])
 async def make_executor(request: pytest.FixtureRequest) -> AsyncIterator[MakeExecutor]:
-    """Starts executors of both kinds."""
+    """Starts executors; the test runs once with processes and once with threads as workers."""
     executors: list[Executor] = []
 
     async def start(trick: dict[str, Any] | None = None, **inference: object) -> Executor:

@@ -1,6 +1,4 @@
-"""The pages for people hang together: links lead somewhere, names are real, both languages say the same. What their
-code does is tried in tests/docs.
-"""
+"""Checks the pages of the documentation: links, names of settings, both languages. tests/docs runs their code."""
 
 import re
 from collections import Counter
@@ -19,31 +17,31 @@ OF_EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.
 
 
 @OF_EACH_PAGE
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_has_a_target(page: Path) -> None:
     for link in links(page):
         target, _, anchor = link.partition("#")
         if ":" in target:
-            continue  # not ours to promise
+            continue  # an address outside of the project
         file = (page.parent / target).resolve() if target else page
         assert file.exists(), f"{page.name} links to {link}"
         assert not anchor or anchor in anchors(file), f"{page.name} links to {link}"
 
 
 @OF_EACH_PAGE
-def test_every_setting_that_is_named_is_one(page: Path) -> None:
+def test_every_named_setting_exists(page: Path) -> None:
     known = {key for key, _ in leaves(Config().model_dump(mode="json"))}
     sections = "|".join(section for section in Config.model_fields if section != "pipelines")
     named = {found[0] for span in code_spans(page) if (found := re.match(rf"({sections})\.[a-z_]+(?= =|$)", span))}
     assert named <= known
 
 
-def test_readme_leads_to_every_page_and_is_short() -> None:
+def test_readme_links_to_every_page_and_is_short() -> None:
     pages = {str(page.relative_to(ROOT)) for page in PAGES if page.parent.name == "docs"}
     assert pages <= {link.partition("#")[0] for link in links(README)}
     assert len(README.read_text().splitlines()) < 200
 
 
-def test_the_chinese_readme_says_the_same() -> None:
+def test_the_chinese_readme_has_the_same_code_links_and_numbers() -> None:
     assert [block.text for block in blocks(CHINESE)] == [block.text for block in blocks(README)]
     assert Counter(code_spans(CHINESE)) == Counter(code_spans(README))
     assert [level for level, _ in headings(CHINESE)] == [level for level, _ in headings(README)]
@@ -57,8 +55,8 @@ def _numbers(page: Path) -> Counter[str]:
     return Counter(re.findall(r"\d+(?:[.,]\d+)*", prose(page)))
 
 
-def test_the_interface_is_documented_to_its_last_failure() -> None:
+def test_every_problem_type_is_documented() -> None:
     text = (ROOT / "docs" / "api.md").read_text()
-    for failure in vars(faceattr_aio.errors).values():
-        if isinstance(failure, type) and issubclass(failure, faceattr_aio.FaceattrError):
-            assert f"`{failure.kind}`" in text
+    for error in vars(faceattr_aio.errors).values():
+        if isinstance(error, type) and issubclass(error, faceattr_aio.FaceattrError):
+            assert f"`{error.kind}`" in text

@@ -52,6 +52,12 @@ class ClientConcurrency:
 
         return release
 
+    @property
+    def in_use(self) -> dict[str, int]:
+        """Number of slots that each client holds; clients without slots are absent."""
+        with self._lock:
+            return {client: len(slots) for client, slots in self._held.items()}
+
     def _refusal(self) -> RateLimited:
         wait_s = self._limiter.wait_s
         most = math.ceil(self.share * self._limiter.limit)
@@ -164,3 +170,8 @@ class ClientLimits:
     def acquire(self, client: str) -> Callable[[], None]:
         """Acquire one of the client's slots and return its release, for any thread. Raises RateLimited."""
         return self._slots.acquire(client)
+
+    @property
+    def in_use(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Number of slots and number of uploads that each client holds."""
+        return self._slots.in_use, self._uploads.in_use

@@ -40,8 +40,8 @@ class Limiter:
     """
 
     def __init__(self, limit: int, workers: int, what: str = "requests") -> None:
-        self.limit = limit
-        self.workers = workers
+        self.limit: int = limit
+        self.workers: int = workers
         self.draining: bool = False
         self.reserved = 0
         """Free slots that newcomers leave to the wait queue."""

@@ -57,6 +57,11 @@ class OpenStreams:
             resources.callback(self._open.remove, stream)
             yield
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no stream is open."""
+        return not self._open and not self._limiter.in_flight
+
     def stop(self) -> None:
         """Refuse new streams. Open ones answer the pictures that have arrived and end with Draining."""
         self._limiter.drain()

@@ -1,1 +1,1 @@
-"""Tests of deploy."""
+"""Tests of the files in conf/: the server behind proxies, under supervisors, and watched by Prometheus."""

@@ -1,4 +1,4 @@
-"""Other people's daemons for tests: in a folder of the test, on a free port, ended with it."""
+"""Starts programs of the system for a test: in the folder of the test, on a free port, stopped at its end."""
 
 import asyncio
 import shutil
@@ -17,10 +17,10 @@ _SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def installed(program: str, package: str) -> str:
-    """The path of a program of the system. Skips the test where it is not installed."""
+    """Return the path of a program of the system, or skip the test."""
     found = shutil.which(program, path=_SYSTEM)
     if found is None:
-        pytest.skip(f"there is no {program}: install Debian's package {package}")
+        pytest.skip(f"{program} is not installed: it is in the Debian package {package}")
     return found
 
 
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 class Daemon:
-    """A program in the foreground; what it says is in `log`."""
+    """A program that runs in the foreground. `log` is its output."""
 
     def __init__(self, command: Sequence[str], folder: Path, more: Mapping[str, str]) -> None:
         self._log = folder / "daemon.log"
@@ -47,22 +47,22 @@ class Daemon:
         return self._log.read_text()
 
     async def answers(self, client: ClientSession, url: str) -> None:
-        """Returns once `url` is answered with 200."""
+        """Wait until `url` is answered with 200; fail when the program exits or after PATIENCE_S."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while self._process.poll() is None and not await _is_answered(client, url):
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            pytest.fail(f"{url} is not answered: {self.log}")
+            pytest.fail(f"{url} does not answer: {self.log}")
         assert self._process.poll() is None, self.log
 
     def stop(self) -> int:
-        """SIGTERM; the exit status."""
+        """Send SIGTERM and return the exit status."""
         self._process.terminate()
         return self._process.wait(PATIENCE_S)
 
     def end(self) -> None:
-        """SIGTERM, so that it ends what it has started; SIGKILL if that does not help."""
+        """Send SIGTERM, so that the program stops its child processes; send SIGKILL when it does not exit."""
         try:
             self.stop()
         except subprocess.TimeoutExpired:
@@ -71,7 +71,7 @@ class Daemon:
 
 
 Launch = Callable[..., Daemon]
-"""Starts one."""
+"""Starts a daemon: the command, and variables of its environment."""
 
 
 async def _is_answered(client: ClientSession, url: str) -> bool:

@@ -1,4 +1,4 @@
-"""The dashboard that ships, read as Grafana reads it: its panels, and their queries with the variables filled in."""
+"""Reads the dashboard of conf/grafana as Grafana does: its panels and queries, with values for the variables."""
 
 import json
 import re
@@ -14,7 +14,7 @@ VARIABLES: dict[str, dict[str, Any]] = {one["name"]: one for one in BOARD["templ
 
 
 def fill_in(query: str, **variables: str) -> str:
-    """The query with these values of variables; none may be left over."""
+    """Return the query with these values; each variable needs one."""
     for name, value in variables.items():
         query = query.replace(f"${name}", value)
     assert "$" not in query
@@ -22,5 +22,5 @@ def fill_in(query: str, **variables: str) -> str:
 
 
 def legend(target: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    """How a series is named; in the place of a label that it does not have stands a question mark."""
+    """Return the name of a series in a panel, with a question mark for each missing label."""
     return re.sub(r"{{(\w+)}}", lambda name: labels.get(name[1], "?"), target["legendFormat"])

@@ -1,4 +1,4 @@
-"""The known load: a server's settings, what is asked of it, and what it has to answer."""
+"""A fixed load: the settings of a server, the requests, and the expected statuses."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,11 +22,13 @@ LOAD = {
     ("/trick?do=die", 500): 1,
     ("/trick", 503): 4,
 }
-"""How many to which path, and their answers; a batch of two pictures comes on top. Who gets 503 had no time to wait."""
+"""Number of requests by path and expected status. A batch of two pictures comes in addition. A request with 503 has
+a deadline of zero.
+"""
 
 
 def configure(gate: Gate) -> str:
-    """Real faces; others that sleep for 0.12 s and 0.6 s, that do tricks, and that are held at the gate."""
+    """Return settings with the pipeline `faces`, two that sleep for 0.12 s and 0.6 s, `trick`, and one at the gate."""
     return f"""
 [inference]
 workers = {WORKERS}
@@ -45,18 +47,18 @@ min_rate = 1
 
 @dataclass
 class Sender:
-    """Sends one picture wherever it is wanted."""
+    """Sends one picture to a server."""
 
     client: ClientSession
     server: Server
     picture: bytes
 
     async def work(self) -> None:
-        """All of the load, as many at a time as there are workers."""
-        two = asyncio.Semaphore(WORKERS)
+        """Send all requests, WORKERS at a time."""
+        slots = asyncio.Semaphore(WORKERS)
 
         async def post(path: str, status: int) -> None:
-            async with two:
+            async with slots:
                 await self.post(path, status)
 
         await asyncio.gather(*(post(*one) for one, times in LOAD.items() for _ in range(times)), self.post_two())
@@ -74,7 +76,7 @@ class Sender:
             assert response.status == 200
 
     async def post_halting(self, go_on: asyncio.Event) -> None:
-        """Halts after a few bytes; the rest never comes."""
+        """Send a few bytes, wait for the event, and end the body there."""
 
         async def halting() -> AsyncIterator[bytes]:
             yield self.picture[:1000]

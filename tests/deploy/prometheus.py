@@ -1,4 +1,4 @@
-"""A real Prometheus for tests: our files, made quick, and one target. What it has seen is asked for as Grafana does."""
+"""A real Prometheus with the files of conf/prometheus, shorter periods and one target, queried as Grafana does."""
 
 import asyncio
 import re
@@ -21,15 +21,15 @@ _QUICK = ((r"\[[25]m\]", "[2s]"), (r"for: \d+m", "for: 1s"))
 
 @dataclass(frozen=True)
 class Series:
-    """One line of an answer."""
+    """One series of a response."""
 
     labels: Mapping[str, str]
     value: float
 
 
 class Prometheus:
-    """Scrapes every 0.2 s. Where the rules that ship look at minutes, its rules look at two seconds and wait for one;
-    only those of the process itself, which a busy machine could make fire, keep their time.
+    """Scrapes every 0.2 s. Its rules have windows of two seconds and wait for one second instead of minutes. The rules
+    on the process keep their windows, because a busy machine could make them fire.
     """
 
     def __init__(self, client: ClientSession, folder: Path, target: str) -> None:
@@ -50,34 +50,34 @@ class Prometheus:
         await self._daemon.answers(self._client, f"{self._url}/-/ready")
 
     async def query(self, query: str, at: float | None = None) -> list[Series]:
-        """The value of `query`, now or at a time in seconds since 1970."""
+        """Return the values of `query`, now or at a time in seconds since 1970."""
         params = {"query": query} | ({} if at is None else {"time": f"{at:.3f}"})
         result = (await self._get("query", params))["result"]
         return [Series(one["metric"], float(one["value"][1])) for one in result]
 
     async def values(self, label: str, match: str) -> list[str]:
-        """What Grafana's `label_values(match, label)` lists."""
+        """Return the values that `label_values(match, label)` of Grafana lists."""
         found: list[str] = await self._get(f"label/{label}/values", {"match[]": match})
         return found
 
     async def alerts(self) -> set[str]:
-        """What fires."""
+        """Return the names of the alerts that fire."""
         alerts = (await self._get("alerts", {}))["alerts"]
         return {one["labels"]["alertname"] for one in alerts if one["state"] == "firing"}
 
     async def faults(self) -> dict[str, str]:
-        """Why each rule that could not be evaluated could not."""
+        """Return the error of each rule that cannot be evaluated, by its name."""
         groups = (await self._get("rules", {}))["groups"]
         rules = [rule for group in groups for rule in group["rules"]]
         return {rule["name"]: rule.get("lastError", rule["health"]) for rule in rules if rule["health"] != "ok"}
 
     async def scraped(self) -> float:
-        """The time of the next scrape that begins from now on."""
+        """Wait for a scrape that begins after this call and return its time."""
         (now,) = await self.query("vector(time())")
         async with asyncio.timeout(PATIENCE_S):
-            while not (seen := await self.query(f"timestamp(up) > {now.value}")):
+            while not (found := await self.query(f"timestamp(up) > {now.value}")):
                 await asyncio.sleep(PERIOD_S / 4)
-        return seen[0].value
+        return found[0].value
 
     def end(self) -> None:
         self._daemon.end()
@@ -90,7 +90,7 @@ class Prometheus:
 
 
 def _aimed_at(target: str) -> dict[str, Any]:
-    """Our file with another target, and quicker."""
+    """Return the configuration with another target and shorter periods."""
     config: dict[str, Any] = yaml.safe_load(FILE.read_text())
     config["global"] = dict.fromkeys(config["global"], f"{PERIOD_S * 1e3:.0f}ms")
     (job,) = config["scrape_configs"]

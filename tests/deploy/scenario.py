@@ -1,4 +1,4 @@
-"""What a real Prometheus shows of a real server under the known load: on every panel, and of the alerts."""
+"""Runs the fixed load against a real server, and reads every panel and the alerts from a real Prometheus."""
 
 import asyncio
 import re
@@ -21,17 +21,20 @@ _REFUSED = 6
 
 @dataclass
 class Shown:
-    """What each panel showed of the last `seconds`: its series by their legends; a table's have none."""
+    """The series of each panel over the last `seconds`, with their legends; those of a table have none."""
 
     seconds: float
     panels: dict[str, list[tuple[str, Series]]]
 
 
 @dataclass
-class Seen:
-    """`worked`: at the end of the load, for which the server took so many seconds of CPU; `held`: with all slots held,
-    an upload halted, and six requests refused. `memory` is in bytes. `alerts`: what fired at first, while held, and
-    at last. `faults` are those of rules, `metrics` the names that the server tells.
+class Readings:
+    """The readings of a run.
+
+    `worked` is read at the end of the load, for which the server used `cpu_s` seconds of CPU; `held` while all slots
+    are in use, one upload is halted, and six requests are refused. `memory` is in bytes. `alerts` are those that fire
+    at the beginning, while the slots are in use, and at the end. `faults` are errors of rules, `metrics` the names of
+    the metrics of the server.
     """
 
     worked: Shown
@@ -50,14 +53,14 @@ class Scenario:
     prometheus: Prometheus
     gate: Gate
 
-    async def play(self) -> Seen:
+    async def play(self) -> Readings:
         await self.prometheus.started()
         await self._until(lambda: self._is("sum(count_over_time(up[1m])) >= bool 15", 1))
         before = await self.prometheus.alerts()
         worked, cpu_s = await self._work()
         held, full = await self._hold()
         await self._until(self._calm)
-        return Seen(
+        return Readings(
             worked,
             cpu_s,
             held,
@@ -69,7 +72,7 @@ class Scenario:
         )
 
     async def _work(self) -> tuple[Shown, float]:
-        for path, status in LOAD:  # a counter begins with its first: only what is added later can be seen
+        for path, status in LOAD:  # the first increment creates a series: a rate shows only the later ones
             await self.sender.post(path, status)
         await self._until(lambda: self._is(_CRASHED, 1))
         since, cpu_s = await self.prometheus.scraped(), self.sender.server.cpu_s()
@@ -102,7 +105,7 @@ class Scenario:
         return await self._show(since, await self.prometheus.scraped())
 
     async def _show(self, since: float, until: float) -> Shown:
-        """What all panels show of the time between two scrapes, both included."""
+        """Read all panels for the time between two scrapes, both included."""
         interval, address = f"{(until - since) * 1e3 + 1:.0f}ms", self.sender.server.url.removeprefix("http://")
         panels: dict[str, list[tuple[str, Series]]] = {}
         for title, panel in PANELS.items():
@@ -114,7 +117,7 @@ class Scenario:
         return Shown(until - since, panels)
 
     async def _choices(self, variable: str) -> list[str]:
-        """What can be chosen for a variable."""
+        """Return the values that a variable offers."""
         query = re.fullmatch(r"label_values\((.+), (\w+)\)", fill_in(VARIABLES[variable]["query"], job="faceattr"))
         assert query
         return await self.prometheus.values(label=query[2], match=query[1])

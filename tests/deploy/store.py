@@ -1,4 +1,4 @@
-"""A real Redis for tests."""
+"""Starts a real Redis for tests."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ from tests.deploy.daemon import Daemon, Launch, free_port, installed
 
 
 class Store:
-    """A Redis, and a client of ours to it."""
+    """A Redis without persistence, and a client of it."""
 
     def __init__(self, launch: Launch) -> None:
         self._port, self._launch = free_port(), launch
@@ -35,5 +35,5 @@ class Store:
             return bool(self.client.ping())
         except OSError:
             return False
-        except Exception as error:  # noqa: BLE001  # of the client: not there yet, or loading
+        except Exception as error:  # noqa: BLE001  # the client has several while Redis starts or loads
             return type(error).__name__ not in {"ConnectionError", "BusyLoadingError"}

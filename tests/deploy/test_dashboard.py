@@ -1,4 +1,4 @@
-"""What can be told of the dashboard without running anything: it is whole, legible, and Grafana finds it."""
+"""Checks the file of the dashboard: its layout, texts and queries, and that Grafana loads it."""
 
 import re
 from itertools import combinations, pairwise
@@ -20,14 +20,14 @@ def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
     return all(one[at] < other[at] + other[size] and other[at] < one[at] + one[size] for at, size in ("xw", "yh"))
 
 
-def test_panels_lie_in_their_columns_and_none_on_another() -> None:
+def test_panels_lie_within_the_columns_and_do_not_overlap() -> None:
     places = [panel["gridPos"] for panel in BOARD["panels"]]
     assert all(place["x"] >= 0 and place["x"] + place["w"] <= COLUMNS for place in places)
     assert not [pair for pair in combinations(places, 2) if overlap(*pair)]
     assert all(before <= after for before, after in pairwise((place["y"], place["x"]) for place in places))
 
 
-def test_the_board_and_its_panels_can_be_told_apart() -> None:
+def test_the_dashboard_and_its_panels_have_unique_ids_and_titles() -> None:
     assert BOARD["schemaVersion"] >= 39
     assert BOARD["uid"]
     assert len({panel["id"] for panel in BOARD["panels"]}) == len(BOARD["panels"])
@@ -35,7 +35,7 @@ def test_the_board_and_its_panels_can_be_told_apart() -> None:
 
 
 @pytest.mark.parametrize("title", PANELS)
-def test_a_panel_says_what_it_shows_in_which_unit_and_from_where(title: str) -> None:
+def test_a_panel_has_a_description_a_unit_and_a_data_source(title: str) -> None:
     panel = PANELS[title]
     assert re.fullmatch(r"[A-Z].{20,130}\.", panel["description"])
     assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
@@ -45,7 +45,7 @@ def test_a_panel_says_what_it_shows_in_which_unit_and_from_where(title: str) -> 
 
 
 @pytest.mark.parametrize("title", PANELS)
-def test_a_query_follows_the_variables_and_the_width_of_the_screen(title: str) -> None:
+def test_a_query_uses_the_variables_and_the_rate_interval(title: str) -> None:
     for target in PANELS[title]["targets"]:
         assert "job='$job'" in target["expr"]
         assert "instance=~'$instance'" in target["expr"] or target["expr"].startswith("ALERTS")
@@ -54,13 +54,13 @@ def test_a_query_follows_the_variables_and_the_width_of_the_screen(title: str) -
         assert fill_in(target["expr"], __rate_interval="1m", job="faceattr", instance=".*")
 
 
-def test_the_variables_are_a_source_a_job_and_its_instances() -> None:
+def test_the_variables_are_the_data_source_the_job_and_its_instances() -> None:
     assert list(VARIABLES) == ["datasource", "job", "instance"]
     assert VARIABLES["datasource"]["query"] == "prometheus"
     assert all(VARIABLES[name]["datasource"] == SOURCE for name in ("job", "instance"))
 
 
-def test_grafana_finds_the_board_and_prometheus() -> None:
+def test_the_provisioning_has_the_folder_of_the_dashboard_and_prometheus() -> None:
     (provider,) = read("dashboards/provider.yml")["providers"]
     assert provider["options"]["path"] == f"/etc/grafana/provisioning/{FILE.parent.name}"
     (source,) = read("datasources/prometheus.yml")["datasources"]

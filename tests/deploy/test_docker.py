@@ -1,5 +1,5 @@
-"""Our image and what it is started with, as far as that can be told without Docker: linted, its sources there, the
-package built from them alone, and its commands run as they stand.
+"""Checks the files of conf/docker without Docker: runs linters, builds the package from the copied sources alone, and
+runs the commands of the image.
 """
 
 import json
@@ -25,7 +25,7 @@ UNITS = {"m": 1 << 20, "g": 1 << 30}
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Name and arguments of each."""
+    """Return name and arguments of each instruction."""
     lines = "\n".join(line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#"))
     joined = lines.replace("\\\n", " ").splitlines()
     return [(name, rest.strip()) for name, _, rest in (line.partition(" ") for line in joined if line)]
@@ -36,24 +36,24 @@ def last(name: str) -> str:
 
 
 def copied() -> list[str]:
-    """The names in the checkout that the image is built from."""
+    """Return the names in the checkout that the image is built from."""
     own = [rest.split()[:-1] for name, rest in instructions() if name == "COPY" and not rest.startswith("--from")]
     return [name for names in own for name in names]
 
 
 def settings() -> dict[str, str]:
-    """Those that the image sets."""
+    """Return the settings that the image sets."""
     return {name: value for name, value in re.findall(r"(\w+)=(\S+)", last("ENV")) if name.startswith("FACEATTR_")}
 
 
 def command(words: str) -> list[str]:
-    """A command in exec form, which no shell stands before, with our program for the image's."""
+    """Return a command in exec form, with the program of this environment instead of that of the image."""
     program, *arguments = json.loads(words)
     assert program == "faceattr-aio"
     return [sys.executable, "-m", "faceattr_aio", *arguments]
 
 
-def test_the_linters_find_nothing() -> None:
+def test_the_linters_report_nothing() -> None:
     scripts = Path(sys.executable).parent
     for words in (
         [str(scripts / "hadolint"), str(DOCKERFILE)],
@@ -63,20 +63,20 @@ def test_the_linters_find_nothing() -> None:
         assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_what_is_copied_is_there_and_let_through_and_enough_to_build_the_package(tmp_path: Path) -> None:
+def test_the_package_can_be_built_from_the_copied_files(tmp_path: Path) -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert sorted(line[1:] for line in ignored if line.startswith("!")) == sorted(copied())
     assert "*" in ignored
     for name in copied():
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
-    build = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "wheel", "--no-deps", "."]
-    subprocess.run(build, check=True, cwd=tmp_path)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "."], check=True, cwd=tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
     assert {"faceattr_aio/inference/manifest.toml", "faceattr_aio/cli/health.py"} <= set(ZipFile(wheel).namelist())
 
 
-def test_the_models_that_are_baked_in_are_held_against_their_hashes_where_the_server_looks_for_them() -> None:
+def test_the_image_verifies_its_models_in_the_folder_of_the_settings() -> None:
     folder = settings()["FACEATTR_MODELS__DIR"]
     (baked,) = [rest for name, rest in instructions() if name == "RUN" and "models" in rest]
     steps = [step.split() for step in baked.split("&&")]
@@ -86,7 +86,7 @@ def test_the_models_that_are_baked_in_are_held_against_their_hashes_where_the_se
     subprocess.run(verify, check=True, env=environment(), timeout=PATIENCE_S)
 
 
-async def test_its_commands_serve_tell_health_and_end_at_the_stop_signal(
+async def test_the_commands_of_the_image_serve_report_health_and_exit_at_the_stop_signal(
     launch: Launch, client: ClientSession, tmp_path: Path
 ) -> None:
     port = str(free_port())
@@ -105,7 +105,7 @@ async def test_its_commands_serve_tell_health_and_end_at_the_stop_signal(
     assert not is_healthy()
 
 
-def test_the_composition_fits_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limits_of_the_compose_file_match_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     services = yaml.safe_load(COMPOSE.read_text())["services"]
     server = services["faceattr"]
     assert (FOLDER / server["build"]["context"] / server["build"]["dockerfile"]).samefile(DOCKERFILE)

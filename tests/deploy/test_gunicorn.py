@@ -1,4 +1,4 @@
-"""The app under gunicorn with aiohttp's worker, as docs/scale.md says: served, replaced, drained."""
+"""Runs the app under gunicorn with the worker of aiohttp, by the command and the code of docs/scale.md."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ WORKERS = 2
 
 @pytest.fixture
 async def served(launch: Launch, gate: Gate, tmp_path: Path, client: ClientSession, png: bytes) -> tuple[str, Daemon]:
-    """The address, and gunicorn with the application and the command of our page."""
+    """The URL, and gunicorn with the application and the command of the page."""
     text = (ROOT / "docs" / "scale.md").read_text()
     (application,) = re.findall(r"```python[^\n]*\n(.+?)```", text[text.index("## gunicorn") :], re.DOTALL)
     (command,) = re.findall(r"^    gunicorn (.+)$", text, re.MULTILINE)
@@ -39,22 +39,22 @@ async def served(launch: Launch, gate: Gate, tmp_path: Path, client: ClientSessi
     gunicorn = launch([sys.executable, "-m", "gunicorn", *words])
     url = f"http://127.0.0.1:{port}"
     await gunicorn.answers(client, f"{url}/readyz")
-    await all_answer(url, gunicorn, png)  # one that is still starting would not hear a signal
+    await all_answer(url, gunicorn, png)  # a process that is still starting would miss a signal
     return url, gunicorn
 
 
 async def ask(url: str, png: bytes) -> tuple[int, int]:
-    """Status and process, over a connection of its own, so that any worker may take it."""
+    """Return status and process id, over a new connection, so that any worker may accept it."""
     async with ClientSession() as client, client.post(f"{url}/steady", data=png, headers=RAW) as response:
         return response.status, (await response.json())["pid"]
 
 
 async def all_answer(url: str, gunicorn: Daemon, png: bytes) -> None:
-    """Returns when each of gunicorn's processes has answered: our workers are threads of theirs."""
+    """Wait until each process of gunicorn has answered. The workers of the executor are threads of these processes."""
     answered: set[int] = set()
     async with asyncio.timeout(PATIENCE_S):
         while len(answered) < WORKERS:
-            with suppress(ClientConnectionError):  # it was in the backlog of a killed one
+            with suppress(ClientConnectionError):  # the connection was in the backlog of a killed process
                 status, process = await ask(url, png)
                 assert status == 200
                 answered.add(process)
@@ -71,7 +71,7 @@ async def test_every_worker_serves_and_a_killed_one_is_replaced(served: tuple[st
     await all_answer(url, gunicorn, png)
 
 
-async def test_what_was_accepted_is_answered_before_it_stops(
+async def test_accepted_requests_are_answered_before_gunicorn_stops(
     served: tuple[str, Daemon], gate: Gate, client: ClientSession, png: bytes
 ) -> None:
     url, gunicorn = served
@@ -87,7 +87,7 @@ async def test_what_was_accepted_is_answered_before_it_stops(
 
 
 async def answers(url: str) -> bool:
-    """Connections are taken by the system, and by nobody else, from when the worker stops until it has ended."""
+    """Return whether the server answers. While a worker stops, the system still accepts connections."""
     try:
         async with ClientSession(timeout=ClientTimeout(1)) as client, client.get(f"{url}/livez"):
             return True

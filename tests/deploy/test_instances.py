@@ -1,22 +1,24 @@
-"""Real nginx and HAProxy with our files in front of three real servers; only addresses and paths are others."""
+"""Real nginx and HAProxy with the files of conf/ in front of three real servers; only addresses and paths differ."""
 
 import asyncio
 import getpass
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 import yaml
 from aiohttp import ClientSession
 
 from faceattr_aio.config.schema import Config
-from tests.conftest import StartServer
-from tests.deploy.daemon import CONF, Launch, free_port, installed
+from tests.deploy.daemon import CONF, Daemon, free_port, installed
 from tests.support.gate import Gate
-from tests.support.process import TRICK, Server
+from tests.support.process import PATIENCE_S, TRICK, Server, start_server
 
 NGINX, HAPROXY = CONF / "nginx" / "faceattr-instances.conf", CONF / "haproxy" / "haproxy.cfg"
 RAW = {"Content-Type": "image/png"}
@@ -28,17 +30,14 @@ UNITS = {"s": 1, "m": 1 << 20}
 
 @dataclass
 class Behind:
-    """Three servers behind a balancer, which is at `url`."""
+    """Three servers behind a load balancer at `url`."""
 
     url: str
     servers: list[Server]
 
 
-Put = Callable[[str], Awaitable[Behind]]
-
-
 def by_nginx(folder: Path, servers: list[Server], port: int) -> list[str]:
-    """What to launch."""
+    """Write the configuration of nginx and return its command."""
     ours = NGINX.read_text().replace("listen 80;", f"listen 127.0.0.1:{port};")
     (folder / "ours.conf").write_text(addressed(ours, servers))
     (folder / "nginx.conf").write_text(
@@ -50,7 +49,7 @@ def by_nginx(folder: Path, servers: list[Server], port: int) -> list[str]:
 
 
 def by_haproxy(folder: Path, servers: list[Server], port: int) -> list[str]:
-    """What to launch."""
+    """Write the configuration of HAProxy and return its command."""
     ours = HAPROXY.read_text().replace("bind :80 ", f"bind 127.0.0.1:{port} ")
     (folder / "haproxy.cfg").write_text(addressed(ours, servers).replace("/etc/haproxy/", f"{HAPROXY.parent}/"))
     return [installed("haproxy", "haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
@@ -64,27 +63,85 @@ def addressed(text: str, servers: list[Server]) -> str:
 
 
 BALANCERS = {"nginx": by_nginx, "haproxy": by_haproxy}
+both = pytest.mark.parametrize("balancer", BALANCERS)
+
+
+@contextmanager
+def three_servers(folder: Path, settings: str) -> Iterator[list[Server]]:
+    """Start three servers with these settings at the same time."""
+
+    def start(number: int) -> Server:
+        own = folder / f"server-{number}"
+        own.mkdir()
+        return start_server(own, settings, {})
+
+    with ThreadPoolExecutor(3) as threads:
+        servers = list(threads.map(start, range(3)))
+    try:
+        yield servers
+    finally:
+        for server in servers:
+            server.kill()
+
+
+async def balance(kind: str, servers: list[Server], folder: Path) -> tuple[Daemon, Behind]:
+    """Start a load balancer in front of the servers and wait until it answers."""
+    port = free_port()
+    daemon = Daemon(BALANCERS[kind](folder, servers, port), folder, {})
+    async with ClientSession() as client:
+        await daemon.answers(client, f"http://127.0.0.1:{port}/readyz")
+    return daemon, Behind(f"http://127.0.0.1:{port}", servers)
+
+
+@pytest.fixture
+def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Server]]:
+    """Three servers that the test may stop, with the settings STEADY; `gated(gate)` if the test has a gate."""
+    settings = gated(request.getfixturevalue("gate")) if "gate" in request.fixturenames else STEADY
+    with three_servers(tmp_path, settings) as servers:
+        yield servers
+
+
+@pytest.fixture
+async def behind(servers: list[Server], balancer: str, tmp_path: Path) -> AsyncIterator[Behind]:
+    """The servers of the test behind a load balancer."""
+    daemon, behind = await balance(balancer, servers, tmp_path)
+    yield behind
+    daemon.end()
+
+
+@dataclass
+class Shared:
+    """Three servers that no test stops, behind each of the load balancers; one gate holds their pipeline `trick`."""
+
+    gate: Gate
+    behind: dict[str, Behind]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def all_shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shared]:
+    folder = tmp_path_factory.mktemp("shared")
+    gate = Gate(folder / "gate")
+    with three_servers(folder, gated(gate)) as servers:
+        started = {}
+        for kind in BALANCERS:
+            (own := folder / kind).mkdir()
+            started[kind] = await balance(kind, servers, own)
+        yield Shared(gate, {kind: behind for kind, (_, behind) in started.items()})
+        gate.close()
+        for daemon, _ in started.values():
+            daemon.end()
+
+
+@pytest.fixture
+def shared(all_shared: Shared) -> Shared:
+    """The shared servers, with the gate closed."""
+    all_shared.gate.shut()
+    return all_shared
 
 
 @pytest.fixture
 def balancer() -> str:
     return "nginx"
-
-
-@pytest.fixture
-def put(balancer: str, start: StartServer, launch: Launch, tmp_path: Path, client: ClientSession) -> Put:
-    """Starts three servers with these settings, and the balancer in front of them."""
-
-    async def put_three(settings: str) -> Behind:
-        servers, port = [start(settings) for _ in range(3)], free_port()
-        daemon = launch(BALANCERS[balancer](tmp_path, servers, port))
-        await daemon.answers(client, f"http://127.0.0.1:{port}/readyz")
-        return Behind(f"http://127.0.0.1:{port}", servers)
-
-    return put_three
-
-
-both = pytest.mark.parametrize("balancer", BALANCERS)
 
 
 def gated(gate: Gate, limit: int = 1) -> str:
@@ -97,7 +154,7 @@ async def ask(client: ClientSession, url: str, data: bytes) -> tuple[int, dict[s
 
 
 async def ask_once(url: str, data: bytes) -> tuple[int, dict[str, object]]:
-    """Over a connection of its own."""
+    """Send a picture over a new connection."""
     async with ClientSession() as client:
         return await ask(client, url, data)
 
@@ -113,7 +170,7 @@ def seconds(text: str, name: str) -> float:
     return float(found[1])
 
 
-def test_times_and_sizes_are_those_of_our_settings() -> None:
+def test_timeouts_and_sizes_match_the_settings() -> None:
     config, nginx, haproxy = Config(), NGINX.read_text(), HAPROXY.read_text()
     longest = config.inference.timeout_s * config.upload.max_batch
     for text, read, idle in ((nginx, "proxy_read_timeout", "keepalive_timeout"), (haproxy, "timeout server", "")):
@@ -127,7 +184,7 @@ def test_times_and_sizes_are_those_of_our_settings() -> None:
     assert re.findall(r"server \w+ +127\.0\.0\.1:(\d+)", haproxy) == ["5000", "5001", "5002"]
 
 
-def test_what_is_our_own_in_the_two_files_for_nginx_is_the_same() -> None:
+def test_both_files_for_nginx_have_the_same_responses_and_headers() -> None:
     alone = (CONF / "nginx" / "faceattr.conf").read_text()
     for pattern in (r"return \d+ '.+';", r"^    proxy_set_header .+;|^        proxy_set_header .+;", r"\"~.+;"):
         found = [
@@ -136,7 +193,7 @@ def test_what_is_our_own_in_the_two_files_for_nginx_is_the_same() -> None:
         assert found[0] == found[1] != []
 
 
-def test_the_composition_has_the_servers_that_it_puts_behind_nginx() -> None:
+def test_the_compose_file_has_the_servers_behind_its_nginx() -> None:
     services = yaml.safe_load((CONF / "docker" / "compose.instances.yaml").read_text())["services"]
     named = re.findall(r"s/127\.0\.0\.1:(\d+)/(\w+):5000/", services["nginx"]["command"][-1])
     assert named == [("5000", "one"), ("5001", "two"), ("5002", "three")]
@@ -146,8 +203,10 @@ def test_the_composition_has_the_servers_that_it_puts_behind_nginx() -> None:
 
 
 @both
-async def test_work_goes_to_whoever_has_least(put: Put, gate: Gate, client: ClientSession, png: bytes) -> None:
-    behind = await put(gated(gate))
+async def test_requests_go_to_the_least_loaded_server(
+    shared: Shared, balancer: str, client: ClientSession, png: bytes
+) -> None:
+    behind, gate = shared.behind[balancer], shared.gate
     asked = [asyncio.create_task(ask(client, f"{behind.url}/trick", png)) for _ in range(3)]
     await asyncio.to_thread(gate.wait_for, 3)
     gate.open()
@@ -158,10 +217,10 @@ async def test_work_goes_to_whoever_has_least(put: Put, gate: Gate, client: Clie
         assert response.status == 404
 
 
-async def test_who_is_refused_by_a_full_server_is_answered_by_another(
-    put: Put, gate: Gate, client: ClientSession, png: bytes
+async def test_a_request_that_a_full_server_refuses_is_answered_by_another(
+    shared: Shared, balancer: str, client: ClientSession, png: bytes
 ) -> None:
-    behind = await put(gated(gate))
+    behind, gate = shared.behind[balancer], shared.gate
     full = asyncio.create_task(ask(client, f"{behind.servers[1].url}/trick", png))
     await asyncio.to_thread(gate.wait_for, 1)
     assert [(await ask(client, f"{behind.url}/steady", png))[0] for _ in range(9)] == [200] * 9
@@ -170,10 +229,10 @@ async def test_who_is_refused_by_a_full_server_is_answered_by_another(
 
 
 @both
-async def test_when_all_are_full_the_client_is_told_so_and_nobody_counts_as_lost(
-    put: Put, gate: Gate, client: ClientSession, png: bytes
+async def test_when_all_servers_are_full_the_client_gets_503_and_no_server_is_marked_as_failed(
+    shared: Shared, balancer: str, client: ClientSession, png: bytes
 ) -> None:
-    behind = await put(gated(gate))
+    behind, gate = shared.behind[balancer], shared.gate
     full = [asyncio.create_task(ask(client, f"{behind.url}/trick", png)) for _ in range(3)]
     await asyncio.to_thread(gate.wait_for, 3)
     for _ in range(6):
@@ -187,15 +246,14 @@ async def test_when_all_are_full_the_client_is_told_so_and_nobody_counts_as_lost
 
 
 @both
-async def test_a_server_that_dies_at_work(
-    put: Put, balancer: str, gate: Gate, client: ClientSession, png: bytes
+async def test_requests_are_answered_after_a_server_was_killed_during_a_request(
+    behind: Behind, balancer: str, gate: Gate, client: ClientSession, png: bytes
 ) -> None:
-    behind = await put(gated(gate))
     asked = asyncio.create_task(ask_once(f"{behind.url}/trick", png))
     await asyncio.to_thread(gate.wait_for, 1)
     (at_work,) = [server for server in behind.servers if await in_flight(client, server)]
     at_work.kill_all()
-    if balancer == "nginx":  # it is worked on again
+    if balancer == "nginx":  # nginx sends the request to another server
         await asyncio.to_thread(gate.wait_for, 1)
     gate.open()
     status, document = await asked
@@ -205,19 +263,20 @@ async def test_a_server_that_dies_at_work(
 
 
 @both
-async def test_a_server_that_stops_is_not_noticed(put: Put, client: ClientSession, png: bytes) -> None:
-    behind = await put(STEADY)
-    seen: Counter[int] = Counter()
+async def test_no_request_fails_while_a_server_stops(behind: Behind, client: ClientSession, png: bytes) -> None:
+    statuses: Counter[int] = Counter()
     stopping = asyncio.create_task(asyncio.to_thread(behind.servers[0].stop))
-    while not stopping.done() or sum(seen.values()) < 50:
-        status, _ = await ask(client, f"{behind.url}/steady", png)
-        seen[status] += 1
+    async with asyncio.timeout(PATIENCE_S):
+        while not stopping.done() or statuses.total() < 50:
+            status, _ = await ask(client, f"{behind.url}/steady", png)
+            statuses[status] += 1
     assert await stopping == 0
-    assert seen.keys() == {200}
+    assert statuses.keys() == {200}
 
 
-async def test_all_lost_is_a_503_that_says_when_to_come_again(put: Put, client: ClientSession, png: bytes) -> None:
-    behind = await put(STEADY)
+async def test_without_servers_the_client_gets_503_with_retry_after(
+    behind: Behind, client: ClientSession, png: bytes
+) -> None:
     for server in behind.servers:
         server.kill_all()
     async with client.post(f"{behind.url}/steady", data=png, headers=RAW) as response:

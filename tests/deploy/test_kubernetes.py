@@ -1,4 +1,4 @@
-"""Our manifests, against the schemas of Kubernetes and against our settings. No cluster is to be had."""
+"""Checks the manifests of conf/kubernetes against the schemas of Kubernetes and the settings, without a cluster."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from tests.deploy.daemon import CONF
 FOLDER = CONF / "kubernetes"
 UNITS = {"Mi": 1 << 20, "Gi": 1 << 30}
 BASE_BYTES, BYTES_PER_PIXEL = 300e6, 12
-"""What the manifest says a server needs at most."""
+"""The largest memory of a server in bytes, as the comment in the manifest computes it."""
 
 
 def size(text: str) -> int:
@@ -24,7 +24,7 @@ def size(text: str) -> int:
 
 @pytest.fixture(scope="module")
 def manifests() -> dict[str, Any]:
-    """By kind."""
+    """The manifests by kind."""
     read = [yaml.safe_load(path.read_text()) for path in FOLDER.glob("*.yaml")]
     return {one["kind"]: one for one in read}
 
@@ -35,14 +35,14 @@ def pod(manifests: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("version", ["1.30", "1.37"])
-def test_they_are_valid(version: str) -> None:
+def test_the_manifests_are_valid(version: str) -> None:
     command = [sys.executable, "-m", "kubernetes_validate", "--strict", "--no-warn", "--kubernetes-version", version]
     run = subprocess.run([*command, *FOLDER.iterdir()], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert run.stdout.count(" passed ") == len(list(FOLDER.iterdir())) == 4
 
 
-def test_they_belong_together(manifests: dict[str, Any], pod: Any) -> None:
+def test_labels_ports_and_users_of_the_manifests_match(manifests: dict[str, Any], pod: Any) -> None:
     deployment = manifests["Deployment"]
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"] == labels
@@ -59,7 +59,7 @@ def test_they_belong_together(manifests: dict[str, Any], pod: Any) -> None:
     assert f"USER {security['runAsUser']}:{security['runAsGroup']}\n" in dockerfile
 
 
-def test_numbers_are_those_of_our_settings(
+def test_resources_and_timeouts_match_the_settings(
     manifests: dict[str, Any], pod: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (container,) = pod["containers"]
@@ -80,7 +80,7 @@ def test_numbers_are_those_of_our_settings(
     assert int(metric["pods"]["target"]["averageValue"]) == config.inference.limit_count / 2
 
 
-def test_probes_ask_what_there_is(pod: Any) -> None:
+def test_probes_use_paths_of_the_app(pod: Any) -> None:
     (container,) = pod["containers"]
     served = {resource.canonical for resource in make_app().router.resources()}
     asked = {name: probe["httpGet"]["path"] for name, probe in container.items() if re.search("Probe$", name)}
@@ -88,7 +88,7 @@ def test_probes_ask_what_there_is(pod: Any) -> None:
     assert set(asked.values()) <= served
 
 
-def test_it_may_do_nothing_but_serve(pod: Any) -> None:
+def test_the_container_runs_without_privileges(pod: Any) -> None:
     (container,) = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"]
     assert container["securityContext"] == {

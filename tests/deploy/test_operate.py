@@ -1,4 +1,4 @@
-"""What docs/operate.md names is there."""
+"""Checks that the files and settings that docs/operate.md names exist."""
 
 import re
 
@@ -9,13 +9,13 @@ from tests.support.process import ROOT
 TEXT = (ROOT / "docs" / "operate.md").read_text()
 
 
-def test_every_file_is_there() -> None:
+def test_every_named_file_exists() -> None:
     named = set(re.findall(r"\bconf/[\w./-]+\w", TEXT)) | {link[3:] for link in re.findall(r"\]\((\.\./[^)#]+)", TEXT)}
     assert {"conf/systemd/faceattr-aio.service", "conf/nginx/faceattr.conf", "conf/kubernetes"} <= named
     assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
-def test_every_setting_is_one() -> None:
+def test_every_named_setting_exists() -> None:
     known = {key for key, _ in leaves(Config().model_dump(mode="json"))}
     sections = "|".join(Config.model_fields)
     named = set(re.findall(rf"`((?:{sections})\.\w+)", TEXT))

@@ -1,5 +1,5 @@
-"""A real Prometheus with our files watches a real server under a known load: each panel shows what that must give, and
-an alert comes and goes.
+"""A real Prometheus with the files of conf/ scrapes a real server under a fixed load: each panel shows the values that
+follow from the load, and an alert starts and stops firing.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from tests.deploy.daemon import installed
 from tests.deploy.dashboard import BOARD, PANELS
 from tests.deploy.load import LIMIT, UPLOADS, WORKERS, Sender, configure
 from tests.deploy.prometheus import RULES, Prometheus
-from tests.deploy.scenario import Scenario, Seen, Shown
+from tests.deploy.scenario import Readings, Scenario, Shown
 from tests.support.gate import Gate
 from tests.support.process import Server, start_server
 
@@ -37,7 +37,7 @@ COUNTED = {
         "faces": 6,
     },
 }
-"""A rate over the time of the load, times this time."""
+"""Increases during the load: the rate of a series multiplied by the duration."""
 
 MEASURED: dict[str, dict[str, Range]] = {
     "Refused": {"refused": (0.1176, 0.1177)},  # 4 of 34
@@ -47,19 +47,19 @@ MEASURED: dict[str, dict[str, Range]] = {
     "Stages, slowest 1 %": {"sleep sleep": (0.24, 2.5), "long sleep": (0.5, 2.5)},
     "Event loop lag": {"server median": (0, 0.25), "server 99 %": (0, 5)},
 }
-"""Between which bounds it lies at the end of the load: those of the bucket where a time is known, within
-which percentiles are spread evenly. Of stages, some."""
+"""Bounds of values at the end of the load. Where a duration is known they are those of its bucket, within which
+percentiles are interpolated. Only some of the stages are listed."""
 
 HELD = {
     "Instances": {"server": 1},
     "In flight": {"in flight": LIMIT, "waiting": LIMIT - WORKERS, "limit": LIMIT},
     "Uploads in progress": {"uploads": 1, "limit": UPLOADS},
 }
-"""While all slots are held and one upload has halted."""
+"""Values while all slots are in use and one upload is halted."""
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory, png: bytes) -> Iterator[Seen]:
+def readings(tmp_path_factory: pytest.TempPathFactory, png: bytes) -> Iterator[Readings]:
     installed("prometheus", "prometheus")
     folder = tmp_path_factory.mktemp("watched")
     with ExitStack() as started:
@@ -68,7 +68,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, png: bytes) -> Iterator[Seen]
         yield asyncio.run(watch(server, gate, png, folder))
 
 
-async def watch(server: Server, gate: Gate, picture: bytes, folder: Path) -> Seen:
+async def watch(server: Server, gate: Gate, picture: bytes, folder: Path) -> Readings:
     async with ClientSession() as client:
         prometheus = Prometheus(client, folder, server.url.removeprefix("http://"))
         try:
@@ -78,7 +78,7 @@ async def watch(server: Server, gate: Gate, picture: bytes, folder: Path) -> See
 
 
 def values(shown: Shown, title: str) -> dict[str, float]:
-    """By the names of the series, none of which may be there twice."""
+    """Return the values of a panel by the names of its series, which must be unique."""
     panel = shown.panels[title]
     named = {name: series.value for name, series in panel}
     assert len(named) == len(panel)
@@ -86,87 +86,87 @@ def values(shown: Shown, title: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("title", COUNTED)
-def test_a_rate_is_that_of_the_load(seen: Seen, title: str) -> None:
-    counted = {name: rate * seen.worked.seconds for name, rate in values(seen.worked, title).items()}
+def test_rates_match_the_load(readings: Readings, title: str) -> None:
+    counted = {name: rate * readings.worked.seconds for name, rate in values(readings.worked, title).items()}
     assert counted == pytest.approx(COUNTED[title], rel=0.01)
 
 
 @pytest.mark.parametrize("title", MEASURED)
-def test_a_measure_lies_where_the_load_put_it(seen: Seen, title: str) -> None:
-    measured = values(seen.worked, title)
+def test_measured_values_are_within_their_bounds(readings: Readings, title: str) -> None:
+    measured = values(readings.worked, title)
     for name, (low, high) in MEASURED[title].items():
         assert low < measured[name] <= high, name
 
 
 @pytest.mark.parametrize("title", HELD)
-def test_what_is_held_is_shown_against_its_limit(seen: Seen, title: str) -> None:
-    assert values(seen.held, title) == HELD[title]
+def test_panels_show_slots_in_use_and_their_limit(readings: Readings, title: str) -> None:
+    assert values(readings.held, title) == HELD[title]
 
 
-def test_all_room_is_free_when_the_load_is_over(seen: Seen) -> None:
-    assert values(seen.worked, "In flight") == {"in flight": 0, "waiting": 0, "limit": LIMIT}
+def test_no_slot_is_in_use_after_the_load(readings: Readings) -> None:
+    assert values(readings.worked, "In flight") == {"in flight": 0, "waiting": 0, "limit": LIMIT}
 
 
-def test_the_reason_of_refusals_is_told_while_all_is_held(seen: Seen) -> None:
-    rates = values(seen.held, "Refusals by reason")
-    counted = {name: rate * seen.held.seconds for name, rate in rates.items()}
+def test_refusals_are_counted_by_reason_while_all_slots_are_in_use(readings: Readings) -> None:
+    rates = values(readings.held, "Refusals by reason")
+    counted = {name: rate * readings.held.seconds for name, rate in rates.items()}
     assert counted == pytest.approx({"deadline": 0, "overloaded": 6}, rel=0.01)
 
 
-def test_workers_were_busy_as_long_as_they_slept_and_no_longer_than_there_was_time(seen: Seen) -> None:
-    shown = values(seen.worked, "Workers")
+def test_workers_were_busy_at_least_while_they_slept_and_at_most_the_whole_time(readings: Readings) -> None:
+    shown = values(readings.worked, "Workers")
     assert shown["workers"] == WORKERS
-    assert 12 * 0.12 + 2 * 0.6 < shown["busy"] * seen.worked.seconds < WORKERS * seen.worked.seconds
+    assert 12 * 0.12 + 2 * 0.6 < shown["busy"] * readings.worked.seconds < WORKERS * readings.worked.seconds
 
 
-def test_the_spool_holds_the_pictures_that_are_held(seen: Seen, png: bytes) -> None:
-    assert values(seen.held, "Spool") == {"used": LIMIT * len(png), "limit": Config().upload.max_spool_bytes}
+def test_the_spool_contains_the_pictures_in_progress(readings: Readings, png: bytes) -> None:
+    assert values(readings.held, "Spool") == {"used": LIMIT * len(png), "limit": Config().upload.max_spool_bytes}
 
 
-def test_cpu_and_memory_are_what_the_system_tells_of_the_process(seen: Seen) -> None:
-    cpu = values(seen.worked, "CPU")
-    assert seen.cpu_s / 2 < cpu["server"] * seen.worked.seconds < seen.cpu_s * 2
-    shown = values(seen.held, "Memory")
-    assert shown["server"] == pytest.approx(seen.memory, rel=0.2)
+def test_cpu_and_memory_match_the_values_of_the_system(readings: Readings) -> None:
+    cpu = values(readings.worked, "CPU")
+    assert readings.cpu_s / 2 < cpu["server"] * readings.worked.seconds < readings.cpu_s * 2
+    shown = values(readings.held, "Memory")
+    assert shown["server"] == pytest.approx(readings.memory, rel=0.2)
     assert shown["server workers"] > WORKERS * 20e6
 
 
-def test_versions_and_models_are_those_that_run(seen: Seen) -> None:
-    ((_, build),) = seen.worked.panels["Versions"]
+def test_versions_and_models_are_those_in_use(readings: Readings) -> None:
+    ((_, build),) = readings.worked.panels["Versions"]
     assert build.labels["version"] == metadata.version("faceattr-aio")
     assert build.labels["aiohttp"] == metadata.version("aiohttp")
-    models = {series.labels["name"]: series.labels["sha256"] for _, series in seen.worked.panels["Models"]}
+    models = {series.labels["name"]: series.labels["sha256"] for _, series in readings.worked.panels["Models"]}
     assert models.pop("trick") == "0" * 64
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in models.values())
     assert "blazeface-full-range" in models
 
 
-def test_the_variables_offer_the_job_and_its_instance(seen: Seen) -> None:
-    assert seen.choices["job"] == ["faceattr"]
-    assert len(seen.choices["instance"]) == 1
+def test_the_variables_offer_the_job_and_its_instance(readings: Readings) -> None:
+    assert readings.choices["job"] == ["faceattr"]
+    assert len(readings.choices["instance"]) == 1
 
 
-def test_no_panel_is_left_out() -> None:
+def test_every_panel_has_a_test() -> None:
     singly = {"Workers", "Spool", "CPU", "Memory", "Versions", "Models", "Alerts", "Worker restarts and reloads"}
     assert COUNTED.keys() | MEASURED.keys() | HELD.keys() | singly == PANELS.keys()
 
 
-def test_a_metric_that_is_asked_for_is_told(seen: Seen) -> None:
+def test_the_server_has_every_metric_that_rules_and_panels_use(readings: Readings) -> None:
     asked = set(re.findall(r"\b(?:faceattr|http_server|process)_\w+(?={)", RULES.read_text() + json.dumps(BOARD)))
-    assert asked <= seen.metrics
+    assert asked <= readings.metrics
 
 
-def test_a_worker_that_died_is_counted_as_crashed(seen: Seen) -> None:
-    shown = values(seen.worked, "Worker restarts and reloads")
+def test_a_killed_worker_is_counted_as_crashed(readings: Readings) -> None:
+    shown = values(readings.worked, "Worker restarts and reloads")
     assert {what: number for what, number in shown.items() if number} == {"worker crashed": pytest.approx(1, abs=0.1)}
 
 
-def test_an_alert_fires_while_the_server_is_full_and_none_when_it_is_idle(seen: Seen) -> None:
-    before, full, after = seen.alerts
+def test_an_alert_fires_while_the_server_is_full_and_none_while_it_is_idle(readings: Readings) -> None:
+    before, full, after = readings.alerts
     assert before == after == set()
     assert "FaceattrSaturated" in full
-    assert "FaceattrSaturated" in [series.labels["alertname"] for _, series in seen.held.panels["Alerts"]]
+    assert "FaceattrSaturated" in [series.labels["alertname"] for _, series in readings.held.panels["Alerts"]]
 
 
-def test_no_rule_fails_to_be_evaluated(seen: Seen) -> None:
-    assert seen.faults == {}
+def test_every_rule_can_be_evaluated(readings: Readings) -> None:
+    assert readings.faults == {}

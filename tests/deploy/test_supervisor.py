@@ -1,4 +1,4 @@
-"""The real supervisord with our file, in which only paths, user and `startsecs` are others."""
+"""The real supervisord with the file of conf/supervisor; only paths, user and `startsecs` differ."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ class Supervised:
     folder: Path
 
     async def control(self, *arguments: str) -> str:
-        """What supervisorctl says."""
+        """Run supervisorctl and return its output."""
         command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", "supervisord.conf", *arguments]
         run = await asyncio.to_thread(
             subprocess.run, command, capture_output=True, text=True, cwd=self.folder, timeout=PATIENCE_S, check=False
@@ -58,9 +58,10 @@ class Supervised:
         return int(await self.control("pid", "faceattr"))
 
     async def until(self, state: str) -> None:
+        """Wait for a state of the program, by processes of supervisorctl one after another."""
         async with asyncio.timeout(PATIENCE_S):
             while state not in await self.control("status", "faceattr"):
-                pass
+                await asyncio.sleep(0.05)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ async def supervised(launch: Launch, tmp_path: Path, gate: Gate, client: ClientS
     return Supervised(daemon, url, tmp_path)
 
 
-def test_the_file_has_the_values_that_are_wanted() -> None:
+def test_the_file_has_the_documented_values() -> None:
     ours = dict(parsed(FILE.read_text())[PROGRAM])
     assert int(ours["stopwaitsecs"]) > Config().server.drain_s + 5
     assert (
@@ -104,7 +105,7 @@ def test_the_file_has_the_values_that_are_wanted() -> None:
     )
 
 
-async def test_it_starts_and_after_sigkill_it_is_started_again_with_nothing_left_behind(
+async def test_the_server_is_restarted_after_sigkill_and_no_process_is_left(
     supervised: Supervised, client: ClientSession
 ) -> None:
     await supervised.until("RUNNING")
@@ -119,7 +120,7 @@ async def test_it_starts_and_after_sigkill_it_is_started_again_with_nothing_left
     assert await asyncio.to_thread(supervised.daemon.stop) == 0
 
 
-async def test_stopped_it_answers_what_is_in_flight_and_ends_with_exit_status_0(
+async def test_a_stopped_server_answers_requests_in_flight_and_exits_with_0(
     supervised: Supervised, client: ClientSession, gate: Gate, png: bytes
 ) -> None:
     started = descendants(await supervised.pid())

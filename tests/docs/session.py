@@ -1,5 +1,5 @@
-"""What a reader does who follows a page from top to bottom: a folder with the pictures of docs in it, programs that run
-and print, servers that go on running. The ports that a page names are replaced by free ones.
+"""Follows a page from top to bottom: runs programs in a folder with pictures and keeps servers running. The ports of a
+page are replaced by free ones.
 """
 
 import os
@@ -19,11 +19,11 @@ _SERVE = ("faceattr-aio", "serve")
 
 
 class Session:
-    """`said` is what the last program printed."""
+    """The state while a page is followed. `output` is that of the last program."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.said = ""
+        self.output = ""
         self._ports: dict[str, int] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         for shared in ("README.md", "bench", "conf", "docs"):
@@ -33,7 +33,7 @@ class Session:
             shutil.copy(ROOT / "docs" / "astronaut.jpg", folder / own)
 
     def localize(self, text: str) -> str:
-        """The text with ports of this session in place of its own."""
+        """Return the text with the ports of this session."""
         return _PORT.sub(lambda found: str(self._port(found[0])), text)
 
     def keep(self, name: str, text: str) -> Path:
@@ -42,7 +42,7 @@ class Session:
         return path
 
     def run(self, *command: str) -> None:
-        """To its end. Fails with all it has said if it fails."""
+        """Run a program to its end. Fails with its output when it fails."""
         ended = subprocess.run(
             command,
             capture_output=True,
@@ -53,21 +53,21 @@ class Session:
             timeout=PATIENCE_S,
         )
         assert ended.returncode == 0, f"exit status {ended.returncode}\n{ended.stdout}{ended.stderr}"
-        self.said = ended.stdout
+        self.output = ended.stdout
 
     def serve(self, port: str, *command: str) -> None:
-        """In the background, until its port answers; in place of what was served there before."""
+        """Start a server in the background and wait for its port. Stops the server that used this port before."""
         self._stop(port)
         process = subprocess.Popen(command, cwd=self.folder, env=self._environment())
         self._running[port] = process
         ends = time.monotonic() + PATIENCE_S
         while not _answers(self._port(port)):
-            assert process.poll() is None, f"the server has ended with {process.returncode}"
-            assert time.monotonic() < ends, "nobody answers"
+            assert process.poll() is None, f"the server has exited with {process.returncode}"
+            assert time.monotonic() < ends, "the port does not answer"
             time.sleep(0.05)
 
     def provide(self, text: str) -> None:
-        """The server that the text asks, as the page `README.md` has it started, if there is none yet."""
+        """Start `faceattr-aio serve` if the text sends requests to it and it does not run."""
         if f"127.0.0.1:{MAIN_PORT}" in text and MAIN_PORT not in self._running:
             self.serve(MAIN_PORT, *_SERVE)
 
@@ -78,7 +78,11 @@ class Session:
     def _stop(self, port: str) -> None:
         if process := self._running.pop(port, None):
             process.terminate()
-            process.wait(PATIENCE_S)
+            try:
+                process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                process.terminate()  # a second SIGTERM ends the server without its drain
+                process.wait(PATIENCE_S)
 
     def _port(self, named: str) -> int:
         if named not in self._ports:
@@ -87,7 +91,7 @@ class Session:
         return self._ports[named]
 
     def _environment(self) -> dict[str, str]:
-        """Programs of this environment come first; no setting is made but where to serve and where models are."""
+        """Return the environment of programs: this environment first in PATH, settings for the port and the models."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
         return environment(
             PATH=path,

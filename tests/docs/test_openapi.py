@@ -10,7 +10,8 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.support.process import ROOT
-from tests.web.test_openapi import KEY
+
+KEY = "0123456789abcdef"
 
 
 @pytest.mark.parametrize("keys", [[], [KEY]])

@@ -1,4 +1,4 @@
-"""Every block of code in README and docs is run, as a reader would who follows the page from top to bottom."""
+"""Runs every block of code of README and docs, page by page from top to bottom."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.docs.session import Session
 from tests.support.process import ROOT
 
 TRANSLATED = {ROOT / "README.zh.md"}
-"""Their blocks are those of another page: tests/test_docs.py."""
+"""Pages with the same blocks as another one, as tests/test_docs.py checks."""
 WITH_CODE = [page for page in PAGES if blocks(page) and page not in TRANSLATED]
 
 WITH_PIXELS = {ROOT / "README.md", ROOT / "docs" / "pipelines.md"}
@@ -31,7 +31,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 
 @pytest.mark.parametrize("page", [_marked(page) for page in WITH_CODE])
-def test_a_page_does_what_it_says(page: Path, session: Session) -> None:
+def test_the_code_of_a_page_works(page: Path, session: Session) -> None:
     for block in blocks(page):
         try:
             attempt(session, block)
@@ -41,12 +41,12 @@ def test_a_page_does_what_it_says(page: Path, session: Session) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_command_within_a_sentence_can_be_run(page: Path) -> None:
+def test_commands_within_sentences_exist(page: Path) -> None:
     for span in code_spans(page):
         if span.startswith(("make ", "python -m bench.")) and "..." not in span:
             look(span)
 
 
-def test_each_reason_not_to_run_a_command_is_there_for_one() -> None:
+def test_each_entry_of_not_run_matches_a_command() -> None:
     shells = [block.text for page in WITH_CODE for block in blocks(page) if block.language == "sh"]
     assert {listed(command) for text in shells for command in commands(text)} >= set(NOT_RUN)

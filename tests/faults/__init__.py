@@ -1,1 +1,1 @@
-"""Tests of faults."""
+"""Tests of faults: refusals under load, hostile clients, lost workers and models."""

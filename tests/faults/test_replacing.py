@@ -1,6 +1,4 @@
-"""The measuring of what replaced workers cost those who ask meanwhile. The figures themselves are `bench.reload`'s and
-`bench.killing`'s own.
-"""
+"""Short runs of bench.faults.reload and bench.faults.killing, which measure requests while workers are replaced."""
 
 import os
 
@@ -21,7 +19,7 @@ def recorded(**counts: int) -> Record:
 
 
 @TWO_CORES
-async def test_under_reloads_every_answer_is_one_or_a_refusal() -> None:
+async def test_during_reloads_every_request_is_answered_or_refused() -> None:
     measured = await reload.measure(3.0)
     before, during, after, goodput, reloads = reload.report(measured)
     assert [good for _, good in (before, during, after)] == [True] * 3
@@ -32,15 +30,15 @@ async def test_under_reloads_every_answer_is_one_or_a_refusal() -> None:
 
 
 @TWO_CORES
-async def test_under_kills_every_other_request_is_answered_and_readiness_is_true() -> None:
+async def test_kills_fail_only_the_request_in_the_worker_and_readiness_is_accurate() -> None:
     seen = await killing.measure(7.0)
-    said = list(killing.report(seen))
-    assert [line for line, good in said if not good] == []
-    assert 3 <= seen.killed <= 7  # one a second, and once both; fewer where a new one is long in coming
+    lines = list(killing.report(seen))
+    assert [line for line, good in lines if not good] == []
+    assert 3 <= seen.killed <= 7  # one per second, and both workers once; fewer when a worker starts slowly
     assert seen.not_ready > 0
 
 
-def test_what_reloads_cost_too_much_is_told() -> None:
+def test_the_report_on_reloads_marks_each_missed_bound() -> None:
     good, log = recorded(_200=100, _503=20), f"{reload.RELOADED} {reload.ROLLED_BACK} " + reload.RELOADED * 3
     kept = reload.Measured(good, recorded(_200=90), good, log)
     assert [good for _, good in reload.report(kept)] == [True] * 5
@@ -51,7 +49,7 @@ def test_what_reloads_cost_too_much_is_told() -> None:
     assert reload.Measured(recorded(_200=90), good, recorded(_200=110), log).spread == pytest.approx(0.2)
 
 
-def test_what_is_lost_by_kills_is_told() -> None:
+def test_the_report_on_kills_marks_each_missed_bound() -> None:
     good = killing.Seen(recorded(_200=50, _500=3, _503=2), killed=3, back=True)
     assert all(kept for _, kept in killing.report(good))
     bad = killing.Seen(recorded(_200=50, _500=4, _504=1), 3, untrue=1, back=False, grown=1 << 30, descriptors=1)

@@ -1,1 +1,1 @@
-"""Tests of fuzz."""
+"""Fuzzing: damaged pictures, malformed bodies, headers and requests."""

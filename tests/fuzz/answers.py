@@ -1,4 +1,4 @@
-"""Whether an answer is one that is documented, and well-formed to its last member."""
+"""Checks that a response is documented and that each of its members is valid."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _SECRETS = ("Traceback", 'File "', "/proc/", "/tmp", "cv2", "OpenCV", "aiohttp")
 
 
 def fault(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-    """What is wrong with an answer to a picture, if anything is."""
+    """Return what is wrong with the response to a picture, or None."""
     try:
         _check(status, headers, body)
     except (AssertionError, KeyError, TypeError, ValueError) as error:
@@ -37,11 +37,11 @@ def _check(status: int, headers: Mapping[str, str], body: bytes) -> None:
 
 def _check_problem(status: int, headers: Mapping[str, str], problem: dict[str, Any]) -> None:
     kind = problem["type"].removeprefix("urn:faceattr:")
-    assert _KINDS[kind] == status == problem["status"], "another status than that of its kind"
+    assert _KINDS[kind] == status == problem["status"], "the status is not that of the problem type"
     assert problem["instance"] == headers["X-Request-ID"]
     assert problem["title"]
-    assert problem["detail"].endswith("."), "no sentence"
-    assert not [secret for secret in _SECRETS if secret in problem["detail"]], "a detail that is not public"
+    assert problem["detail"].endswith("."), "the detail is not a sentence"
+    assert not [secret for secret in _SECRETS if secret in problem["detail"]], "the detail contains internal names"
     if status == 503:
         assert kind == "overloaded"
         assert int(headers["Retry-After"]) >= 1
@@ -56,12 +56,12 @@ def _check_result(headers: Mapping[str, str], result: dict[str, Any]) -> None:
     assert image["format"] in {"jpeg", "png", "webp"}
     for face in result["faces"]:
         box, age = face["box"], face["age"]
-        assert 0 <= box["x"] < box["x"] + box["width"] <= image["width"], "a box outside the picture"
-        assert 0 <= box["y"] < box["y"] + box["height"] <= image["height"], "a box outside the picture"
+        assert 0 <= box["x"] < box["x"] + box["width"] <= image["width"], "the box is outside the picture"
+        assert 0 <= box["y"] < box["y"] + box["height"] <= image["height"], "the box is outside the picture"
         assert 0 <= face["confidence"] <= 1
         assert 0 <= face["gender"]["probability"] <= 1
         assert 0 <= age["interval"][0] <= age["years"] <= age["interval"][1] <= 120
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

@@ -1,4 +1,4 @@
-"""Multipart bodies made of structured pieces: well-formed ones, whose pictures are known, and others."""
+"""Strategies for multipart bodies: well-formed ones with known pictures, and malformed ones."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _MAX_DATA = 300
 
 @dataclass(frozen=True)
 class Body:
-    """A body, and the pictures that are in it."""
+    """A body and the pictures that it contains."""
 
     boundary: str
     data: bytes
@@ -30,7 +30,7 @@ boundaries = st.text(BOUNDARY_CHARACTERS, min_size=1, max_size=70)
 
 @st.composite
 def well_formed(draw: st.DrawFn, most_parts: int = 4) -> Body:
-    """As browsers and HTTP libraries send them."""
+    """Draw a body as browsers and HTTP libraries send it."""
     boundary = draw(boundaries)
     names = draw(st.lists(st.sampled_from(_NAMES), max_size=most_parts))
     contents = [draw(_contents(boundary)) for _ in names]
@@ -46,7 +46,7 @@ def well_formed(draw: st.DrawFn, most_parts: int = 4) -> Body:
 
 @st.composite
 def malformed(draw: st.DrawFn) -> Body:
-    """Pieces that a parser knows, in any order, among any bytes; or a good body, damaged."""
+    """Draw a damaged well-formed body, or tokens of multipart bodies in any order among random bytes."""
     if draw(st.booleans()):
         good = draw(well_formed())
         position, length = draw(st.tuples(_positions, st.integers(0, 9)))
@@ -64,7 +64,7 @@ cuts = st.lists(_positions, max_size=12)
 
 
 def in_chunks(data: bytes, positions: list[int]) -> Iterator[bytes]:
-    """The data cut at the positions, as far as it has so many bytes."""
+    """Cut the data at these positions, modulo its length."""
     edges = [0, *sorted({position % (len(data) + 1) for position in positions}), len(data)]
     for start, end in pairwise(edges):
         if end > start:
@@ -72,9 +72,9 @@ def in_chunks(data: bytes, positions: list[int]) -> Iterator[bytes]:
 
 
 def _contents(boundary: str) -> st.SearchStrategy[bytes]:
-    """Any bytes, the more tempting ones preferred, but never the boundary itself."""
-    tempting = (b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"-", b"--", b"\r\n--", f"\r\n--{boundary[:-1]}".encode(), b"\0")
-    pieces = st.one_of(st.sampled_from(tempting), st.binary(max_size=30))
+    """Draw bytes that do not contain the boundary, often with parts of it and line ends."""
+    special = (b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"-", b"--", b"\r\n--", f"\r\n--{boundary[:-1]}".encode(), b"\0")
+    pieces = st.one_of(st.sampled_from(special), st.binary(max_size=30))
     contents = st.lists(pieces, max_size=10).map(lambda some: b"".join(some)[:_MAX_DATA])
     return contents.filter(lambda content: f"--{boundary}".encode() not in content)
 

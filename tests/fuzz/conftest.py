@@ -1,4 +1,4 @@
-"""How long fuzzing goes on: a slice, the same each time, unless FACEATTR_FUZZ_INPUTS asks for more (`make fuzz`)."""
+"""Sets the number of inputs: a few that are always the same, or FACEATTR_FUZZ_INPUTS random ones (`make fuzz`)."""
 
 from collections.abc import Iterator
 
@@ -10,10 +10,10 @@ from tests.fuzz.tally import EXAMPLES, IS_SLICE, Tally
 settings.register_profile(
     "fuzz",
     max_examples=EXAMPLES,
-    deadline=None,  # other programs may hold the machine
+    deadline=None,  # other programs may slow down the machine
     derandomize=IS_SLICE,
     print_blob=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # the tally is meant to go on
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # one tally counts all examples
 )
 settings.load_profile("fuzz")
 

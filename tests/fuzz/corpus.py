@@ -1,4 +1,4 @@
-"""Damaged pictures by their number: the same number makes the same input, in any process and in any order."""
+"""Damaged pictures by number: the same number makes the same input in every process and in any order."""
 
 import random
 import re
@@ -10,22 +10,22 @@ from tests.fuzz.seeds import chunk, seeds
 from tests.support.process import ROOT
 
 KEPT = ROOT / ".fuzz"
-"""Where inputs are kept that showed a fault."""
+"""The folder of inputs that showed a fault."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MOST_MUTATIONS = 4
 _UNCHANGED = 0.05
-"""Share of the inputs that are whole pictures, so that good ones are seen among the damaged."""
+"""Fraction of inputs that are intact pictures."""
 _SMALL = (0, 1, 2, 3, 7, 8, 16, 127, 128, 255, 256, 1024, 4096, 7071, 16383, 32767, 32768, 65500, 65535)
 _INTERESTING = (*_SMALL, 1 << 20, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
 _SEGMENTS = re.compile(rb"\xff[\xc0-\xcf\xda-\xef]|IHDR|PLTE|tRNS|IDAT|acTL|fcTL|fdAT|eXIf|RIFF|VP8.|ALPH|AN..|EXIF")
-"""Where a header begins, in each of the formats."""
+"""Markers at the beginning of headers, of all formats."""
 
 Chance = random.Random
 Mutation = Callable[[bytearray, Chance], bytearray]
 
 
 def picture(number: int) -> bytes:
-    """Input `number`; negative ones are as good."""
+    """Return input `number`, which may be negative."""
     chance = Chance(f"picture {number}")
     data = bytearray(chance.choice(seeds()))
     if chance.random() < _UNCHANGED:
@@ -36,7 +36,7 @@ def picture(number: int) -> bytes:
 
 
 def keep(number: int, data: bytes) -> Path:
-    """Writes down an input that showed a fault."""
+    """Store an input that showed a fault and return its path."""
     KEPT.mkdir(exist_ok=True)
     path = KEPT / f"picture-{number}"
     path.write_bytes(data)
@@ -58,7 +58,7 @@ def _set_bytes(data: bytearray, chance: Chance) -> bytearray:
 
 
 def _set_field(data: bytearray, chance: Chance) -> bytearray:
-    """A number that decoders may trip over, in or right before a header: lengths, sizes, counts."""
+    """Replace a length, size or count in or near a header by an extreme number."""
     begins = [found.start() for found in _SEGMENTS.finditer(data)]
     start = max(0, chance.choice(begins or [0]) + chance.randint(-4, 24))
     size, number = chance.choice((1, 2, 3, 4)), chance.choice(_INTERESTING)
@@ -105,13 +105,13 @@ def _splice(data: bytearray, chance: Chance) -> bytearray:
 
 
 def _mend(data: bytearray, chance: Chance) -> bytearray:
-    """Damages one more place and then makes the check sums of a PNG right, so that the damage gets past them."""
+    """Damage the data and correct the checksums of a PNG, so that the damage passes them."""
     data = chance.choice((_flip_bits, _set_bytes, _set_field))(data, chance)
     return mended(data) if data.startswith(_PNG) else data
 
 
 def mended(data: bytearray) -> bytearray:
-    """A PNG whose chunks have the check sums of what they hold, as far as its lengths make sense."""
+    """Return the PNG with correct checksums in all chunks up to the first invalid length."""
     made, position = bytearray(data[:8]), 8
     while position + 12 <= len(data):
         length = int.from_bytes(data[position : position + 4], "big")
@@ -124,7 +124,7 @@ def mended(data: bytearray) -> bytearray:
 
 
 def _somewhere(data: bytes | bytearray, chance: Chance) -> int:
-    """A position, in the first bytes as often as in all of them."""
+    """Return a position, half of the time in the first 200 bytes."""
     most = min(len(data), 200) if chance.random() < 0.5 else len(data)
     return chance.randint(0, most)
 

@@ -1,4 +1,4 @@
-"""Small pictures of every kind that is accepted, from which fuzzing starts: one face, and a few without."""
+"""Small pictures of every accepted kind, from which fuzzing starts: most with one face, a few without."""
 
 import io
 import struct
@@ -18,12 +18,12 @@ _FACE = (slice(40, 200), slice(146, 306))
 _SIDES = (64, 96, 128, 256)
 _ORIENTATION = 0x0112
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-"""First row, first column, and the steps between them, of each pass of an interlaced PNG."""
+"""First row, first column, row step and column step of each pass of an interlaced PNG."""
 
 
 @cache
 def seeds() -> tuple[bytes, ...]:
-    """The same ones each time, on one version of the codecs."""
+    """Return the pictures, which are always the same with the same versions of the codecs."""
     made: list[bytes] = []
     for number, side in enumerate(_SIDES):
         face = _face(side)
@@ -35,7 +35,7 @@ def seeds() -> tuple[bytes, ...]:
 
 
 def _face(side: int) -> Image.Image:
-    astronaut = skimage.data.astronaut()  # type: ignore[no-untyped-call]  # it is what it is
+    astronaut = skimage.data.astronaut()  # type: ignore[no-untyped-call]  # scikit-image has no types
     return Image.fromarray(astronaut[_FACE]).resize((side, side))
 
 
@@ -93,7 +93,7 @@ def _with_alpha(face: Image.Image) -> Image.Image:
 
 
 def _interlaced(pixels: Pixels) -> bytes:
-    """An RGB picture as a PNG in seven passes, which no library at hand writes."""
+    """Encode an RGB picture as an interlaced PNG, which none of the libraries can write."""
     height, width = pixels.shape[:2]
     passes = (pixels[row::down, column::across] for row, column, down, across in _ADAM7)
     rows = b"".join(b"\0" + row.tobytes() for one in passes if one.size for row in one)
@@ -103,5 +103,5 @@ def _interlaced(pixels: Pixels) -> bytes:
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """A chunk of a PNG."""
+    """Encode a chunk of a PNG."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,4 +1,4 @@
-"""How much is tried, and what came of it: one line for each test at the end of the run."""
+"""The number of inputs, and the counts of their outcomes, which are printed at the end of the run."""
 
 import os
 import time
@@ -6,18 +6,18 @@ from collections import Counter
 
 _ASKED_FOR = os.environ.get("FACEATTR_FUZZ_INPUTS")
 IS_SLICE = _ASKED_FOR is None
-"""Whether only so much is tried as fits into every run of the tests, and the same each time."""
+"""Whether the inputs are the few, fixed ones of a normal test run."""
 INPUTS = int(_ASKED_FOR or 1000)
 EXAMPLES = max(20, INPUTS // 5)
-"""Of one property."""
+"""Number of examples of one property."""
 FIRST = int(os.environ.get("FACEATTR_FUZZ_FIRST", "0"))
-"""The number of the first picture: one that failed can be tried alone, and a long run can be continued."""
+"""The number of the first picture, to repeat a failed one or to continue a long run."""
 
 
 class Tally:
-    """What one test tried."""
+    """The counts of one test."""
 
-    lines: list[str] = []  # noqa: RUF012  # of all tests
+    lines: list[str] = []  # noqa: RUF012  # shared by all tests
 
     def __init__(self, name: str) -> None:
         self.counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""No multipart body is read otherwise than it is meant, and how it is cut into chunks makes no difference."""
+"""Multipart bodies are read correctly, however they are divided into chunks."""
 
 from collections.abc import Iterable
 from email.message import Message
@@ -16,7 +16,7 @@ Outcome = list[bytes] | type[FaceattrError]
 
 
 def read(chunks: Iterable[bytes], content_type: str) -> Outcome:
-    """The pictures, or the documented way in which the body fails."""
+    """Return the pictures, or the class of the documented error."""
     pictures: list[bytes] = []
     try:
         parser = Multipart(content_type, max_parts=4, max_batch=3, max_header_bytes=4096)
@@ -33,7 +33,7 @@ def count(tally: Tally, outcome: Outcome) -> None:
     tally.counts[f"{len(outcome)} pictures" if isinstance(outcome, list) else outcome.__name__] += 1
 
 
-def pictures_as_the_library_reads_them(body: Body) -> list[bytes]:
+def pictures_by_email_parser(body: Body) -> list[bytes]:
     message = BytesParser().parsebytes(f"Content-Type: {body.content_type}\r\n\r\n".encode() + body.data)
     parts = message.get_payload()
     if not isinstance(parts, list):
@@ -49,17 +49,17 @@ def pictures_as_the_library_reads_them(body: Body) -> list[bytes]:
 
 
 @given(body=well_formed(), positions=cuts)
-def test_a_well_formed_body_is_read_as_it_is_meant(body: Body, positions: list[int], tally: Tally) -> None:
+def test_the_pictures_of_a_well_formed_body_are_read(body: Body, positions: list[int], tally: Tally) -> None:
     outcome = read(in_chunks(body.data, positions), body.content_type)
     count(tally, outcome)
     if len(body.pictures) > 3:
         assert outcome is BatchTooLarge
     else:
-        assert outcome == list(body.pictures) == pictures_as_the_library_reads_them(body)
+        assert outcome == list(body.pictures) == pictures_by_email_parser(body)
 
 
 @given(body=malformed(), positions=cuts)
-def test_how_a_body_is_cut_makes_no_difference(body: Body, positions: list[int], tally: Tally) -> None:
+def test_the_division_into_chunks_makes_no_difference(body: Body, positions: list[int], tally: Tally) -> None:
     outcome = read([body.data], body.content_type)
     count(tally, outcome)
     assert read(in_chunks(body.data, positions), body.content_type) == outcome
@@ -74,5 +74,5 @@ def test_how_a_body_is_cut_makes_no_difference(body: Body, positions: list[int],
     ),
     data=st.binary(max_size=60),
 )
-def test_any_content_type_is_read_or_refused(content_type: str, data: bytes, tally: Tally) -> None:
+def test_any_content_type_is_read_or_gets_a_documented_error(content_type: str, data: bytes, tally: Tally) -> None:
     count(tally, read([data], content_type))

@@ -1,4 +1,4 @@
-"""Nothing that stands in a header or in a query fails otherwise than it is documented."""
+"""Any header and any query is accepted or gets a documented error."""
 
 import json
 import uuid
@@ -29,7 +29,7 @@ values = st.text(st.characters(codec=None), max_size=12)
 
 
 @given(accept=st.lists(st.one_of(ranges, ascii_text), max_size=6).map(",".join))
-def test_any_accept_gets_what_is_offered_or_is_refused(accept: str, tally: Tally) -> None:
+def test_any_accept_gets_an_offered_type_or_not_acceptable(accept: str, tally: Tally) -> None:
     try:
         chosen = choose_media_type(accept, OFFERED)
     except NotAcceptable:
@@ -51,7 +51,7 @@ pairs = st.one_of(
 
 
 @given(pairs=st.lists(pairs, max_size=2))
-def test_any_query_is_options_or_is_refused_with_a_sentence(pairs: list[tuple[str, str]], tally: Tally) -> None:
+def test_any_query_gives_options_or_an_error_with_a_sentence(pairs: list[tuple[str, str]], tally: Tally) -> None:
     try:
         options = parse_options(MultiDict(pairs), FaceOptions)
     except BadOption as refusal:
@@ -70,15 +70,15 @@ def _check_sentence(refusal: BadOption, tally: Tally) -> None:
 
 
 @given(sent=st.one_of(st.text(st.characters(codec="utf-8"), max_size=140), st.text("aZ0._:+/=@-", max_size=140)))
-def test_a_request_id_is_the_clients_or_ours_and_always_sane(sent: str, tally: Tally) -> None:
+def test_a_request_id_is_that_of_the_client_or_generated_and_always_valid(sent: str, tally: Tally) -> None:
     request = make_mocked_request("GET", "/", CIMultiDict({"X-Request-ID": sent}))
-    given_back = record_of(request).id
-    assert record_of(request).id == given_back
-    assert given_back == sent or uuid.UUID(given_back).hex == given_back
-    assert given_back.isascii()
-    assert 1 <= len(given_back) <= 128
-    assert not set(given_back) & set(' "<>\\\r\n\t')
-    tally.counts["theirs" if given_back == sent else "ours"] += 1
+    used = record_of(request).id
+    assert record_of(request).id == used
+    assert used == sent or uuid.UUID(used).hex == used
+    assert used.isascii()
+    assert 1 <= len(used) <= 128
+    assert not set(used) & set(' "<>\\\r\n\t')
+    tally.counts["of the client" if used == sent else "generated"] += 1
 
 
 kinds = st.sampled_from(("image/png", "IMAGE/*", "multipart/form-data", "application/octet-stream", "text/html"))

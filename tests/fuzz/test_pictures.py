@@ -1,5 +1,5 @@
-"""Damaged pictures, by the thousand, for the real server with its real nets: each is answered as documented, and
-afterwards the server holds what it held before.
+"""Thousands of damaged pictures for a real server with its models: each response is documented, and afterwards the
+server uses the same resources as before.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tests.fuzz.wholeness import ANSWER_S, LIMIT, FuzzedServer
 pytestmark = pytest.mark.pixels
 
 CONNECTIONS = LIMIT + 1
-"""One more than are served at once, so that some are refused and come again."""
+"""One more than the limit, so that some requests are refused and retried."""
 WARM_UP = 300
 DOCUMENTED = {200, 400, 413, 415, 422}
 MOST_FAULTS = 10
@@ -27,7 +27,7 @@ RETRY_S = 60.0
 
 
 class Sender:
-    """Sends pictures over a few connections that are kept."""
+    """Sends pictures over a few persistent connections."""
 
     def __init__(self, url: str, numbers: range, tally: Tally) -> None:
         self.faults: list[str] = []
@@ -55,7 +55,7 @@ class Sender:
                 return
 
     async def _until_answered(self, client: ClientSession, number: int, data: bytes) -> str | None:
-        """What is wrong with one of the answers up to the final one; a refusal is waited out as long as it says."""
+        """Send a picture, and retry after refusals. Return what is wrong with one of the responses, or None."""
         while True:
             status, wrong, wait_s = await self._ask(client, number, data)
             self._tally.counts[str(status)] += 1
@@ -90,7 +90,7 @@ def server(tmp_path: Path) -> Iterator[FuzzedServer]:
     server.kill()
 
 
-async def test_damaged_pictures_are_answered_and_leave_the_server_as_it_was(
+async def test_damaged_pictures_get_documented_responses_and_leave_no_resource_in_use(
     server: FuzzedServer, tally: Tally, png: bytes
 ) -> None:
     warming = Sender(server.url, range(-WARM_UP, 0), Tally("warming up"))

@@ -1,5 +1,5 @@
-"""Whatever bytes come over a connection, the real server answers them as documented or closes, in bounded time, and
-holds afterwards what it held before.
+"""Any bytes over a connection get a documented response or a closed connection in bounded time, and afterwards the
+server uses the same resources as before.
 """
 
 import socket
@@ -25,12 +25,12 @@ UPLOAD_S = 2.0
 WARM_UP = 100
 END = b"\r\n\r\n"
 CONTROLS = bytes([*range(9), *range(10, 32), 127])
-"""Refused in any header by the parser of the HTTP library, before we see it."""
+"""Control characters, which the HTTP parser of aiohttp refuses in every header."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What goes over one connection, in pieces, and whether the client then waits for the answer."""
+    """The bytes of one connection, divided into pieces. `then` is how the client ends the connection."""
 
     head: bytes
     body: bytes
@@ -131,7 +131,7 @@ endings = st.sampled_from(("waits", "waits", "waits", "waits", "hangs up", "rese
 
 @st.composite
 def any_bytes(draw: st.DrawFn) -> Sent:
-    """Any body behind a good head: as long as it says, or not."""
+    """Draw a valid head and any body, with a correct or a wrong length."""
     body, positions, then = draw(bodies), draw(cuts), draw(endings)
     kind = draw(st.sampled_from((b"image/png", b"application/octet-stream", b"multipart/form-data; boundary=x")))
     kind = b"Content-Type: " + kind
@@ -149,7 +149,7 @@ def any_bytes(draw: st.DrawFn) -> Sent:
 
 @st.composite
 def form(draw: st.DrawFn) -> Sent:
-    """A multipart body under its own Content-Type; the data of its parts are no pictures."""
+    """Draw a multipart body with its Content-Type; its parts are not pictures."""
     body: Body = draw(st.one_of(well_formed(), malformed()))
     kind = f"Content-Type: {body.content_type}".encode()
     positions, then = draw(cuts), draw(endings)
@@ -160,22 +160,22 @@ def form(draw: st.DrawFn) -> Sent:
 
 @st.composite
 def weird_headers(draw: st.DrawFn) -> Sent:
-    """Any headers, before a body that may be a picture."""
+    """Draw any headers before a body that may be a picture."""
     body: bytes = draw(bodies)
     start = draw(starts)
     weird = draw(st.lists(lines, max_size=4))
     if b"POST /analyze" not in start:
-        weird = [line for line in weird if not line.startswith(b"Expect")]  # aiohttp answers it, with 500 if no UTF-8
+        weird = [line for line in weird if not line.startswith(b"Expect")]  # aiohttp answers it; 500 if not UTF-8
     length = [b"Content-Length: %d" % len(body), b"Content-Type: image/png"] if draw(st.booleans()) else []
     return Sent(head(*weird, *length, start=start), body, draw(cuts), draw(endings))
 
 
 def converse(url: str, sent: Sent) -> str:
-    """The status of the first final answer, or how there was none. Fails when neither comes in time."""
+    """Return the status of the first final response, or how the connection ended. Fail after ANSWER_S."""
     address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port), ANSWER_S) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with suppress(ConnectionError):  # it has heard enough; what it said comes now
+        with suppress(ConnectionError):  # the server has closed it; the response may be buffered
             for piece in sent.pieces:
                 connection.sendall(piece)
         if sent.then == "waits":
@@ -212,7 +212,7 @@ def server(tmp_path: Path) -> Iterator[FuzzedServer]:
     server.kill()
 
 
-async def test_any_request_is_answered_or_closed_and_leaves_the_server_as_it_was(
+async def test_any_request_is_answered_or_closed_and_leaves_no_resource_in_use(
     server: FuzzedServer, tally: Tally, png: bytes
 ) -> None:
     converse_often(server.url, WARM_UP, tally)

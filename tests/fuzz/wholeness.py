@@ -1,5 +1,5 @@
-"""The real server under fuzzing, and whether it holds afterwards what it held before: processes, memory, descriptors,
-slots.
+"""A real server for fuzzing, and checks that afterwards it uses the same resources as before: processes, memory,
+descriptors, slots.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from tests.support.process import PATIENCE_S, Server, start_server
 
 WORKERS, LIMIT = 2, 4
 ANSWER_S = 10.0
-"""`inference.timeout_s`: no answer may take longer."""
+"""The setting `inference.timeout_s`: no response may take longer."""
 _SERVER_GROWTH, _WORKER_GROWTH = 10 << 20, 50 << 20
 _MIB = 1 << 20
 
 
 @dataclass(frozen=True)
 class Holdings:
-    """What each process holds, by its id, the server's first: bytes of memory, descriptors."""
+    """Memory in bytes and number of descriptors of each process, by process id; the server is the first."""
 
     memory: Mapping[int, int]
     descriptors: Mapping[int, int]
@@ -33,8 +33,8 @@ class Holdings:
 
 
 class FuzzedServer:
-    """`faceattr-aio serve` in `folder`, with no more upload slots than slots for work, and room for no more on disk,
-    so that what is lost of them is missed.
+    """`faceattr-aio serve` in `folder`. Its limits of uploads and of the spool are as low as the limit of slots, so
+    that a leak makes a request fail.
     """
 
     def __init__(self, folder: Path, upload_s: float) -> None:
@@ -54,8 +54,8 @@ class FuzzedServer:
         return Holdings({pid: _resident(pid) for pid in pids}, {pid: _descriptors(pid) for pid in pids})
 
     async def settled(self) -> Holdings:
-        """What it holds once the connections to it are closed. Fails unless it has the processes and the descriptors
-        that it had before any connection.
+        """Wait until the connections are closed and return the holdings. Fail unless processes and descriptors are the
+        same as before the first connection.
         """
         await _until(lambda: self.holdings().descriptors == self._unused.descriptors)
         holdings = self.holdings()
@@ -63,12 +63,12 @@ class FuzzedServer:
         return holdings
 
     def faults(self) -> list[str]:
-        """What the log says that it must not say."""
-        telling = ("Traceback", " ERROR ")
-        return [line for line in self._log.read_text(errors="replace").splitlines() if any(map(line.count, telling))]
+        """Return lines of the log that report an error."""
+        markers = ("Traceback", " ERROR ")
+        return [line for line in self._log.read_text(errors="replace").splitlines() if any(map(line.count, markers))]
 
     async def is_whole(self, before: Holdings, picture: bytes) -> Holdings:
-        """What it holds now. Fails unless that is what it held before, and every slot is free. Ends the server."""
+        """Stop the server and return its last holdings. Fail unless they are as before and every slot is free."""
         after = await self.settled()
         assert list(self.spool.iterdir()) == []
         await self._fill_every_slot(picture)
@@ -81,12 +81,12 @@ class FuzzedServer:
         self.process.kill()
 
     async def _fill_every_slot(self, picture: bytes) -> None:
-        """As many uploads as are allowed at once, and then as many pictures."""
+        """Start an upload for each upload slot, and then finish them, which needs each slot for work."""
         go_on = asyncio.Event()
         before = len(self.process.open_files())
 
         async def halves() -> AsyncIterator[bytes]:
-            yield picture + bytes(CHUNK)  # there is no file before so much has come
+            yield picture + bytes(CHUNK)  # shorter uploads are kept in memory
             await go_on.wait()
 
         async def upload(client: ClientSession) -> int:
@@ -101,7 +101,7 @@ class FuzzedServer:
             assert await asyncio.gather(*uploads) == [200] * LIMIT, "not every slot is free"
 
     def _grown(self, before: Holdings) -> dict[int, int]:
-        """By how many bytes those processes have grown that hold too much."""
+        """Return the growth in bytes of each process that has grown too much."""
         grown = {pid: size - before.memory[pid] for pid, size in self.holdings().memory.items()}
         server = self.process.pid
         return {
@@ -109,13 +109,13 @@ class FuzzedServer:
         }
 
     def _is_idle(self) -> None:
-        """A server that thinks that a request is still in flight waits for it, and says so."""
+        """Stop the server. One with a slot in use would wait for it and log that it gave up."""
         assert self.process.stop() == 0
-        assert "given up" not in self._log.read_text(errors="replace"), "a slot was never given back"
+        assert "given up" not in self._log.read_text(errors="replace"), "a slot was not released"
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    """Returns once it holds, or never did; what is asked for may take a moment after the last answer."""
+    """Wait until the condition is true, for ten seconds at most, and return in any case."""
     for _ in range(round(PATIENCE_S / 6 / 0.05)):
         if condition():
             return

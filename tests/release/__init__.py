@@ -1,1 +1,1 @@
-"""Tests of release."""
+"""Tests of a release: the wheel and the sdist."""

@@ -1,5 +1,5 @@
-"""A program of somebody else, with every public name in it. Its types are checked against a wheel of ours in an
-environment of its own; it is never run.
+"""A program of a user that contains every public name. Type checkers read it in an environment with the wheel; it is
+never run.
 """
 
 from pathlib import Path
@@ -25,9 +25,9 @@ from faceattr_aio import (
 )
 from faceattr_aio.client import Client
 from faceattr_aio.errors import RetryableError
+from faceattr_aio.faces import FaceOptions
+from faceattr_aio.imaging import Pixels, read
 from faceattr_aio.pipeline import JSON, Clock, Declaration, LoadSpec, Options, Pipeline, PipelineSettings
-from faceattr_aio.pipelines.faces import FaceOptions
-from faceattr_aio.pipelines.imaging import Pixels, read
 from faceattr_aio.schemas import Answer, Face
 
 

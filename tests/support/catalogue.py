@@ -1,4 +1,4 @@
-"""The pictures that are tried, by name: each is made from the pixels of a picture with one face."""
+"""Tables of test pictures by name. Each entry makes a file from the pixels of a picture with one face."""
 
 import struct
 import zlib
@@ -19,7 +19,7 @@ def plain(name: str, **options: object) -> Maker:
 
 
 def mode(name: str, into: str) -> Maker:
-    """In another kind of colours."""
+    """Convert to another colour mode of Pillow."""
     return lambda pixels: saved(image(pixels).convert(into), name)
 
 
@@ -32,12 +32,12 @@ def turned(orientation: int, name: str) -> Maker:
 
 
 def deep(*, grey: bool) -> Maker:
-    """Sixteen bits."""
+    """Encode with 16 bits per channel."""
     return lambda pixels: encoded(".png", (pixels[..., 1] if grey else pixels).astype(np.uint16) * 257)
 
 
 def see_through(pixels: Pixels) -> bytes:
-    """Every other row is fully transparent, with its colours kept."""
+    """Make every other row fully transparent, with its colours unchanged."""
     alpha = np.full(pixels.shape[:2], 255, np.uint8)
     alpha[::2] = 0
     return encoded(".png", np.dstack([pixels, alpha]))
@@ -52,7 +52,7 @@ def with_chunks(*chunks: bytes) -> Maker:
 
 
 def with_chunk_bomb(pixels: Pixels, kind: bytes, start: bytes) -> bytes:
-    """200 MB in a chunk that says something about the picture."""
+    """Add a metadata chunk that inflates to 200 MB."""
     return with_chunks(make.chunk(kind, start + make.bomb(200)))(pixels)
 
 
@@ -110,7 +110,7 @@ SHOWN: Table = {
         for number in range(1, 9)
     },
 }
-"""The face is found where it is in the plain picture, with the default settings."""
+"""Accepted by default; the face is found where it is in the plain picture."""
 
 SHOWN_WHEN_ASKED_FOR: Table = {
     "gif": plain("gif"),
@@ -129,7 +129,7 @@ SHOWN_WHEN_ASKED_FOR: Table = {
     "rgba avif": mode("avif", "RGBA"),
     **{f"tiff turned by orientation {number}": turned(number, "tiff") for number in range(1, 9)},
 }
-"""The same, for who opts in."""
+"""As SHOWN, when the setting image.formats contains the format."""
 
 BLANK: Table = {
     "png of 1 x 1": as_it_is(saved(RED[:1, :1], "png")),
@@ -140,7 +140,7 @@ BLANK: Table = {
     "7000 x 7000 of one colour": lambda _: make.blank_png(7000),
     "webp of 34 bytes, 7000 x 7000": as_it_is(make.webp_of_34_bytes(7000)),
 }
-"""No face, and no failure."""
+"""Accepted by default; there is no face."""
 
 BLANK_WHEN_ASKED_FOR: Table = {
     "gif of 1 x 1": as_it_is(make.gif((1, 1), (1, 1))),
@@ -168,7 +168,7 @@ NO_PICTURES: Table = {
     "larger tiff": as_it_is(b"II+\0" + struct.pack("<HHQ", 8, 0, 16) + b"\0" * 100),
     "animated avif": animated("avif"),
 }
-"""415, whatever is accepted."""
+"""415, with any setting of image.formats."""
 
 DAMAGED: Table = {
     "start of a jpeg": as_it_is(b"\xff\xd8\xff"),

@@ -1,4 +1,4 @@
-"""Executors of one pipeline that does as it is told, and what is asked of them."""
+"""Executors of the pipeline `trick`, and functions that send tasks to them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,9 +20,9 @@ def config(trick: dict[str, Any] | None = None, **inference: object) -> Config:
 
 
 async def idle(executor: Executor) -> None:
-    """Returns once every slot is back, which is when the workers are done and not before."""
+    """Wait until no slot is in use. Slots are released when the workers have finished."""
     async with asyncio.timeout(30):
-        while executor.limiter.in_flight:  # counted in threads
+        while executor.limiter.in_flight:  # released in threads, which set no event
             await asyncio.sleep(0.005)
 
 
@@ -31,7 +31,7 @@ def ask(executor: Executor, file: Path, tasks: int) -> list[asyncio.Task[Reply]]
 
 
 async def hold(executor: Executor, file: Path, tasks: int) -> list[asyncio.Task[Reply]]:
-    """So many tasks, each of which has its slot."""
+    """Start tasks and wait until each one has a slot."""
     before = executor.limiter.in_flight
     asked = ask(executor, file, tasks)
     async with asyncio.timeout(30):

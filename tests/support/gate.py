@@ -1,4 +1,4 @@
-"""A gate made of two named pipes, at which workers in any process wait, and which tells how many have arrived."""
+"""A gate of two named pipes: workers in any process wait at it, and the test counts those that arrive."""
 
 import os
 import select
@@ -8,7 +8,7 @@ PATIENCE_S = 30.0
 
 
 class Gate:
-    """`folder` is the setting `gate` of `tests.support.pipelines:Trick`."""
+    """`folder` is the setting `gate` of `tests.support.pipelines:Trick`. A new gate is closed."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -19,18 +19,18 @@ class Gate:
         self._arrivals = os.open(self._bell, os.O_RDWR)
 
     def wait_for(self, workers: int) -> None:
-        """Returns when so many have come to the gate."""
+        """Wait until this number of workers has arrived; fail after PATIENCE_S for one worker."""
         for _ in range(workers):
             ready, _, _ = select.select([self._arrivals], [], [], PATIENCE_S)
-            assert ready, "no worker came to the gate"
+            assert ready, "no worker arrived at the gate"
             os.read(self._arrivals, 1)
 
     def somebody_came(self) -> bool:
-        """Whether one more has rung than was waited for; also those ring who find the gate open."""
+        """Whether a worker has arrived that `wait_for` has not counted. Workers at an open gate count as well."""
         return bool(select.select([self._arrivals], [], [], 0)[0])
 
     def open(self) -> None:
-        """Lets everybody through, for good."""
+        """Let all workers through until `shut` is called."""
         if not self._bar.exists():
             return
         bar = os.open(self._bar, os.O_RDWR)
@@ -38,18 +38,25 @@ class Gate:
         os.write(bar, b"." * 1024)
         os.close(bar)
 
+    def shut(self) -> None:
+        """Hold workers again, and discard the count of those that have arrived."""
+        if not self._bar.exists():
+            os.mkfifo(self._bar)
+        while self.somebody_came():
+            os.read(self._arrivals, 1024)
+
     def close(self) -> None:
-        """Nobody is waited for any longer, and nobody waits."""
+        """Open the gate and remove its pipes."""
         self.open()
         self._bell.unlink()
         os.close(self._arrivals)
 
 
 def stop_at(folder: Path) -> None:
-    """The worker's side: rings, and waits until the gate is open."""
+    """Report the arrival of a worker and wait until the gate is open. Runs in the worker."""
     bar, bell = folder / "bar", folder / "bell"
     waiting = os.open(bar, os.O_RDWR) if bar.exists() else None
-    if not bell.exists():  # the test is over
+    if not bell.exists():  # the test has ended
         return
     with bell.open("wb", buffering=0) as arrivals:
         arrivals.write(b".")

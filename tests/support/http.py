@@ -1,4 +1,4 @@
-"""Requests over real sockets to a server in this process."""
+"""Sends requests over real sockets to a server in this process."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import ClientSession, FormData, web
 
+from faceattr_aio.config.schema import Config
 from faceattr_aio.web.app import EXECUTOR
 from tests.support.gate import Gate
 
@@ -14,6 +15,12 @@ TRICK = {"factory": "tests.support.pipelines:Trick", "path": "/trick"}
 RAW = {"Content-Type": "image/png"}
 Make = Callable[..., Awaitable[str]]
 """Starts a server and returns the URL of its pipeline."""
+
+
+def trick_config(**sections: dict[str, Any]) -> Config:
+    """Return settings with one worker and the pipeline `trick`; the section `trick` changes that pipeline."""
+    entry = {**TRICK, **sections.pop("trick", {})}
+    return Config.model_validate({"inference": {"workers": 1}, "pipelines": {"trick": entry}, **sections})
 
 
 def form(*pictures: bytes, field: str = "image") -> FormData:
@@ -30,7 +37,7 @@ async def pieces(data: bytes) -> AsyncIterator[bytes]:
 
 @contextlib.asynccontextmanager
 async def connect(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection of our own."""
+    """Open a connection and close it at the end; fail after 20 seconds."""
     host, port = url.split("/")[2].split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -43,12 +50,12 @@ async def connect(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio
 
 
 def head(*more: str) -> bytes:
-    """Of a request, up to its body."""
+    """Return the head of a request to the pipeline `trick`, with these headers."""
     return "\r\n".join(["POST /trick HTTP/1.1", "Host: x", *more, "\r\n"]).encode("utf-8", "surrogateescape")
 
 
 async def ask_raw(url: str, more: str, body: bytes = b"") -> bytes:
-    """The heads that come back for one request."""
+    """Send one request and return the heads of its responses: of `100 Continue`, if sent, and of the final one."""
     async with connect(url) as (reader, writer):
         writer.write(head("Content-Type: image/png", more) + body)
         answer = await reader.readuntil(b"\r\n\r\n")
@@ -58,7 +65,7 @@ async def ask_raw(url: str, more: str, body: bytes = b"") -> bytes:
 
 
 async def hold(url: str, gate: Gate, png: bytes, client: ClientSession, requests: int) -> list[asyncio.Task[int]]:
-    """So many requests at the gate or waiting behind it."""
+    """Start requests and wait until the first one is at the gate. Each task returns a status."""
 
     async def ask() -> int:
         async with client.post(url, data=png, headers={"Content-Type": "image/png"}) as response:
@@ -69,14 +76,20 @@ async def hold(url: str, gate: Gate, png: bytes, client: ClientSession, requests
     return tasks
 
 
-async def until_in_flight(app: web.Application, requests: int) -> None:
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until the condition is true; fail after 30 seconds. It changes in threads, which set no event."""
     async with asyncio.timeout(30):
-        while app[EXECUTOR].limiter.in_flight != requests:  # counted in threads
+        while not condition():
             await asyncio.sleep(0.005)
 
 
+async def until_in_flight(app: web.Application, requests: int) -> None:
+    """Wait until this number of slots is in use."""
+    await until(lambda: app[EXECUTOR].limiter.in_flight == requests)
+
+
 async def status(client: ClientSession, url: str, data: Any, **headers: str) -> int:
-    """Of one upload; a 429 must say when to come back."""
+    """Send one upload and return its status. Check that a 429 has Retry-After."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with client.post(url, data=data, headers=RAW | named) as response:
         if response.status == 429:

@@ -1,4 +1,4 @@
-"""Pipelines without a net, each declared and loaded like a real one."""
+"""Test pipelines without networks, declared and loaded like real ones."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ class TrickSettings(PipelineSettings):
 
 
 class TrickPipeline:
-    """Tells size and digest of the file, after it has done what the options say."""
+    """Does what the option `do` says, then returns size and digest of the file and the process id."""
 
     def __init__(self, plan: LoadSpec) -> None:
         assert isinstance(plan.settings, TrickSettings)
@@ -52,7 +52,7 @@ class TrickPipeline:
         return f"{media_type} {result['bytes']} {len(path.read_bytes())}".encode()
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
     def _do(self, what: str) -> None:
         match what:
@@ -77,7 +77,7 @@ Trick = Declaration(
 )
 
 Steady = replace(Trick, repeatable=True)
-"""One whose results may be kept."""
+"""A pipeline with results that may be cached."""
 
 Drawing = replace(Trick, media_types=("image/png",))
-"""One that answers with pictures alone."""
+"""A pipeline that returns pictures only."""

@@ -1,4 +1,4 @@
-"""The real server for tests, with the pipeline that does tricks."""
+"""Starts a real server, with the pipeline `trick` in its settings."""
 
 from bench.support.served import PATIENCE_S, ROOT, Server, descendants, environment, start_server
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +13,28 @@ from faceattr_aio.config.schema import Config
 from faceattr_aio.web.app import ENDPOINTS, EXECUTOR, JOBS, UPLOADS, is_idle, make_app
 from tests.conftest import Serve
 from tests.support.gate import Gate
-from tests.support.http import TRICK, Make, hold, until_in_flight
+from tests.support.http import TRICK, Make, hold, until, until_in_flight
 from tests.support.jobs import TRICK_ENTRY, ServeJobs
-
-
-def shares(app: web.Application) -> dict[str, set[object]]:
-    """Slots and uploads of each client."""
-    (endpoint,) = app[ENDPOINTS]
-    return endpoint.limits._slots._held | endpoint.limits._uploads._held
 
 
 @pytest.fixture
 async def apps() -> AsyncIterator[list[web.Application]]:
-    """The apps of the test; at its end no slot, upload, byte or share may be left in use."""
+    """The apps of the test. At its end no slot, upload, byte or slot of a client may be left in use."""
     apps: list[web.Application] = []
     yield apps
     for app in apps:
-        async with asyncio.timeout(30):
-            while app[EXECUTOR].limiter.in_flight or app[UPLOADS].limiter.in_flight or shares(app):  # in threads
-                await asyncio.sleep(0.005)
+        await until(partial(is_released, app))
         assert app[UPLOADS].spool.used == 0
+
+
+def is_released(app: web.Application) -> bool:
+    (endpoint,) = app[ENDPOINTS]
+    return not (app[EXECUTOR].limiter.in_flight or app[UPLOADS].limiter.in_flight or any(endpoint.limits.in_use))
 
 
 @pytest.fixture
 async def make(serve: Serve, apps: list[web.Application], tmp_path: Path) -> Make:
-    """Serves the trick pipeline and gives its URL."""
+    """Serves the trick pipeline and returns its URL."""
 
     async def start(trick: dict[str, Any] | None = None, **sections: dict[str, Any]) -> str:
         entry = TRICK | (trick or {})
@@ -53,7 +51,7 @@ async def make(serve: Serve, apps: list[web.Application], tmp_path: Path) -> Mak
 async def full(
     make: Make, apps: list[web.Application], gate: Gate, png: bytes, client: ClientSession
 ) -> AsyncIterator[str]:
-    """The URL of a server in which every slot is taken; in the end all that took one are answered."""
+    """The URL of a server in which every slot is in use. At the end every request that holds one is answered."""
     url = await make({"gate": str(gate.folder)})
     held = await hold(url, gate, png, client, 2)
     await until_in_flight(apps[0], 2)
@@ -64,7 +62,7 @@ async def full(
 
 @pytest.fixture
 async def other() -> AsyncIterator[ClientSession]:
-    """A client at another address than everybody else."""
+    """A client with another address than `client`."""
     async with ClientSession(connector=TCPConnector(local_addr=("127.0.0.2", 0))) as session:
         yield session
 

@@ -1,4 +1,4 @@
-"""Embedding: the three ways, in a host app with middlewares, routes and limits of its own."""
+"""Three ways to embed the service in a host app that has its own middlewares, routes and limits."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,6 +23,7 @@ from faceattr_aio.config.schema import Config
 from faceattr_aio.web.app import EXECUTOR, UPLOADS
 from tests.conftest import Serve
 from tests.support.gate import Gate
+from tests.support.http import trick_config, until, until_in_flight
 from tests.support.process import PATIENCE_S, environment
 
 RAW = {"Content-Type": "image/png"}
@@ -31,17 +31,12 @@ TOKEN = {"Authorization": "Bearer host"}
 MIB = 1 << 20
 
 
-def config(**sections: dict[str, Any]) -> Config:
-    entry = {"factory": "tests.support.pipelines:Trick", "path": "/trick", **sections.pop("trick", {})}
-    return Config.model_validate({"inference": {"workers": 1}, "pipelines": {"trick": entry}, **sections})
-
-
 @web.middleware
 async def authenticate(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     if request.headers.get("Authorization") != TOKEN["Authorization"]:
-        raise web.HTTPUnauthorized(text="the host says no")
+        raise web.HTTPUnauthorized(text="refused by the host")
     response = await handler(request)
     response.headers["X-Host"] = "yes"
     return response
@@ -63,46 +58,53 @@ def host(vision: web.Application | None = None) -> web.Application:
 async def test_a_mounted_app_serves_below_its_prefix_and_inside_the_hosts_middlewares(
     serve: Serve, client: ClientSession, png: bytes
 ) -> None:
-    url = await serve(host(faceattr_aio.make_app(config())))
+    url = await serve(host(faceattr_aio.make_app(trick_config())))
     async with client.get(url, headers=TOKEN) as response:
         assert await response.text() == "hello from the host"
     async with client.post(f"{url}/vision/trick", data=png, headers=RAW | TOKEN) as response:
         assert (response.status, response.headers["X-Host"]) == (200, "yes")
         assert (await response.json())["bytes"] == len(png)
     async with client.post(f"{url}/vision/trick", data=png, headers=RAW) as response:
-        assert (response.status, await response.text()) == (401, "the host says no")
+        assert (response.status, await response.text()) == (401, "refused by the host")
     async with client.get(f"{url}/vision/readyz", headers=TOKEN) as response:
         assert response.status == 200
 
 
 async def test_only_the_mounted_app_answers_with_problem_documents(serve: Serve, client: ClientSession) -> None:
-    url = await serve(host(faceattr_aio.make_app(config())))
+    url = await serve(host(faceattr_aio.make_app(trick_config())))
     async with client.get(f"{url}/vision/nothing", headers=TOKEN) as response:
         assert (response.status, response.content_type) == (404, "application/problem+json")
     async with client.get(f"{url}/nothing", headers=TOKEN) as response:
         assert (response.status, response.content_type) == (404, "text/plain")
 
 
+async def read_body(request: web.Request) -> web.Response:
+    return web.Response(text=str(len(await request.read())))
+
+
 async def test_a_mounted_app_accepts_more_than_client_max_size_of_its_host(
     serve: Serve, client: ClientSession, png: bytes
 ) -> None:
-    app = host(faceattr_aio.make_app(config()))
+    app = host(faceattr_aio.make_app(trick_config()))
+    app.router.add_post("/own", read_body)
     url = await serve(app)
     large = png + b"\0" * 3 * MIB
     async with client.post(f"{url}/vision/trick", data=io.BytesIO(large), headers=RAW | TOKEN) as response:
         assert (response.status, (await response.json())["bytes"]) == (200, len(large))
-    assert app._client_max_size == MIB  # aiohttp's default, untouched
+    for size, status in ((MIB, 200), (MIB + 1, 413)):  # the limit of the host is still the default of aiohttp
+        async with client.post(f"{url}/own", data=io.BytesIO(bytes(size)), headers=TOKEN) as response:
+            assert response.status == status
 
 
 async def describe(request: web.Request) -> web.Response:
-    """A host's own handler: its own way to take the file, our workers."""
+    """A handler of the host, which stores the file itself and uses the executor of the service."""
     path = request.app[FOLDER] / "upload.png"
     path.write_bytes(await request.read())
     executor = faceattr_aio.get_executor(request)
     try:
         reply = await executor.run("trick", faceattr_aio.Task(path))
     except faceattr_aio.FaceattrError as error:
-        return web.json_response({"said": error.detail}, status=error.status)
+        return web.json_response({"detail": error.detail}, status=error.status)
     return web.json_response({"mine": reply.result["bytes"]})
 
 
@@ -114,7 +116,7 @@ async def test_setup_provides_an_executor_for_handlers_of_the_host(
 ) -> None:
     app = host()
     app[FOLDER] = tmp_path
-    faceattr_aio.setup(app, config())
+    faceattr_aio.setup(app, trick_config())
     app.router.add_post("/describe", describe)
     url = await serve(app)
     async with client.post(f"{url}/describe", data=png, headers=TOKEN) as response:
@@ -129,7 +131,7 @@ async def test_get_executor_finds_the_executor_of_the_parent_app(
     serve: Serve, client: ClientSession, png: bytes, tmp_path: Path
 ) -> None:
     app, inner = host(), web.Application()
-    faceattr_aio.setup(app, config())
+    faceattr_aio.setup(app, trick_config())
     inner[FOLDER] = tmp_path
     inner.router.add_post("/describe", describe)
     app.add_subapp("/inner", inner)
@@ -139,26 +141,26 @@ async def test_get_executor_finds_the_executor_of_the_parent_app(
 
 
 async def test_get_executor_without_setup_names_setup(serve: Serve, client: ClientSession, tmp_path: Path) -> None:
-    app, said = web.Application(), list[str]()
+    app, raised = web.Application(), list[str]()
     app[FOLDER] = tmp_path
 
     async def handler(request: web.Request) -> web.Response:
         with pytest.raises(RuntimeError) as failed:
             await describe(request)
-        said.append(str(failed.value))
+        raised.append(str(failed.value))
         return web.Response()
 
     app.router.add_post("/", handler)
     async with client.post(await serve(app), data=b"x") as response:
         assert response.status == 200
-    assert said == ["There is no executor: call faceattr_aio.setup(app) first, before the app starts."]
+    assert raised == ["There is no executor: call faceattr_aio.setup(app) first, before the app starts."]
 
 
 def test_calling_setup_twice_raises_runtime_error() -> None:
     app = web.Application()
-    faceattr_aio.setup(app, config())
+    faceattr_aio.setup(app, trick_config())
     with pytest.raises(RuntimeError, match="called on this app already"):
-        faceattr_aio.setup(app, config())
+        faceattr_aio.setup(app, trick_config())
 
 
 async def test_two_services_in_one_host_have_separate_limits(
@@ -166,9 +168,10 @@ async def test_two_services_in_one_host_have_separate_limits(
 ) -> None:
     app = web.Application()
     app.add_subapp(
-        "/a", faceattr_aio.make_app(config(inference={"workers": 1, "limit": 1}, trick={"gate": str(gate.folder)}))
+        "/a",
+        faceattr_aio.make_app(trick_config(inference={"workers": 1, "limit": 1}, trick={"gate": str(gate.folder)})),
     )
-    app.add_subapp("/b", faceattr_aio.make_app(config(inference={"workers": 1, "limit": 1})))
+    app.add_subapp("/b", faceattr_aio.make_app(trick_config(inference={"workers": 1, "limit": 1})))
     url = await serve(app)
     held = asyncio.create_task(client.post(f"{url}/a/trick", data=png, headers=RAW))
     await asyncio.to_thread(gate.wait_for, 1)
@@ -181,7 +184,7 @@ async def test_two_services_in_one_host_have_separate_limits(
 
 
 async def test_uploads_in_progress_get_503_when_the_host_stops(client: ClientSession, png: bytes) -> None:
-    app, vision = web.Application(), faceattr_aio.make_app(config())
+    app, vision = web.Application(), faceattr_aio.make_app(trick_config())
     app.add_subapp("/vision", vision)
     runner = web.AppRunner(app, shutdown_timeout=5)
     await runner.setup()
@@ -189,14 +192,12 @@ async def test_uploads_in_progress_get_503_when_the_host_stops(client: ClientSes
     never = asyncio.Event()
 
     async def stalled() -> AsyncIterator[bytes]:
-        yield png[:100_000]  # in time for 24 seconds
+        yield png[:100_000]  # enough for upload.min_rate for 24 seconds
         await never.wait()
 
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/vision/trick"
     slow = asyncio.create_task(client.post(url, data=stalled(), headers=RAW))
-    async with asyncio.timeout(20):
-        while not vision[UPLOADS].limiter.in_flight:  # there is no event for it
-            await asyncio.sleep(0.005)
+    await until(lambda: vision[UPLOADS].limiter.in_flight == 1)
     async with asyncio.timeout(4):
         await runner.cleanup()
         assert (await slow).status == 503
@@ -204,16 +205,17 @@ async def test_uploads_in_progress_get_503_when_the_host_stops(client: ClientSes
 
 @pytest.fixture
 def host_process(tmp_path: Path) -> Iterator[Callable[[int], tuple[str, int]]]:
-    """Runs a host with default settings and a mounted service in a process of its own: URL and process id."""
+    """Runs a host with default settings and a mounted service in a separate process. Returns URL and process id."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(max_bytes: int) -> tuple[str, int]:
         code = f"""
 import faceattr_aio
 from aiohttp import web
-from tests.web.test_app import config
+from tests.support.http import trick_config
 app = web.Application()
-app.add_subapp("/vision", faceattr_aio.make_app(config(upload={{"max_bytes": {max_bytes}, "dir": {str(tmp_path)!r}}})))
+upload = {{"max_bytes": {max_bytes}, "dir": {str(tmp_path)!r}}}
+app.add_subapp("/vision", faceattr_aio.make_app(trick_config(upload=upload)))
 web.run_app(app, host="127.0.0.1", port=0, print=lambda text: print(text, flush=True))
 """
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment())
@@ -233,7 +235,7 @@ web.run_app(app, host="127.0.0.1", port=0, print=lambda text: print(text, flush=
 
 
 def peak_memory(pid: int) -> int:
-    """Bytes of the process's resident memory at its highest."""
+    """Return the largest resident memory of the process, in bytes."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1]) * 1024
@@ -272,17 +274,17 @@ async def test_300_mb_are_refused_at_the_default_limit(host_process: Callable[[i
         sent += MIB
         await writer.drain()
     assert (await answer).startswith(b"HTTP/1.1 413")
-    assert sent < limit + 16 * MIB  # what was under way in buffers; `test_upload` counts what we take
+    assert sent < limit + 16 * MIB  # 16 MiB may be in buffers; tests/uploads counts the bytes that are read
     writer.transport.abort()
 
 
 @pytest.fixture
 async def odd_host(gate: Gate) -> AsyncIterator[tuple[str, web.Application]]:
-    """A host that cancels handlers, lingers for nobody, takes no large bodies, and keeps its default threads busy."""
+    """A host that cancels handlers, discards no bodies, limits their size, and keeps its default threads busy."""
     loop, end = asyncio.get_running_loop(), threading.Event()
     loop.set_default_executor(ThreadPoolExecutor(2))
     busy = [loop.run_in_executor(None, end.wait) for _ in range(8)]
-    vision = faceattr_aio.make_app(config(inference={"workers": 1, "limit": 2}, trick={"gate": str(gate.folder)}))
+    vision = faceattr_aio.make_app(trick_config(inference={"workers": 1, "limit": 2}, trick={"gate": str(gate.folder)}))
     app = web.Application()
     app.add_subapp("/vision", vision)
     runner = web.AppRunner(app, handler_cancellation=True, lingering_time=0, shutdown_timeout=1)
@@ -338,14 +340,8 @@ async def test_eighty_disconnecting_clients_never_exceed_the_limit_in_a_host_wit
     assert vision[UPLOADS].spool.used == 0
 
 
-async def until_in_flight(vision: web.Application, requests: int) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while vision[EXECUTOR].limiter.in_flight != requests:  # counted in threads
-            await asyncio.sleep(0.005)
-
-
 def post_by_http_client(url: str, size: int) -> int:
-    """A client that sees nothing but a broken pipe when a connection is closed at once."""
+    """Post with a client that gets a broken pipe when the connection is closed before it has sent its body."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=PATIENCE_S)
     try:
@@ -356,9 +352,9 @@ def post_by_http_client(url: str, size: int) -> int:
 
 
 async def test_a_gzip_bomb_is_refused_in_a_host_that_decompresses_bodies(serve: Serve, client: ClientSession) -> None:
-    """Aiohttp inflates what we let run out: not more of it than of any other body."""
+    """Aiohttp inflates the part of a refused body that is discarded; that part is limited like any other body."""
     app = web.Application()
-    app.add_subapp("/vision", faceattr_aio.make_app(config(upload={"max_bytes": MIB})))
+    app.add_subapp("/vision", faceattr_aio.make_app(trick_config(upload={"max_bytes": MIB})))
     url = f"{await serve(app)}/vision/trick"
     bomb = gzip.compress(bytes(1 << 28), 9)
     before = time.process_time()
@@ -367,4 +363,4 @@ async def test_a_gzip_bomb_is_refused_in_a_host_that_decompresses_bodies(serve: 
             assert response.status == 415
     async with client.get(f"{url.removesuffix('trick')}livez") as response:
         assert response.status == 200
-    assert time.process_time() - before < 0.5  # it takes a second to inflate it all
+    assert time.process_time() - before < 0.5  # inflating the whole body takes a second

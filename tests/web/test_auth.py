@@ -1,3 +1,5 @@
+"""API keys, and the identification of clients by key or address."""
+
 import hmac
 from collections.abc import Sequence
 from ipaddress import ip_network
@@ -130,21 +132,21 @@ def test_a_request_without_an_accepted_key_is_unauthorized(headers: list[tuple[s
 ONE, TWO = "one-key-of-sixteen", "another-of-sixteen"
 
 
-def of(*given: str, file: Path | None = None) -> ApiKeys:
-    return ApiKeys(AuthConfig.model_validate({"keys": given}).keys, file)
+def api_keys(*keys: str, file: Path | None = None) -> ApiKeys:
+    return ApiKeys(AuthConfig.model_validate({"keys": keys}).keys, file)
 
 
 def test_only_an_accepted_key_has_a_name() -> None:
-    ours = of(ONE, TWO)
-    assert ours.name_of(ONE)
+    keys = api_keys(ONE, TWO)
+    assert keys.name_of(ONE)
     for shown in ("", " ", ONE[:-1], f"{ONE} ", ONE.upper(), f"{ONE},{TWO}", "\u20ac", "\udcff", "\ud800"):
-        assert ours.name_of(shown) is None
+        assert keys.name_of(shown) is None
 
 
 def test_the_name_of_a_key_is_stable_and_does_not_reveal_it() -> None:
-    name = of(ONE, TWO).name_of(ONE)
+    name = api_keys(ONE, TWO).name_of(ONE)
     assert name
-    assert name == of(ONE).name_of(ONE) != of(TWO).name_of(TWO)
+    assert name == api_keys(ONE).name_of(ONE) != api_keys(TWO).name_of(TWO)
     assert ONE not in name
 
 
@@ -155,11 +157,11 @@ def test_every_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch)
         compared.append((one, other))
         return one == other
 
-    ours = of(*(f"{number}-{ONE}" for number in range(9)))
+    keys = api_keys(*(f"{number}-{ONE}" for number in range(9)))
     monkeypatch.setattr(hmac, "compare_digest", compare)
     for shown in (f"0-{ONE}", f"8-{ONE}", "x", ""):
         compared.clear()
-        ours.name_of(shown)
+        keys.name_of(shown)
         assert len(compared) == 9
         assert {len(one) for pair in compared for one in pair} == {32}
 
@@ -167,7 +169,7 @@ def test_every_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch)
 def test_keys_of_a_file_are_added_to_those_of_the_settings(tmp_path: Path) -> None:
     file = tmp_path / "keys.txt"
     file.write_text(f"# for the web page\n\n  {TWO}  \r\n")
-    both = of(ONE, file=file)
+    both = api_keys(ONE, file=file)
     assert both.required
     assert both.name_of(ONE)
     assert both.name_of(TWO)
@@ -175,12 +177,12 @@ def test_keys_of_a_file_are_added_to_those_of_the_settings(tmp_path: Path) -> No
 
 
 def test_no_key_is_required_without_keys() -> None:
-    assert not of().required
-    assert of().name_of("") is None
+    assert not api_keys().required
+    assert api_keys().name_of("") is None
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "cannot be read: No such file or directory."),
         (b"\xff\xfe", "cannot be read: it is not UTF-8 text."),
@@ -193,14 +195,14 @@ def test_no_key_is_required_without_keys() -> None:
     ],
 )
 def test_an_unusable_key_file_raises_a_sentence_that_contains_no_key(
-    content: bytes | None, said: str, tmp_path: Path
+    content: bytes | None, message: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "keys.txt"
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(StartError) as refused:
-        of(file=file)
-    assert said in str(refused.value)
+        api_keys(file=file)
+    assert message in str(refused.value)
     assert str(file) in str(refused.value)
     assert "hush" not in str(refused.value)
 

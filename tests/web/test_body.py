@@ -1,3 +1,5 @@
+"""Reading of bodies in chunks, and discarding of the bodies of refused requests."""
+
 import asyncio
 from collections.abc import Iterable
 from unittest.mock import Mock
@@ -11,7 +13,7 @@ from faceattr_aio.web.body import Lingering, read_chunks
 
 
 def stream(chunks: Iterable[bytes], *, ended: bool = True) -> StreamReader:
-    """A body of which so much has arrived."""
+    """A body of which these chunks have arrived."""
     content = StreamReader(Mock(), limit=1 << 16, loop=asyncio.get_running_loop())
     content.begin_http_chunk_receiving()
     for chunk in chunks:
@@ -23,7 +25,7 @@ def stream(chunks: Iterable[bytes], *, ended: bool = True) -> StreamReader:
 
 
 def refused(chunks: Iterable[bytes], *, ended: bool = False) -> web.Request:
-    """A request that was answered while so much of its body had arrived."""
+    """A request that was answered when these chunks of its body had arrived."""
     return make_mocked_request("POST", "/", payload=stream(chunks, ended=ended), protocol=Mock())
 
 
@@ -53,38 +55,42 @@ async def test_a_thousand_chunks_of_a_few_bytes_are_refused(size: int) -> None:
 
 
 async def test_other_tasks_run_while_a_buffered_body_is_read() -> None:
-    turns = 0
+    iterations = 0
 
     async def others() -> None:
-        nonlocal turns
+        nonlocal iterations
         while True:
-            turns += 1
+            iterations += 1
             await asyncio.sleep(0)
 
     task = asyncio.create_task(others())
     await read_all(stream([b"x" * 100] * 960))
     task.cancel()
-    assert turns >= 960 / 16
+    assert iterations >= 960 / 16
 
 
 async def until_waiting(lingering: Lingering, bodies: int) -> None:
-    while lingering.count < bodies:
-        await asyncio.sleep(0)
+    """Wait until this number of bodies is being discarded; fail after 10 seconds."""
+    async with asyncio.timeout(10):
+        while lingering.count < bodies:
+            await asyncio.sleep(0)
 
 
 async def test_a_body_that_ends_is_discarded() -> None:
     lingering = Lingering(limit=1, seconds=30, max_bytes=1000)
     request = refused([b"x" * 100])
-    running_out = asyncio.create_task(lingering.discard(request))
+    discarding = asyncio.create_task(lingering.discard(request))
     await until_waiting(lingering, 1)
     request.content.feed_data(b"x" * 900)
     request.content.feed_eof()
-    assert await running_out
+    assert await discarding
     assert lingering.count == 0
 
 
 @pytest.mark.parametrize(
-    ("chunks", "seconds"), [([b"x" * 1001], 30), ([b"x"] * 1000, 30), ([b"x"], 0)], ids=["more", "crumbs", "later"]
+    ("chunks", "seconds"),
+    [([b"x" * 1001], 30), ([b"x"] * 1000, 30), ([b"x"], 0)],
+    ids=["too large", "small chunks", "too slow"],
 )
 async def test_a_body_that_is_too_large_or_too_slow_is_not_discarded(chunks: list[bytes], seconds: float) -> None:
     lingering = Lingering(limit=1, seconds=seconds, max_bytes=1000)
@@ -96,27 +102,27 @@ async def test_a_body_that_is_too_large_or_too_slow_is_not_discarded(chunks: lis
 async def test_no_more_bodies_than_the_limit_are_discarded_at_a_time() -> None:
     lingering = Lingering(limit=2, seconds=30, max_bytes=1000)
     requests = [refused([]) for _ in range(2)]
-    running_out = [asyncio.create_task(lingering.discard(request)) for request in requests]
+    discarding = [asyncio.create_task(lingering.discard(request)) for request in requests]
     await until_waiting(lingering, 2)
     assert not await lingering.discard(refused([]))
-    assert await lingering.discard(refused([b"whole"], ended=True))  # there is nothing to wait for
+    assert await lingering.discard(refused([b"whole"], ended=True))  # the whole body has arrived
     requests[0].content.feed_eof()
-    assert await running_out[0]
+    assert await discarding[0]
     again = asyncio.create_task(lingering.discard(refused([])))
     await until_waiting(lingering, 2)
     lingering.stop()
-    assert not any(await asyncio.gather(running_out[1], again))
+    assert not any(await asyncio.gather(discarding[1], again))
     assert not await lingering.discard(refused([]))
 
 
 async def test_a_client_that_disconnected_does_not_count() -> None:
     lingering = Lingering(limit=1, seconds=30, max_bytes=1000)
     left = refused([])
-    running_out = asyncio.create_task(lingering.discard(left))
+    discarding = asyncio.create_task(lingering.discard(left))
     await until_waiting(lingering, 1)
     left.protocol.transport = None
     next_one = asyncio.create_task(lingering.discard(refused([])))
-    assert not await running_out
+    assert not await discarding
     await until_waiting(lingering, 1)
     lingering.stop()
     lingering.stop()

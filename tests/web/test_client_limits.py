@@ -8,20 +8,15 @@ from aiohttp import ClientSession, web
 
 from faceattr_aio.web.app import ENDPOINTS
 from tests.support.gate import Gate
-from tests.support.http import RAW, Make, ask_raw, hold, status, until_in_flight
+from tests.support.http import RAW, Make, ask_raw, hold, status, until, until_in_flight
 
 KEY = "one-key-of-sixteen"
 
 
 async def until_shared(app: web.Application, client: str, slots: int = 0, uploads: int = 0) -> None:
-    """Returns when the client holds so many of each."""
-    fairness = app[ENDPOINTS][0].limits
-    async with asyncio.timeout(30):
-        while (len(fairness._slots._held.get(client, ())), len(fairness._uploads._held.get(client, ()))) != (
-            slots,
-            uploads,
-        ):
-            await asyncio.sleep(0.005)
+    """Wait until the client holds these numbers of slots and uploads."""
+    limits = app[ENDPOINTS][0].limits
+    await until(lambda: [held.get(client, 0) for held in limits.in_use] == [slots, uploads])
 
 
 async def test_only_the_client_over_its_share_is_refused(

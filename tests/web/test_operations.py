@@ -1,3 +1,5 @@
+"""Health checks and the reload by an admin, over real sockets."""
+
 import asyncio
 from pathlib import Path
 from typing import Any
@@ -51,12 +53,12 @@ async def test_the_server_is_not_ready_while_the_spool_is_not_writable(
     spool.mkdir()
     url = await serve(make_app(Config.model_validate({"upload": {"dir": str(spool)}, "pipelines": {"trick": ENTRY}})))
     spool.rmdir()
-    said = "The upload could not be stored: No such file or directory."
-    assert (await until_ready_is(503, url, client))["checks"]["storage"] == said
+    detail = "The upload could not be stored: No such file or directory."
+    assert (await until_ready_is(503, url, client))["checks"]["storage"] == detail
     async with client.post(f"{url}/trick", data=png, headers={"Content-Type": "image/png"}) as response:
         assert (response.status, int(response.headers["Retry-After"])) == (503, 1)
         problem = await response.json(content_type=None)
-    assert (problem["type"], problem["detail"]) == ("urn:faceattr:storage", said)
+    assert (problem["type"], problem["detail"]) == ("urn:faceattr:storage", detail)
     spool.mkdir()
     assert (await until_ready_is(200, url, client))["status"] == "ok"
     async with client.post(f"{url}/trick", data=png, headers={"Content-Type": "image/png"}) as response:
@@ -73,12 +75,13 @@ async def test_the_server_is_not_ready_while_a_worker_cannot_be_replaced(
     broken.touch()
     async with client.post(f"{url}/trick?do=die", data=png, headers={"Content-Type": "image/png"}) as response:
         assert response.status == 500
-    said = "All workers have ended"
-    while said.startswith("All workers have ended"):  # until a start has failed
-        document = await until_ready_is(503, url, client)
-        said = document["checks"]["workers"]
+    detail = "All workers have ended"
+    async with asyncio.timeout(30):
+        while detail.startswith("All workers have ended"):  # until a start has failed
+            document = await until_ready_is(503, url, client)
+            detail = document["checks"]["workers"]
     assert document["status"] == "workers"
-    assert said == "The trick is broken: mend it."
+    assert detail == "The trick is broken: mend it."
     broken.unlink()
     assert (await until_ready_is(200, url, client))["status"] == "ok"
     async with client.post(f"{url}/trick", data=png, headers={"Content-Type": "image/png"}) as response:
@@ -86,6 +89,7 @@ async def test_the_server_is_not_ready_while_a_worker_cannot_be_replaced(
 
 
 async def until_ready_is(status: int, url: str, client: ClientSession) -> Any:
+    """Wait until /readyz has this status and return its document."""
     async with asyncio.timeout(30):
         while True:
             async with client.get(f"{url}/readyz?verbose") as response:

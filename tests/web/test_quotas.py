@@ -1,4 +1,4 @@
-"""A slow pipeline beside a quick one, behind HTTP: however many want the slow one, the quick one has what is left."""
+"""Quotas over HTTP: a quick pipeline keeps its slots while all slots of a slow pipeline are in use."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,14 +12,14 @@ from faceattr_aio.config.schema import Config
 from faceattr_aio.web.app import EXECUTOR, make_app
 from tests.conftest import Serve
 from tests.support.gate import Gate
+from tests.support.http import RAW, until_in_flight
 
-RAW = {"Content-Type": "image/png"}
 TRICK = "tests.support.pipelines:Trick"
 
 
 @pytest.fixture
 def app(gate: Gate, tmp_path: Path) -> web.Application:
-    """Two workers and eight slots, of which the slow pipeline has half; its pictures wait at the gate."""
+    """Two workers and eight slots. The quota of the slow pipeline is half of them; its pictures wait at the gate."""
     return make_app(
         Config.model_validate(
             {
@@ -36,13 +36,11 @@ def app(gate: Gate, tmp_path: Path) -> web.Application:
 
 @pytest.fixture
 async def held(app: web.Application, serve: Serve, gate: Gate, png: bytes, client: ClientSession) -> AsyncIterator[str]:
-    """The URL, while all slots of the slow pipeline are taken; in the end all who took one are answered."""
+    """The URL of a server in which all slots of the slow pipeline are in use. At the end all of them are answered."""
     url = await serve(app)
     tasks = [asyncio.create_task(ask(client, f"{url}/slow", png)) for _ in range(4)]
     await asyncio.to_thread(gate.wait_for, 1)
-    async with asyncio.timeout(30):
-        while app[EXECUTOR].limiter.in_flight != 4:  # counted in threads
-            await asyncio.sleep(0.005)
+    await until_in_flight(app, 4)
     yield url
     gate.open()
     assert await asyncio.gather(*tasks) == [200] * 4
@@ -57,12 +55,12 @@ async def ask(client: ClientSession, url: str, png: bytes, **headers: str) -> in
 async def test_a_quota_of_one_half_leaves_the_other_workers_and_slots_free(
     held: str, app: web.Application, gate: Gate, png: bytes, client: ClientSession
 ) -> None:
-    async def come_again() -> list[int]:
+    async def send_25_requests() -> list[int]:
         return [await ask(client, f"{held}/quick", png) for _ in range(25)]
 
-    answers = await asyncio.gather(*(come_again() for _ in range(4)))
-    assert answers == [[200] * 25] * 4
-    assert not gate.somebody_came()  # one at a time is at it
+    statuses = await asyncio.gather(*(send_25_requests() for _ in range(4)))
+    assert statuses == [[200] * 25] * 4
+    assert not gate.somebody_came()  # the slow pipeline uses one worker
     assert app[EXECUTOR].limiter.in_flight == 4
 
 

@@ -1,75 +1,52 @@
-"""Streams of pictures, on real sockets; the workers are threads, so that a test can look at everything."""
+"""Streams of pictures over real sockets. The workers are threads, so that tests can inspect everything."""
 
 import asyncio
 import contextlib
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from aiohttp import ClientSession, web
+from prometheus_client import CollectorRegistry
 
-from faceattr_aio.config.schema import Config
 from faceattr_aio.errors import Overloaded
 from faceattr_aio.telemetry.setup import METRICS
 from faceattr_aio.web.app import ENDPOINTS, EXECUTOR, STREAMS, UPLOADS, drain, is_idle, make_app
 from tests.conftest import Serve
 from tests.support.gate import Gate
+from tests.support.http import Make, trick_config, until
 from tests.support.streams import BOUNDARY, END, HEADERS, part, talk
 
-TRICK = {"factory": "tests.support.pipelines:Trick", "path": "/trick"}
 STEADY = {"factory": "tests.support.pipelines:Steady"}
 KEY = "0123456789abcdef"
-Make = Callable[..., Awaitable[str]]
-
-
 ENDLESS = f"Content-Length: {1 << 40}"
 
 
 def head(*more: str, version: str = "1.1") -> bytes:
-    """Of a stream, for a connection of our own."""
+    """Return the head of a request for a stream, with these headers."""
     lines = (f"{name}: {value}" for name, value in HEADERS.items())
     return "\r\n".join([f"POST /trick HTTP/{version}", "Host: x", *lines, *more, "\r\n"]).encode()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # in threads, and at the other end of a socket
-            await asyncio.sleep(0.005)
-
-
-def is_given_back(app: web.Application) -> bool:
-    """Whether no slot, upload, byte, share or turn is in use."""
+def is_released(app: web.Application) -> bool:
+    """Whether no slot, upload, byte, slot of a client, reserved slot or stream is in use."""
     (endpoint,) = app[ENDPOINTS]
-    held = endpoint.limits._slots._held | endpoint.limits._uploads._held
     limiter, uploads = app[EXECUTOR].limiter, app[UPLOADS]
     numbers = limiter.in_flight, limiter.reserved, uploads.limiter.in_flight, uploads.spool.used, endpoint.active
-    return not any(numbers) and not held and not app[STREAMS]._open and not app[STREAMS]._limiter.in_flight
+    return not any(numbers) and not any(endpoint.limits.in_use) and app[STREAMS].is_idle
 
 
 @pytest.fixture
 async def apps() -> AsyncIterator[list[web.Application]]:
+    """The apps of the test. At its end nothing may be in use."""
     apps: list[web.Application] = []
     yield apps
     for app in apps:
-        await until(lambda app=app: is_given_back(app))  # type: ignore[misc]  # bound now
-
-
-@pytest.fixture
-async def make(serve: Serve, apps: list[web.Application], tmp_path: Path) -> Make:
-    """Serves the trick pipeline and gives its URL."""
-
-    async def start(trick: dict[str, Any] | None = None, **sections: dict[str, Any]) -> str:
-        sections.setdefault("inference", {"workers": 1, "limit": 2})
-        sections["upload"] = {"dir": str(tmp_path), **sections.get("upload", {})}
-        app = make_app(Config.model_validate({"pipelines": {"trick": TRICK | (trick or {})}, **sections}))
-        apps.append(app)
-        return f"{await serve(app)}/trick"
-
-    return start
+        await until(partial(is_released, app))
 
 
 async def test_each_picture_of_a_stream_is_answered_by_a_line_in_order(
@@ -247,16 +224,16 @@ async def test_a_client_that_disconnects_releases_every_resource(
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(head(ENDLESS) + BOUNDARY + part(png) * 10)
     await asyncio.to_thread(gate.wait_for, 1)
-    await until(lambda: apps[0][EXECUTOR].limiter.in_flight == 2)  # of four: the others wait for their turn
+    await until(lambda: apps[0][EXECUTOR].limiter.in_flight == 2)  # the other two wait for a slot
     await until(lambda: apps[0][UPLOADS].spool.used == 4 * len(png))
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
     await until(lambda: apps[0][UPLOADS].limiter.in_flight == 0)
     await until(lambda: apps[0][EXECUTOR].limiter.in_flight == 1)
-    assert apps[0][UPLOADS].spool.used == len(png)  # which a worker is at
+    assert apps[0][UPLOADS].spool.used == len(png)  # of the picture that is in a worker
     gate.open()
-    await until(lambda: is_given_back(apps[0]))
-    assert not gate.somebody_came()  # for pictures that nobody waits for
+    await until(lambda: is_released(apps[0]))
+    assert not gate.somebody_came()  # the other pictures were dropped
 
 
 async def test_a_client_that_never_reads_is_disconnected(make: Make, apps: list[web.Application]) -> None:
@@ -266,15 +243,18 @@ async def test_a_client_that_never_reads_is_disconnected(make: Make, apps: list[
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect((host, int(port)))
         connection.settimeout(30)
-        start = head(ENDLESS, "X-Request-ID: " + "x" * 128) + BOUNDARY  # the id is in each line, twice
+        start = head(ENDLESS, "X-Request-ID: " + "x" * 128) + BOUNDARY  # each line contains the id twice
         await asyncio.to_thread(send_until_reset, connection, start)
-    await until(lambda: is_given_back(apps[0]))
+    await until(lambda: is_released(apps[0]))
 
 
 def send_until_reset(connection: socket.socket, start: bytes) -> None:
+    """Send parts until the server closes the connection; fail after 30 seconds."""
     connection.sendall(start)
+    deadline = time.monotonic() + 30
     with contextlib.suppress(ConnectionError):
         while True:
+            assert time.monotonic() < deadline, "the server does not close the connection"
             connection.sendall(part(b"x") * 100)
 
 
@@ -284,7 +264,7 @@ async def test_each_picture_counts_for_the_rate_limit_and_waits_for_it(
     async with talk(client, await make(clients={"requests_per_minute": 2})) as stream:
         stream.show(png, png, png)
         assert [(await stream.line())["number"] for _ in range(2)] == [0, 1]
-        await until(lambda: apps[0][UPLOADS].spool.used == len(png))  # arrived, and not worked on for half a minute
+        await until(lambda: apps[0][UPLOADS].spool.used == len(png))  # received; may start in half a minute
         third = asyncio.create_task(stream.line())
         assert not (await asyncio.wait({third}, timeout=0.3))[0]
         assert apps[0][EXECUTOR].limiter.in_flight == 0
@@ -306,7 +286,7 @@ async def test_a_stream_waits_while_its_client_holds_its_share_of_slots(
         await until(lambda: apps[0][UPLOADS].spool.used == 2 * len(png))
         line = asyncio.create_task(stream.line())
         assert not (await asyncio.wait({line}, timeout=0.3))[0]
-        assert not gate.somebody_came()  # though a worker is idle
+        assert not gate.somebody_came()  # although one worker is idle
         gate.open()
         assert (await line)["bytes"] == len(png)
     assert (await held).status == 200
@@ -336,14 +316,15 @@ async def test_an_internal_error_affects_one_picture_of_a_stream(make: Make, png
 
 
 async def test_a_stream_is_recorded_for_each_picture_and_once_as_a_request(
-    make: Make, apps: list[web.Application], png: bytes, client: ClientSession, caplog: pytest.LogCaptureFixture
+    serve: Serve, apps: list[web.Application], png: bytes, client: ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
-    url = await make()
+    registry = CollectorRegistry()
+    app = make_app(trick_config(), registry)
+    apps.append(app)
+    url = f"{await serve(app)}/trick"
 
     def count(name: str) -> float:
-        return (
-            apps[0][METRICS]._registry.get_sample_value(name, {"pipeline": "trick"} if "pictures" in name else {}) or 0
-        )
+        return registry.get_sample_value(name, {"pipeline": "trick"} if "pictures" in name else {}) or 0
 
     async with talk(client, url, **{"X-Request-ID": "whole"}) as stream:
         stream.show(png, b"no picture")
@@ -351,16 +332,16 @@ async def test_a_stream_is_recorded_for_each_picture_and_once_as_a_request(
         await stream.line()
         assert (count("faceattr_pictures_total"), count("faceattr_tricks_total")) == (2, 1)
         with caplog.at_level("INFO", "faceattr_aio.access"):
-            apps[0][METRICS].sample()
+            app[METRICS].sample()
             assert not caplog.records
             stream.show(png)
             stream.end()
             sent = len((await (await stream.response()).read()).splitlines())
-            await until(lambda: is_given_back(apps[0]))
-            apps[0][METRICS].sample()
+            await until(lambda: is_released(app))
+            app[METRICS].sample()
     assert sent == 1
     (record,) = caplog.records
-    fields = record.request  # type: ignore[attr-defined]  # our own
+    fields = record.request  # type: ignore[attr-defined]  # set by the access log
     assert (fields["pictures"], fields["tricks"], fields["status"], fields["id"]) == (3, 2, 200, "whole")
     assert fields["received_bytes"] > 2 * len(png)
     assert fields["sent_bytes"] > 300
