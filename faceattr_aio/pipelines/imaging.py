@@ -30,7 +30,7 @@ _READ_AHEAD = np.zeros(8, np.uint8)
 
 
 @dataclass(frozen=True)
-class DecodedImage:
+class Picture:
     """A decoded picture with its EXIF rotation applied.
 
     `width` and `height` are those of the whole picture; `pixels` may be smaller, by the factor `scale`.
@@ -47,11 +47,7 @@ class DecodedImage:
         return float(max(self.pixels.shape[:2]) / max(self.width, self.height))
 
 
-Picture = DecodedImage
-"""The name in pipelines written for version 0.1."""
-
-
-def read(path: Path, longest_side: int) -> DecodedImage:
+def read(path: Path, longest_side: int) -> Picture:
     """Decode the picture in `path` and scale it down so that no side is longer than `longest_side` pixels.
 
     Raises:
@@ -69,7 +65,7 @@ def read(path: Path, longest_side: int) -> DecodedImage:
     if header:
         upright = width == _reduced(header.width, reduction)
         width, height = (header.width, header.height) if upright else (header.height, header.width)
-    return DecodedImage(shrink(pixels, longest_side), width, height, kind)
+    return Picture(shrink(pixels, longest_side), width, height, kind)
 
 
 def choose_reduction(header: Header, longest_side: int) -> int:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from faceattr_aio.pipelines.faces import UNKNOWN
-from faceattr_aio.pipelines.imaging import DecodedImage, Pixels
+from faceattr_aio.pipelines.imaging import Picture, Pixels
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _COLOURS = {"female": (180, 90, 220), "male": (220, 140, 40)}
@@ -25,7 +25,7 @@ def label(face: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-def draw(image: DecodedImage, faces: list[dict[str, Any]]) -> Pixels:
+def draw(image: Picture, faces: list[dict[str, Any]]) -> Pixels:
     """Return a copy of the pixels with every face marked, the first face on top."""
     canvas = image.pixels.copy()
     for face in reversed(faces):

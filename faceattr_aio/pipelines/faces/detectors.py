@@ -11,7 +11,7 @@ import numpy as np
 from faceattr_aio.pipeline import ModelFile
 from faceattr_aio.pipelines import nets
 from faceattr_aio.pipelines.faces import FaceSettings
-from faceattr_aio.pipelines.imaging import DecodedImage, Floats, Pixels, shrink
+from faceattr_aio.pipelines.imaging import Floats, Picture, Pixels, shrink
 from faceattr_aio.pipelines.nets import Network, make_blob
 
 LANDMARKS = ("left_eye", "right_eye", "nose", "mouth")
@@ -50,7 +50,7 @@ class Detection:
         centre = self.box[:2] + self.box[2:] / 2
         return bool(((centre >= 0) & (centre < pixels.shape[1::-1])).all())
 
-    def describe(self, image: DecodedImage) -> dict[str, Any]:
+    def describe(self, image: Picture) -> dict[str, Any]:
         """Return the face as plain data, in pixels of the whole picture, the box clipped to it."""
         size = image.width, image.height
         corner = np.clip(self.box[:2] / image.scale, 0, size).round().astype(int)

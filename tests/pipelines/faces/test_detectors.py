@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from faceattr_aio.pipelines.faces.detectors import Detection, detect_in_tiles, keep_best
-from faceattr_aio.pipelines.imaging import DecodedImage, Floats, Pixels
+from faceattr_aio.pipelines.imaging import Floats, Picture, Pixels
 
 pytestmark = pytest.mark.pixels
 
@@ -35,7 +35,7 @@ def test_the_best_of_overlapping_boxes_is_kept() -> None:
 
 
 def test_boxes_are_in_pixels_of_the_whole_picture_and_clipped_to_it() -> None:
-    image = DecodedImage(np.zeros((100, 200, 3), np.uint8), 400, 200, "png")
+    image = Picture(np.zeros((100, 200, 3), np.uint8), 400, 200, "png")
     described = face(-10, 80, 40).describe(image)
     assert described["box"] == {"x": 0, "y": 160, "width": 60, "height": 40}
     assert described["landmarks"]["left_eye"] == [-20, 160]
