@@ -71,7 +71,7 @@ class Executor:
         self._maintenance = Maintenance(self.pool, limiters, *scaling, on_resize=self._fit)
         self._reloading = asyncio.Lock()
         self._closed = False
-        self._fingerprints: tuple[ModelHashes, Mapping[str, str]] = {}, {}
+        self._fingerprints: tuple[Config, ModelHashes, Mapping[str, str]] = config, {}, {}
 
     async def start(self) -> None:
         """Load every worker. Raises StartError."""
@@ -121,11 +121,11 @@ class Executor:
 
     def fingerprint(self, name: str) -> str:
         """Everything that decides the result of the pipeline `name`, except the picture and the options."""
-        models, fingerprints = self._fingerprints
-        if models is not self.pool.models:
-            models = self.pool.models
-            fingerprints = {pipeline: _fingerprint(self.config, pipeline, models) for pipeline in self.config.pipelines}
-            self._fingerprints = models, fingerprints
+        of_config, of_models, fingerprints = self._fingerprints
+        config, models = self.config, self.pool.models
+        if of_config is not config or of_models is not models:  # reloaded since
+            fingerprints = {pipeline: _fingerprint(config, pipeline, models) for pipeline in config.pipelines}
+            self._fingerprints = config, models, fingerprints
         return fingerprints[name]
 
     def record_failed_reload(self, error: Exception) -> None:
@@ -241,7 +241,6 @@ class Executor:
         self.reloads["ok"] += 1
         self.reload_fault = None
         self.config, self.declarations = config, _declarations(config)
-        self._fingerprints = {}, {}
         self._maintenance.change_policy(_recycle_policy(config))
         self._fit()
         log.info("the models were reloaded: %s", ", ".join(self.pool.models))
