@@ -27,7 +27,7 @@ from faceattr_aio.errors import (
     ReloadFailed,
     Unavailable,
 )
-from faceattr_aio.inference.batch import Batch, allowed_s
+from faceattr_aio.inference.batch import Batch
 from faceattr_aio.inference.loader import starter
 from faceattr_aio.inference.pool import Pool
 from faceattr_aio.inference.scaling import Autoscaler, Maintenance, RecyclePolicy
@@ -66,9 +66,8 @@ class Executor:
         """The reason if the last reload failed."""
         self._limiters = _limiters(config, self.limiter)
         self._bounds = _bounds(config)
-        limiters = (self.limiter, *(one for one in self._limiters.values() if isinstance(one, Quota)))
-        scaling = Autoscaler(workers, max_workers), _recycle_policy(config)
-        self._maintenance = Maintenance(self.pool, limiters, *scaling, on_resize=self._fit)
+        autoscaler = Autoscaler(workers, max_workers)
+        self._maintenance = Maintenance(self.pool, self.limiter, autoscaler, _recycle_policy(config), self._fit)
         self._reloading = asyncio.Lock()
         self._closed = False
         self._fingerprints: tuple[Config, ModelHashes, Mapping[str, str]] = config, {}, {}
@@ -174,7 +173,8 @@ class Executor:
         owned.callback(self._limiters[name].acquire(deadline - time.monotonic()))
         if resources:
             owned.push(resources.pop_all())
-        return await self._submit(name, prepared, is_wanted, owned, deadline)
+        allowed_s = (len(prepared) - len(failures)) * self.config.inference.timeout_s
+        return await self._submit(name, prepared, is_wanted, owned, min(deadline, time.monotonic() + allowed_s))
 
     async def run_in_slot(self, name: str, task: Task, resources: ExitStack, is_wanted: Callable[[], bool]) -> Outcome:
         """Run one task of a caller that holds a slot, which is among the `resources`; see `run_all`. Raises Draining,
@@ -184,7 +184,8 @@ class Executor:
         prepared = await self._prepare(name, task)
         if isinstance(prepared, FaceattrError):
             return prepared
-        (outcome,) = await self._submit(name, [prepared], is_wanted, resources.pop_all(), math.inf)
+        deadline = time.monotonic() + self.config.inference.timeout_s
+        (outcome,) = await self._submit(name, [prepared], is_wanted, resources.pop_all(), deadline)
         return outcome
 
     def _check_running(self) -> None:
@@ -216,12 +217,10 @@ class Executor:
         deadline: float,
     ) -> list[Outcome]:
         limiter, timeout_s = self._limiters[name], self.config.inference.timeout_s
-        now = time.monotonic()
-        deadline = min(now + allowed_s(tasks, timeout_s), deadline)
         quota = limiter if isinstance(limiter, Quota) else None
         batch = Batch(name, tasks, timeout_s, deadline, is_wanted, resources, limiter.observe, quota)
         try:
-            async with asyncio.timeout(deadline - now):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 outcomes = await asyncio.get_running_loop().run_in_executor(self.pool, batch)  # type: ignore[arg-type]  # the pool passes a worker
         except TimeoutError as error:
             raise DeadlineExceeded from error
