@@ -51,7 +51,8 @@ class Limiter:
         self._service = ServiceTime()
         self._release_callbacks: list[Callable[[], None]] = []
         self._resize_callbacks: list[Callable[[], None]] = []
-        self._quotas: list[Limiter] = []
+        self.quotas: list[Limiter] = []
+        """See `add_quota`."""
 
     @property
     def in_flight(self) -> int:
@@ -66,9 +67,9 @@ class Limiter:
     @property
     def busy(self) -> int:
         """Workers that have work."""
-        if not self._quotas:
+        if not self.quotas:
             return min(self.workers, len(self._slots))
-        in_quotas = sum(quota.busy for quota in self._quotas)
+        in_quotas = sum(quota.busy for quota in self.quotas)
         return min(self.workers, in_quotas + self._outside_quotas()[0])
 
     @property
@@ -148,24 +149,18 @@ class Limiter:
 
     def add_quota(self, quota: "Limiter", on_resize: Callable[[], None]) -> None:
         """Register a quota; its slots are slots of this limiter too. `on_resize` is called after each `resize`."""
-        self._quotas.append(quota)
+        self.quotas.append(quota)
         self._resize_callbacks.append(on_resize)
-        self.on_release(quota.released)  # work that waits for a slot of the quota may have waited for this one
-
-    def released(self) -> None:
-        """Call the release callbacks."""
-        for callback in self._release_callbacks:
-            callback()
 
     def _release(self, slot: object) -> None:
         self._slots.remove(slot)
-        if self._release_callbacks:
-            self.released()
+        for callback in self._release_callbacks:
+            callback()
 
     def _outside_quotas(self) -> tuple[int, int]:
         """Slots in use outside of quotas, and workers that quotas leave."""
         in_flight, workers = len(self._slots), self.workers
-        for quota in self._quotas:
+        for quota in self.quotas:
             in_flight -= quota.in_flight
             workers -= quota.busy
         return max(0, in_flight), max(1, workers)

@@ -48,6 +48,11 @@ class Quota(Limiter):
 
         return release_both
 
+    def on_release(self, callback: Callable[[], None]) -> None:
+        """See Limiter; work that waits for a slot of the quota may also wait for one of the parent."""
+        super().on_release(callback)
+        self._parent.on_release(callback)
+
     def _fit(self) -> None:
         self.resize(*self._numbers())
 

@@ -14,14 +14,6 @@ from faceattr_aio.inference.process import WorkerHandle
 from faceattr_aio.pipeline import Outcome, Task
 
 
-def allowed_s(tasks: Sequence[Task | FaceattrError], timeout_s: float) -> float:
-    """Seconds that a batch may take, with its waiting: `timeout_s` for each picture that a worker has to process."""
-    pictures = 0
-    for task in tasks:
-        pictures += isinstance(task, Task)
-    return timeout_s * pictures
-
-
 @dataclass(eq=False)
 class Batch:
     """Pictures for the pipeline `name`; a task that has failed already keeps its failure as its outcome.

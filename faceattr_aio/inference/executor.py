@@ -27,7 +27,7 @@ from faceattr_aio.errors import (
     ReloadFailed,
     Unavailable,
 )
-from faceattr_aio.inference.batch import Batch, allowed_s
+from faceattr_aio.inference.batch import Batch
 from faceattr_aio.inference.loader import starter
 from faceattr_aio.inference.pool import Pool
 from faceattr_aio.inference.scaling import Autoscaler, Maintenance, RecyclePolicy
@@ -66,12 +66,11 @@ class Executor:
         """The reason if the last reload failed."""
         self._limiters = _limiters(config, self.limiter)
         self._image = config.image
-        limiters = (self.limiter, *(one for one in self._limiters.values() if isinstance(one, Quota)))
-        scaling = Autoscaler(workers, max_workers), _recycle_policy(config)
-        self._maintenance = Maintenance(self.pool, limiters, *scaling, on_resize=self._fit)
+        autoscaler = Autoscaler(workers, max_workers)
+        self._maintenance = Maintenance(self.pool, self.limiter, autoscaler, _recycle_policy(config), self._fit)
         self._reloading = asyncio.Lock()
         self._closed = False
-        self._fingerprints: tuple[ModelHashes, Mapping[str, str]] = {}, {}
+        self._fingerprints: tuple[Config, ModelHashes, Mapping[str, str]] = config, {}, {}
 
     @property
     def declarations(self) -> Mapping[str, Declaration]:
@@ -126,11 +125,11 @@ class Executor:
 
     def fingerprint(self, name: str) -> str:
         """Everything that decides the result of the pipeline `name`, except the picture and the options."""
-        models, fingerprints = self._fingerprints
-        if models is not self.pool.models:
-            models = self.pool.models
-            fingerprints = {pipeline: _fingerprint(self.config, pipeline, models) for pipeline in self.config.pipelines}
-            self._fingerprints = models, fingerprints
+        of_config, of_models, fingerprints = self._fingerprints
+        config, models = self.config, self.pool.models
+        if of_config is not config or of_models is not models:  # reloaded since
+            fingerprints = {pipeline: _fingerprint(config, pipeline, models) for pipeline in config.pipelines}
+            self._fingerprints = config, models, fingerprints
         return fingerprints[name]
 
     def record_failed_reload(self, error: Exception) -> None:
@@ -179,7 +178,8 @@ class Executor:
         owned.callback(self._limiters[name].acquire(deadline - time.monotonic()))
         if resources:
             owned.push(resources.pop_all())
-        return await self._submit(name, prepared, is_wanted, owned, deadline)
+        allowed_s = (len(prepared) - len(failures)) * self.config.inference.timeout_s
+        return await self._submit(name, prepared, is_wanted, owned, min(deadline, time.monotonic() + allowed_s))
 
     async def run_in_slot(self, name: str, task: Task, resources: ExitStack, is_wanted: Callable[[], bool]) -> Outcome:
         """Run one task of a caller that holds a slot, which is among the `resources`; see `run_all`. Raises Draining,
@@ -189,7 +189,8 @@ class Executor:
         prepared = await self._prepare(name, task)
         if isinstance(prepared, FaceattrError):
             return prepared
-        (outcome,) = await self._submit(name, [prepared], is_wanted, resources.pop_all(), math.inf)
+        deadline = time.monotonic() + self.config.inference.timeout_s
+        (outcome,) = await self._submit(name, [prepared], is_wanted, resources.pop_all(), deadline)
         return outcome
 
     def _check_running(self) -> None:
@@ -221,12 +222,10 @@ class Executor:
         deadline: float,
     ) -> list[Outcome]:
         limiter, timeout_s = self._limiters[name], self.config.inference.timeout_s
-        now = time.monotonic()
-        deadline = min(now + allowed_s(tasks, timeout_s), deadline)
         quota = limiter if isinstance(limiter, Quota) else None
         batch = Batch(name, tasks, timeout_s, deadline, is_wanted, resources, limiter.observe, quota)
         try:
-            async with asyncio.timeout(deadline - now):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 outcomes = await asyncio.get_running_loop().run_in_executor(self.pool, batch)  # type: ignore[arg-type]  # the pool passes a worker
         except TimeoutError as error:
             raise DeadlineExceeded from error
@@ -246,7 +245,6 @@ class Executor:
         self.reloads["ok"] += 1
         self.reload_fault = None
         self.config, self._declarations = config, _declarations(config)
-        self._fingerprints = {}, {}
         self._maintenance.change_policy(_recycle_policy(config))
         self._fit()
         log.info("the models were reloaded: %s", ", ".join(self.pool.models))

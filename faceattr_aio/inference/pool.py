@@ -17,7 +17,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent import futures
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from faceattr_aio.errors import StartError, Unavailable, WorkerGone
@@ -184,10 +184,8 @@ class Pool(futures.Executor):
             for worker, work in self._serving.items():
                 if work:
                     worker.kill()
-            queued = self._clear_queue()
             self._changed.notify_all()
-        for work in queued:
-            self._reject(work)
+        self._reject_queue()
         with self._changed:
             self._changed.wait_for(lambda: not self._serving, wait_s)
 
@@ -195,32 +193,26 @@ class Pool(futures.Executor):
 
     def _enqueue(self, work: Work, put: Callable[[Work], None]) -> None:
         with self._changed:
-            is_open = self._hopeless is None and not self._closed.is_set()
-            if is_open:
-                put(work)
-                self._changed.notify()
-        if not is_open:
-            self._reject(work)
+            put(work)
+            self._changed.notify()
+        if self._hopeless is not None or self._closed.is_set():
+            self._reject_queue()
 
     def _withdraw(self, work: Work) -> bool:
         """Remove the work from the queue; returns whether it was there."""
-        with self._changed:
-            if work not in self._queue:
-                return False
+        with self._changed, suppress(ValueError):
             self._queue.remove(work)
             return True
+        return False
 
-    def _clear_queue(self) -> list[Work]:
-        queued = list(self._queue)
-        self._queue.clear()
-        return queued
-
-    def _reject(self, work: Work) -> None:
-        """End work that is not in the queue and that no worker will take."""
-        if self._closed.is_set() and not work.batch.has_started:
-            futures.Future.cancel(work)
-        else:
-            work.set_result(work.batch.fail(Unavailable(log=self._hopeless or "")))
+    def _reject_queue(self) -> None:
+        """Cancel or fail the queue, when no worker will take anything from it."""
+        error = Unavailable(log=self._hopeless or "")
+        for work in tuple(self._queue):
+            if self._closed.is_set() and not work.batch.has_started:
+                work.cancel()
+            elif self._withdraw(work):
+                work.set_result(work.batch.fail(error))
 
     def _is_runnable(self, work: Work) -> bool:
         quota = work.batch.quota
@@ -286,26 +278,23 @@ class Pool(futures.Executor):
         """Start workers for the slot until one is ready or the slot has got another one."""
         pause_s = 0.0
         while slot.worker is ended and not self._closed.wait(pause_s):
-            with slot.changing:
-                if slot.worker is ended:
-                    self._try_restart(slot)
             pause_s = min(max(2 * pause_s, _FIRST_BACKOFF_S), _MAX_BACKOFF_S)
-
-    def _try_restart(self, slot: WorkerSlot) -> None:
-        try:
-            self._replace(slot, slot.start, CRASHED)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the slot must not stay empty
-            slot.fault = str(error) or type(error).__name__
-            self._update_hope()
-            restart_log.error("a worker that exited could not be replaced: %s", error)
+            try:
+                self._replace(slot, slot.start, CRASHED, ended)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the slot must not stay empty
+                slot.fault = str(error) or type(error).__name__
+                self._update_hope()
+                restart_log.error("a worker that exited could not be replaced: %s", error)
 
     # The workers of the slots.
 
-    def _replace(self, slot: WorkerSlot, start: Starter, reason: str) -> None:
-        """Start a worker, wait until it is ready, swap it in; the previous one ends after its task. Raises StartError;
-        then nothing has changed.
+    def _replace(self, slot: WorkerSlot, start: Starter, reason: str, ended: WorkerHandle | None = None) -> None:
+        """Start a worker, wait until it is ready, swap it in; the previous one ends after its task. Does nothing if the
+        slot has got another worker than the one that `ended`. Raises StartError; then nothing has changed.
         """
         with slot.changing:
+            if ended and slot.worker is not ended:
+                return
             (worker,) = start_workers(start, 1)
             self._put(slot, worker)
             slot.start = start
@@ -349,9 +338,8 @@ class Pool(futures.Executor):
         with self._changed:
             faults = [slot.fault for slot in self._slots]
             self._hopeless = faults[0] if faults and all(faults) else None
-            queued = self._clear_queue() if self._hopeless else []
-        for work in queued:
-            self._reject(work)
+        if self._hopeless is not None:
+            self._reject_queue()
 
     def _count(self, reason: str) -> None:
         with self._changed:

@@ -20,6 +20,7 @@ _LOW_LOAD = 0.5
 """Busy share of the workers that would be left below which one worker is too many. The load between this and a long
 wait differs by a factor of two, so that a worker that was added is not removed again at once.
 """
+Clock = Callable[[], float]
 UP_S, DOWN_S = 2.0, 30.0
 _MIN_TASKS = 100
 """Tasks of a worker before it is recycled for its memory: one that starts too large would be again."""
@@ -66,12 +67,7 @@ class Autoscaler:
     """
 
     def __init__(
-        self,
-        fewest: int,
-        most: int,
-        up_s: float = UP_S,
-        down_s: float = DOWN_S,
-        clock: Callable[[], float] = time.monotonic,
+        self, fewest: int, most: int, up_s: float = UP_S, down_s: float = DOWN_S, clock: Clock = time.monotonic
     ) -> None:
         self._fewest, self._most = fewest, most
         self._wait, self._busy = WindowMean(up_s), WindowMean(down_s)
@@ -109,22 +105,17 @@ class Autoscaler:
 class Maintenance:
     """Recycles and scales the workers of `pool` in a thread of its own.
 
-    `limiters` are the limiter of the whole pool and its quotas. `on_resize` is called after each change in the number
-    of workers. The thread looks every `period_s` seconds when memory or load decide, and else only when a worker has
-    done its number of tasks. After a failure it pauses for `pause_s` seconds.
+    The load is that of `limiter` and its quotas. `on_resize` is called after each change in the number of workers. The
+    thread looks every `period_s` seconds when memory or load decide, and else only when a worker has done its number of
+    tasks. After a failure it pauses for `pause_s` seconds.
     """
 
     def __init__(
-        self,
-        pool: Pool,
-        limiters: tuple[Limiter, ...],
-        autoscaler: Autoscaler,
-        policy: RecyclePolicy,
-        on_resize: Callable[[], None],
+        self, pool: Pool, limiter: Limiter, autoscaler: Autoscaler, policy: RecyclePolicy, on_resize: Callable[[], None]
     ) -> None:
         self.policy = policy
         self.period_s, self.pause_s = 0.2, 10.0
-        self._pool, self._limiters = pool, limiters
+        self._pool, self._limiter = pool, limiter
         self._autoscaler, self._on_resize = autoscaler, on_resize
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -148,24 +139,15 @@ class Maintenance:
         if self._pool.recycle(self.policy.is_due):
             self._wake.set()  # others may be due
         if not self._autoscaler.is_fixed:
-            self.scale()
-
-    def scale(self) -> None:
-        """Add or remove a worker when the autoscaler decides so. Raises StartError."""
-        limiter = self._limiters[0]
-        wait = max(one.queue_s / one.service_s for one in self._limiters)
-        change = self._autoscaler.decide(self._pool.size, limiter.busy, wait)
-        if change:
-            self.resize(change)
+            wait = max(one.queue_s / one.service_s for one in (self._limiter, *self._limiter.quotas))
+            self.resize(self._autoscaler.decide(self._pool.size, self._limiter.busy, wait))
 
     def resize(self, change: int) -> None:
-        """Add a worker (1) or remove one (-1). Raises StartError."""
-        if change > 0:
-            self._pool.grow()
-        else:
-            self._pool.shrink()
-        self._on_resize()
-        log.info("%s: %d workers", "high load" if change > 0 else "low load", self._pool.size)
+        """Add a worker (1), remove one (-1) or do nothing (0). Raises StartError."""
+        if change:
+            (self._pool.grow if change > 0 else self._pool.shrink)()
+            self._on_resize()
+            log.info("%s: %d workers", "high load" if change > 0 else "low load", self._pool.size)
 
     def _check_age(self, worker: WorkerHandle) -> None:
         if self.policy.is_old(worker):

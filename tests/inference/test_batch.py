@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from faceattr_aio.errors import ClientGone, DeadlineExceeded, Unavailable, UnsupportedMedia, WorkerGone
-from faceattr_aio.inference.batch import Batch, allowed_s
+from faceattr_aio.inference.batch import Batch
 from faceattr_aio.pipeline import Outcome, Reply, Task
 from tests.support.workers import make_batch
 
@@ -58,10 +58,6 @@ def test_the_worker_has_the_time_for_one_picture_however_late_it_is() -> None:
     worker = ScriptedWorker(Reply(1), Reply(2))
     run(make_batch(TASK, TASK, timeout_s=10.0, deadline=time.monotonic() + 5), worker)
     assert worker.timeouts == [10.0, 10.0]
-
-
-def test_only_pictures_for_a_worker_add_to_the_time_of_the_batch() -> None:
-    assert allowed_s([UnsupportedMedia("no"), TASK, TASK], 10.0) == 20
 
 
 def test_tasks_that_have_failed_already_keep_their_failure() -> None:

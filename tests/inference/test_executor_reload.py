@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from faceattr_aio.errors import Draining, ReloadFailed
+from faceattr_aio.inference.pool import Pool
+from faceattr_aio.inference.process import Starter
 from faceattr_aio.pipeline import Reply, Task
 from tests.support.executors import MakeExecutor, config, hold, idle
 from tests.support.gate import Gate
@@ -95,6 +97,43 @@ async def test_the_fingerprint_of_a_pipeline_changes_with_its_models_and_setting
     assert len(set(fingerprints)) == 3
     await executor.reload()
     assert executor.fingerprint("trick") == fingerprints[-1]
+
+
+async def test_a_fingerprint_that_is_read_during_a_reload_is_not_kept_after_it(
+    make_executor: MakeExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor, during, real = await make_executor(), list[str](), Pool.reload
+
+    def reload(pool: Pool, start: Starter) -> None:
+        real(pool, start)
+        during.append(executor.fingerprint("trick"))  # the workers are new and the settings are not
+
+    monkeypatch.setattr(Pool, "reload", reload)
+    await executor.reload(config({"sleep_s": 0.001}, pool=executor.config.inference.pool))
+    assert executor.fingerprint("trick") not in during
+    assert "0.001" in executor.fingerprint("trick")
+
+
+async def test_a_quota_gets_another_worker_as_soon_as_there_are_enough(
+    make_executor: MakeExecutor, gate: Gate, png_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Pool.grow
+
+    def grow(pool: Pool) -> None:
+        real(pool)
+        time.sleep(0.1)  # the new worker finds nothing that it may run yet
+
+    monkeypatch.setattr(Pool, "grow", grow)
+    executor = await make_executor(
+        {"gate": str(gate.folder), "share": 0.5}, workers=None, workers_min=3, workers_max=4, limit=None
+    )
+    held = await hold(executor, png_file, 3)
+    await asyncio.to_thread(gate.wait_for, 1)
+    assert not gate.somebody_came()
+    await asyncio.to_thread(executor._maintenance.resize, 1)
+    await asyncio.to_thread(gate.wait_for, 1)
+    gate.open()
+    assert len(await asyncio.gather(*held)) == 3
 
 
 async def test_of_two_reloads_at_once_the_second_waits(make_executor: MakeExecutor) -> None:

@@ -245,10 +245,12 @@ def test_closing_while_workers_finish_their_tasks_ends_all(start_pool: StartPool
     pool = start_pool(starter, 2)
     works = [pool.submit(make_batch(task)) for _ in range(2)]
     gate.wait_for(2)
+    queued = pool.submit(make_batch(task))
     for worker in starter.started:
         worker.kill = gate.open  # type: ignore[method-assign]  # they finish while it closes
     pool.close()
     assert starter.alive == 0
+    assert queued.cancelled()
     assert all(isinstance(work.result(PATIENCE_S)[0], Reply) for work in works)
 
 

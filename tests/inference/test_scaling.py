@@ -97,11 +97,11 @@ def make_maintenance(
     pool: Pool,
     policy: RecyclePolicy = NEVER,
     autoscaler: Autoscaler | None = None,
-    limiters: tuple[Limiter, ...] = (),
+    limiter: Limiter | None = None,
     on_resize: Callable[[], None] = lambda: None,
 ) -> Maintenance:
-    limiters = limiters or (Limiter(8, pool.size),)
-    return Maintenance(pool, limiters, autoscaler or Autoscaler(1, 1), policy, on_resize)
+    limiter = limiter or Limiter(8, pool.size)
+    return Maintenance(pool, limiter, autoscaler or Autoscaler(1, 1), policy, on_resize)
 
 
 @contextmanager
@@ -159,7 +159,7 @@ def test_the_number_of_workers_follows_the_load_and_each_change_is_reported(
     caplog.set_level(logging.INFO)
     (one, _), now, sizes, limiter = pool, iter(range(100)), list[int](), Limiter(8, 1)
     autoscaler = Autoscaler(1, 2, up_s=2, down_s=2, clock=lambda: float(next(now)))
-    maintenance = make_maintenance(one, NEVER, autoscaler, (limiter,), lambda: sizes.append(one.size))
+    maintenance = make_maintenance(one, NEVER, autoscaler, limiter, lambda: sizes.append(one.size))
     releases = [limiter.acquire() for _ in range(8)]
     for _ in range(5):
         maintenance.run_once()
@@ -180,7 +180,7 @@ def test_the_longest_queue_decides_also_that_of_a_quota(start_pool: StartPool) -
     for _ in range(2):
         quota.acquire()
     autoscaler = Autoscaler(2, 3, up_s=1, down_s=100, clock=lambda: float(next(now)))
-    maintenance = make_maintenance(pool, NEVER, autoscaler, (limiter, quota))
+    maintenance = make_maintenance(pool, NEVER, autoscaler, limiter)
     for _ in range(4):
         maintenance.run_once()
     assert pool.size == 3
