@@ -96,7 +96,7 @@ class Soaked:
         error = 0.0 if math.isnan(line.stderr) else float(line.stderr)  # of what never changes
         return Slope(FIGURES[index], values[0], values[-1], float(line.slope), error, hours[-1] - hours[0])
 
-    def strange(self) -> dict[str, int]:
+    def undocumented(self) -> dict[str, int]:
         """Answers that are not documented."""
         return {outcome: count for outcome, count in self.counts.items() if outcome not in DOCUMENTED}
 
@@ -138,7 +138,7 @@ def report(found: Soaked) -> Iterator[str]:
     yield from rows(("what", "first", "last", "an hour", "may", "verdict"), body)
     yield ""
     yield ", ".join(f"{outcome}: {count}" for outcome, count in sorted(found.counts.items()))
-    yield f"answers that are not documented: {found.strange() or 'none'}"
+    yield f"answers that are not documented: {found.undocumented() or 'none'}"
     yield f"descriptors left: {found.left}"
 
 
@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(report(found)))
     if chosen.plot:
         plots.save(plot(found), chosen.plot)
-    kept = all(slope.kept for slope in found.slopes()) and not found.strange() and found.left == 0
+    kept = all(slope.kept for slope in found.slopes()) and not found.undocumented() and found.left == 0
     return 0 if kept else FAILED
 
 

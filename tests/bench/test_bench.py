@@ -16,7 +16,7 @@ from bench.accuracy import __main__ as accuracy
 from bench.accuracy import calibrate
 from bench.speed import ceiling, chunks, plot, processes, scaling, uneven, upload
 from bench.support import wire
-from bench.support.crowd import crowd
+from bench.support.face_grid import face_grid
 from bench.support.labelled import PADDING, Estimates, Truth, read_labels, read_padded
 from faceattr_aio.pipeline import Clock
 from faceattr_aio.pipelines.faces import FaceOptions
@@ -70,7 +70,7 @@ def test_the_file_says_where_its_numbers_come_from() -> None:
 def test_the_report_names_every_figure() -> None:
     estimates = made_up(200)
     text = "\n".join(accuracy.report(estimates.truths, estimates))
-    for figure in ("found", "mean absolute age error", "gender right", "within interval", "bracket right", "60-80"):
+    for figure in ("found", "mean absolute age error", "gender correct", "within interval", "bracket correct", "60-80"):
         assert figure in text
 
 
@@ -167,11 +167,11 @@ async def test_a_process_refuses_what_is_more_than_its_share_of_the_slots() -> N
 
 
 def test_a_crowd_has_as_many_faces_as_are_asked_for(tmp_path: Path) -> None:
-    pipeline, file = ceiling.load(), tmp_path / "crowd.jpg"
+    pipeline, file = ceiling.load(), tmp_path / "faces.jpg"
     for faces in scaling.FACES:
-        file.write_bytes(crowd(faces))
+        file.write_bytes(face_grid(faces))
         assert len(pipeline.predict(file, FaceOptions(), Clock())["faces"]) == faces
-        assert file.stat().st_size == pytest.approx(len(crowd(0)), rel=0.05)
+        assert file.stat().st_size == pytest.approx(len(face_grid(0)), rel=0.05)
 
 
 @TWO_CORES

@@ -32,7 +32,7 @@ async def test_past_its_capacity_it_does_all_it_can_and_refuses_the_rest_at_once
     multiple: int, start: StartServer
 ) -> None:
     record = await offered(start, multiple)
-    assert record.strange() == {}
+    assert record.unexpected() == {}
     assert record.counts["200"] > CAPACITY * SECONDS / 2
     assert record.counts["200"] + record.counts["503"] == multiple * CAPACITY * SECONDS
     assert record.ms("200", 99) < 10 * 1.5 * LIMIT / WORKERS * SLEEP_S * 1e3

@@ -90,12 +90,12 @@ async def test_the_proxy_cuts_when_it_is_told_to_and_is_clear_again(start: Start
             assert response.status == 200
 
 
-def soaked(memory: float = 0.0, files: float = 0.0, strange: str = "200") -> soak.Soaked:
+def soaked(memory: float = 0.0, files: float = 0.0, outcome: str = "200") -> soak.Soaked:
     """An hour, by the minute, in which memory and files grow by so much."""
     rows: list[tuple[float, tuple[float, ...]]] = [
         (60.0 * n, (100 + memory * n / 60, 20 + files * n / 60, 9.0, 20.0 + n % 2, 40.0)) for n in range(61)
     ]
-    return soak.Soaked(Counter({strange: 1000}), rows)
+    return soak.Soaked(Counter({outcome: 1000}), rows)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_soak_that_was_too_short_says_nothing() -> None:
 @pytest.mark.pixels
 async def test_a_server_is_soaked_and_nothing_stays_behind(start: StartServer) -> None:
     found = await soak.soak(start("[inference]\nworkers = 1\nlimit = 4\n"), seconds=5.0, load=0.5, slice_s=0.5)
-    assert (found.left, found.strange()) == (0, {})
+    assert (found.left, found.undocumented()) == (0, {})
     assert len(found.slices) == 10
     assert len(found.slopes()) == len(soak.FIGURES)
     assert found.counts["200"] > 0
