@@ -19,8 +19,8 @@ from statistics import median
 import uvloop
 
 from bench.load.overload import PICTURE, TYPE
-from bench.stress.fleet import INSTANCES, Instance, fleet
-from bench.stress.pulse import BY
+from bench.stress.nginx_instances import INSTANCES, Instance, start_instances
+from bench.stress.probes import BY
 from bench.support.openloop import Ask, offer, post, saturate, session
 from bench.support.served import UNCACHED
 from bench.support.sleeper import SLEEP
@@ -81,7 +81,7 @@ async def _answers(url: str, instance: Instance) -> None:
 def measure(rounds: int, seconds: float) -> tuple[list[float], Counter[str]]:
     """The ratio of each round, and the outcomes of all requests while an instance was lost."""
     ratios, lost = [], Counter[str]()
-    with tempfile.TemporaryDirectory() as name, fleet(Path(name), SETTINGS) as (url, instances):
+    with tempfile.TemporaryDirectory() as name, start_instances(Path(name), SETTINGS) as (url, instances):
         for number in range(rounds):
             ratios.append(uvloop.run(times(url, instances[0].server.url, seconds)))
             lost += uvloop.run(lose(url, instances[number % INSTANCES], 3 * seconds))

@@ -1,5 +1,5 @@
-"""The tables of specifications 002 and 003, beside which ours stand: services that queue, on their own machines, with
-clients that think for 1 to 3 s. Knows nothing of ours.
+"""The tables of specifications 002 and 003, for comparison: services that queue requests, on other machines, with
+clients that think for 1 to 3 s.
 """
 
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One number of users; None where the specification is silent. Errors and CPU are shares; 1.0 is the machine."""
+    """One number of users; None if the specification has no figure. Errors and CPU are shares; 1.0 is the machine."""
 
     users: int
     errors: float

@@ -99,7 +99,7 @@ def test_a_service_that_answers_wrongly_is_told_before_any_load(
     monkeypatch.setattr(services, "PATIENCE_S", 1.0)
     server, request = start(SLEEPING), load_preset("spec002").requests[0].fill(b"")
     with (
-        pytest.raises(ServiceFailedError, match=r"/predict was to answer POST 'predict', but: 404"),
+        pytest.raises(ServiceFailedError, match=r"/predict did not accept POST 'predict': 404"),
         services.found(request, server.url),
     ):
         pass

@@ -8,17 +8,17 @@ from collections import Counter
 import pytest
 from aiohttp import ClientConnectionError, ClientSession
 
-from bench.stress import chaos, soak, wire
-from bench.stress.pulse import Beat, settled
-from bench.stress.troubles import SLEEPY, TROUBLES, Outcome
+from bench.stress import chaos, link, soak
+from bench.stress.failures import FAILURES, SLEEPING, Outcome
+from bench.stress.probes import Probe, settled
 from tests.conftest import StartServer
 from tests.support.process import TRICK
 
 
 def broken(name: str) -> Outcome:
-    if missing := TROUBLES[name].missing():
+    if missing := FAILURES[name].missing():
         pytest.skip(missing)
-    return chaos.cause(name, SLEEPY)
+    return chaos.cause(name, SLEEPING)
 
 
 def test_a_killed_worker_costs_one_request_at_most_and_is_replaced() -> None:
@@ -26,7 +26,7 @@ def test_a_killed_worker_costs_one_request_at_most_and_is_replaced() -> None:
     assert outcome.lost <= 1
     assert outcome.whole_s is not None
     assert outcome.whole_s < 30
-    assert outcome.outcomes["200"] >= SLEEPY.rate * SLEEPY.seconds
+    assert outcome.outcomes["200"] >= SLEEPING.rate * SLEEPING.seconds
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
@@ -40,7 +40,7 @@ def test_a_lost_instance_costs_what_it_was_at_and_comes_back() -> None:
 
 def test_a_slow_wire_delays_and_is_forgotten() -> None:
     outcome = broken("slow")
-    assert outcome.outcomes["200"] >= SLEEPY.rate * SLEEPY.seconds
+    assert outcome.outcomes["200"] >= SLEEPING.rate * SLEEPING.seconds
     assert outcome.settled_s < 30
 
 
@@ -57,11 +57,17 @@ def test_a_full_disk_refuses_and_loses_nothing() -> None:
 
 
 def test_what_happened_is_told_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--only", "unreliable", f"--config={SLEEPY.config}", f"--path={SLEEPY.path}", "--seconds=0.5"]
+    arguments = [
+        "--only",
+        "unreliable",
+        f"--config={SLEEPING.config}",
+        f"--path={SLEEPING.path}",
+        "--seconds=0.5",
+    ]
     assert chaos.main(arguments) == 0
     head, _, row = capsys.readouterr().out.splitlines()
-    assert head.startswith("| what broke | requests | lost | refused | settled after s |")
-    assert row.startswith("| an unreliable wire |")
+    assert head.startswith("| failure | requests | lost | refused | last error after s |")
+    assert row.startswith("| an unreliable network link |")
 
 
 def test_what_does_not_recover_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,18 +80,18 @@ def test_what_does_not_recover_fails(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 def test_it_has_settled_when_the_last_that_failed_has_ended() -> None:
-    beats = [Beat(1.0, 0.5, "200"), Beat(2.0, 1.5, "reset"), Beat(3.0, 0.1, "503"), Beat(4.0, 1.0, "200")]
-    assert settled(beats, 2.5) == 1.0
-    assert settled(beats, 4.0) == 0.0
+    probes = [Probe(1.0, 0.5, "200"), Probe(2.0, 1.5, "reset"), Probe(3.0, 0.1, "503"), Probe(4.0, 1.0, "200")]
+    assert settled(probes, 2.5) == 1.0
+    assert settled(probes, 4.0) == 0.0
 
 
 async def test_the_proxy_cuts_when_it_is_told_to_and_is_clear_again(start: StartServer, client: ClientSession) -> None:
-    server, weather = start(TRICK), wire.Weather(resets=1.0)
-    async with wire.unreliable(server.url, weather) as url:
+    server, faults = start(TRICK), link.LinkFaults(resets=1.0)
+    async with link.unreliable(server.url, faults) as url:
         with pytest.raises(ClientConnectionError):
             await client.post(f"{url}/trick", data=b"\xff\xd8\xff")
-        assert weather.cut == 1
-        weather.clear()
+        assert faults.cut == 1
+        faults.clear()
         async with client.get(f"{url}/livez") as response:
             assert response.status == 200
 

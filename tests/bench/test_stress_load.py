@@ -60,7 +60,7 @@ def test_what_two_processes_recorded_adds_up() -> None:
         assert level
         for answer, seconds in ((GOOD, 0.1), (GOOD, 0.3), (REFUSED, 0.001), (BAD, 1.0)):
             level.add(answer, seconds, "a.jpg")
-    parts[0].take_in(json.loads(json.dumps(parts[1].ship())))
+    parts[0].merge(json.loads(json.dumps(parts[1].export())))
     assert parts[1].levels == {}
     (step,) = parts[0].steps(1000.0, 1012.0)
     assert (step.goodput_per_s, step.refused_per_s, step.failed_per_s) == (0.4, 0.2, 0.2)
@@ -133,7 +133,7 @@ def test_broken_requests_are_rejected_as_they_should_be(tmp_path: Path, start: S
     (step,), stopped = drive(server.url, Plan("hostile", pictures, (4,), seconds=4, settle_s=1), tmp_path)
     assert stopped is None
     assert step.failed_per_s == step.goodput_per_s == 0
-    assert step.outcomes.keys() <= {"400", "413", "415", "503", "cut by us"}
+    assert step.outcomes.keys() <= {"400", "413", "415", "503", "closed by the test"}
     assert step.rejected.count > 10
 
 
@@ -213,7 +213,7 @@ def test_a_second_run_from_the_web_page_begins_anew(pictures: Path) -> None:
     add_options(parser)
     load = Load(parser.parse_args(Plan("plain", pictures).arguments()))
     first = load.recorder
-    load.take_in({"stress": {"levels": {}, "stopped": "it had to"}})
+    load.merge({"stress": {"levels": {}, "stopped": "it had to"}})
     assert load.stopped
     load.start()
     assert not load.stopped
