@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.accuracy.calibrate import bracket_of, fit
+from bench.accuracy.calibrate import bracket_of, fit_intervals
 from bench.support.labelled import Estimates, Truth, estimate, read_labels
 from faceattr_aio.pipelines.faces.age import bracket_masses
 from faceattr_aio.pipelines.faces.calibration import load_calibration
@@ -49,8 +49,7 @@ def _cross_validated(estimates: Estimates) -> Iterator[tuple[bool, int]]:
         order = random.permutation(len(estimates.truths))
         for fold in range(FOLDS):
             judged, learnt = order[fold::FOLDS], np.delete(order, np.s_[fold::FOLDS])
-            calibration = fit(_part(estimates, learnt))
-            part = _part(estimates, judged)
+            calibration, part = fit_intervals(_part(estimates, learnt)), _part(estimates, judged)
             for years, age in zip(part.years, part.true_ages, strict=True):
                 low, high = calibration.interval(years)
                 yield bool(low <= age <= high), high - low

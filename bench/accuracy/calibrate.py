@@ -53,10 +53,15 @@ def fit_interval(years: Floats, errors: Floats) -> tuple[tuple[float, ...], tupl
     return tuple(low), tuple(high)
 
 
+def fit_intervals(estimates: Estimates, temperature: float = 1.0) -> Calibration:
+    """The calibration of the intervals of these faces, which do not depend on the temperature."""
+    low, high = fit_interval(estimates.years, estimates.true_ages - estimates.years)
+    return Calibration(temperature, KNOTS, low, high)
+
+
 def fit(estimates: Estimates) -> Calibration:
     """The calibration of these faces."""
-    low, high = fit_interval(estimates.years, estimates.true_ages - estimates.years)
-    return Calibration(fit_temperature(estimates), KNOTS, low, high)
+    return fit_intervals(estimates, fit_temperature(estimates))
 
 
 def main() -> None:

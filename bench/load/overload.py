@@ -141,12 +141,15 @@ def _line(rounds: Sequence[Round], multiple: int, longest: float) -> tuple[str, 
     return text, all(kept)
 
 
-async def measure(rounds: int, seconds: float) -> tuple[list[Round], float]:
+async def measure(
+    rounds: int, seconds: float, warm_up_s: float = 1.0, refusals: int = 1000
+) -> tuple[list[Round], float]:
+    """The rounds, each of which measures every load for `seconds`, and the milliseconds of CPU for a refusal."""
     with served(SETTINGS) as server:
-        await measure_round(server.url, 1.0)  # warm-up
+        await measure_round(server.url, warm_up_s)
         measured = [await measure_round(server.url, seconds) for _ in range(rounds)]
     with served(SLEEPER) as server:
-        return measured, median([await measure_refusal_cpu(server, 1000) for _ in range(rounds)])
+        return measured, median([await measure_refusal_cpu(server, refusals) for _ in range(rounds)])
 
 
 def main() -> int:

@@ -10,11 +10,11 @@ from bench.support.openloop import Record
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="there is no redis-server")
 def test_measures_hits_misses_and_a_stopped_redis(capsys: pytest.CaptureFixture[str]) -> None:
-    assert caching.main(["--seconds=1", "--pictures=20"]) in {0, caching.FAILED}
+    assert caching.main(["--seconds=0.5", "--pictures=20"]) in {0, caching.FAILED}
     output = capsys.readouterr().out
     assert "a hit by its digest" in output
     assert "cache in memory: " in output
-    assert "Redis stopped for 1 s: {'200': " in output
+    assert "Redis stopped for 0.5 s: {'200': " in output
 
 
 def test_an_expensive_hit_and_a_long_wait_fail(monkeypatch: pytest.MonkeyPatch) -> None:
