@@ -50,7 +50,7 @@ def regressions(first: Measurements, second: Measurements) -> list[str]:
         found.append(f"{run.name}: goodput fell from {before.peak().goodput_per_s:.1f}/s to {peak:.1f}/s")
     was, now = _worst_p99(before), _worst_p99(run)
     if now > max(WORSE_P99 * was, was + LEAST_P99_MS):
-        found.append(f"{run.name}: the worst P99 of the accepted rose from {was:.0f} ms to {now:.0f} ms")
+        found.append(f"{run.name}: the worst P99 of accepted answers rose from {was:.0f} ms to {now:.0f} ms")
     if _failed(run) > _failed(before) + FAILED_MORE:
         found.append(f"{run.name}: failures rose from {_failed(before):.1%} to {_failed(run):.1%}")
     return found

@@ -66,7 +66,7 @@ def serve_unbounded(request: Request) -> Iterator[Service]:
         with (folder / "log").open("w") as log:
             return start_program(peer.command(port, folder), f"http://127.0.0.1:{port}", folder, {}, {core}, log)
 
-    with server_core() as core, _started(UNBOUNDED, launch, request, "one thread, no bound") as service:
+    with server_core() as core, _started(UNBOUNDED, launch, request, "one thread, unbounded queue") as service:
         yield service
 
 

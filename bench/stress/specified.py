@@ -31,6 +31,6 @@ ANIME = (
     Row(20, 0.0, 0.80, 2500, memory="1.4 GB"),
     Row(30, 0.013, 0.95, 4100, memory="1.6 GB"),
     Row(40, 0.108, 1.0, 7300, memory="1.8 GB"),
-    Row(50, 0.365, 1.0, 12600, memory="out of memory near"),
+    Row(50, 0.365, 1.0, 12600, memory="almost out of memory"),
 )
 """Specification 003: AnimeGANv2 on 2 cores and 4 GB, a selfie of 1 MB."""

@@ -106,7 +106,7 @@ SYMPTOMS = (
         lambda step, _: step.usage is not None and step.usage.loop_lag_ms >= LATE_MS,
     ),
     Symptom(
-        "the queue: answers take many times as long as for one user, and hardly anything is refused",
+        "the queue: answers take many times as long as for one user, and almost nothing is refused",
         "Limit the queue and refuse the rest at once; define how long a client may wait.",
         lambda step, first: (
             step.accepted.p50_ms >= FULL_WAIT * max(first.accepted.p50_ms, 1.0)
