@@ -1,6 +1,6 @@
-"""Measurements, grouped by question; `README.md` lists them. Not part of the package.
+"""Measurements of faceattr_aio, grouped by question; README.md lists them. Not part of the package.
 
-`python -m bench.NAME` runs a measurement whatever its folder is.
+`python -m bench.NAME` runs a measurement of any folder.
 """
 
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""How right the results are."""
+"""Accuracy of the results."""

@@ -1,4 +1,4 @@
-"""How often faces are found, and how right gender, age and their probabilities are, on labelled faces.
+"""Accuracy on labelled faces: the share of faces that are found, and the errors of gender, age and their probabilities.
 
 python -m bench.accuracy FOLDER [--detector blazeface|yunet|ssd] [--backend cv2|openvino]
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.accuracy.calibrate import bracket_of, fit
+from bench.accuracy.calibrate import bracket_of, fit_intervals
 from bench.support.labelled import Estimates, Truth, estimate, read_labels
 from faceattr_aio.pipelines.faces.attributes import bracket_masses, load_calibration
 
@@ -28,14 +28,14 @@ def mean_error(estimates: Estimates) -> float:
 
 
 def gender_right(estimates: Estimates, from_age: float = 0) -> float:
-    """Share of faces with the right gender, from an age on; the likelier one counts, however unsure."""
-    said = np.where(estimates.female >= 0.5, "female", "male")  # noqa: PLR2004  # the likelier of two
-    right = np.array([truth.gender == one for truth, one in zip(estimates.truths, said, strict=True)])
+    """Share of faces with the correct gender, from an age on; the likelier gender counts, whatever its probability."""
+    likelier = np.where(estimates.female >= 0.5, "female", "male")  # noqa: PLR2004  # the likelier of two
+    right = np.array([truth.gender == one for truth, one in zip(estimates.truths, likelier, strict=True)])
     return float(right[estimates.true_ages >= from_age].mean())
 
 
 def intervals(estimates: Estimates) -> tuple[float, float]:
-    """Share of true ages within their interval, and its mean width in years, cross-validated: each face is judged by
+    """Share of true ages within their interval, and its mean width in years. Cross-validated: each face is judged by
     constants that were fitted without it.
     """
     held, widths = zip(*_cross_validated(estimates), strict=True)
@@ -48,8 +48,7 @@ def _cross_validated(estimates: Estimates) -> Iterator[tuple[bool, int]]:
         order = random.permutation(len(estimates.truths))
         for fold in range(FOLDS):
             judged, learnt = order[fold::FOLDS], np.delete(order, np.s_[fold::FOLDS])
-            calibration = fit(_part(estimates, learnt))
-            part = _part(estimates, judged)
+            calibration, part = fit_intervals(_part(estimates, learnt)), _part(estimates, judged)
             for years, age in zip(part.years, part.true_ages, strict=True):
                 low, high = calibration.interval(years)
                 yield bool(low <= age <= high), high - low
@@ -60,8 +59,8 @@ def _part(estimates: Estimates, chosen: Numbers) -> Estimates:
 
 
 def brackets(estimates: Estimates) -> tuple[float, float]:
-    """Share of faces whose bracket is right, among those whose age lies in one, and the mean probability given; by the
-    constants that ship, of which one number, the temperature, matters here.
+    """Share of correct brackets among the faces with an age in a bracket, and the mean probability of the estimated
+    bracket. Uses the constants of the package, of which only the temperature matters here.
     """
     masses = [bracket_masses(soft) for soft in load_calibration("age-v1").soften(estimates.ages)]
     judged = [
@@ -74,18 +73,18 @@ def brackets(estimates: Estimates) -> tuple[float, float]:
 
 
 def report(truths: list[Truth], estimates: Estimates) -> Iterator[str]:
-    """The figures, a line each."""
+    """The figures, one in each line."""
     held, width = intervals(estimates)
     right, sure = brackets(estimates)
     yield f"found                       {len(estimates.truths) / len(truths):6.1%} of {len(truths)}"
     yield f"mean absolute age error     {mean_error(estimates):6.2f} years"
-    yield f"gender right, all ages      {gender_right(estimates):6.1%}"
-    yield f"gender right, from age 15   {gender_right(estimates, ADULT):6.1%}"
-    yield f"true age within interval    {held:6.1%} (cross-validated; 80 % is the aim)"
+    yield f"gender correct, all ages     {gender_right(estimates):6.1%}"
+    yield f"gender correct, from age 15  {gender_right(estimates, ADULT):6.1%}"
+    yield f"true age within interval    {held:6.1%} (cross-validated; target: 80 %)"
     yield f"width of the interval       {width:6.1f} years on average"
-    yield f"bracket right               {right:6.1%} at a mean probability of {sure:.2f}"
+    yield f"bracket correct              {right:6.1%} at a mean probability of {sure:.2f}"
     yield ""
-    yield "age      faces  age error  gender right"
+    yield "age      faces  age error  gender correct"
     for low, high in GROUPS:
         (chosen,) = np.nonzero((estimates.true_ages >= low) & (estimates.true_ages < high))
         part = _part(estimates, chosen)

@@ -1,9 +1,10 @@
-"""Fits the constants that make age intervals and bracket probabilities true, and writes them beside the age model.
+"""Fits the constants of age intervals and bracket probabilities, and writes them next to the age model.
 
     python -m bench.calibrate FOLDER [--write faceattr_aio/pipelines/faces/age-v1.toml]
 
-The temperature is the one that makes the true bracket likeliest. The interval is a conformal one by estimated age: at
-each of a few ages, the tenth and the ninetieth percentile of the error among faces that were estimated nearby.
+The temperature is the one with the greatest likelihood of the true brackets. The interval is conformal and depends on
+the estimated age: at each of a few ages, the tenth and the ninetieth percentile of the error among faces with a similar
+estimate.
 """
 
 import argparse
@@ -19,11 +20,11 @@ KNOTS = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 75.0)
 TEMPERATURES = np.arange(1.0, 4.01, 0.25)
 _TAIL = 0.1
 _NEAR, _NEARER = 3.0, 0.15
-"""Faces count as estimated nearby within about 3 years + 15 % of the age: a Gaussian kernel of that width."""
+"""Width of the Gaussian kernel that weights faces by their estimate: 3 years + 15 % of the age."""
 
 
 def bracket_of(age: float) -> int | None:
-    """The number of the bracket that holds an age; None in a gap."""
+    """The number of the bracket of an age; None in a gap."""
     return next((i for i, (low, high) in enumerate(BRACKETS) if low <= age <= high), None)
 
 
@@ -51,10 +52,15 @@ def fit_interval(years: Floats, errors: Floats) -> tuple[tuple[float, ...], tupl
     return tuple(low), tuple(high)
 
 
+def fit_intervals(estimates: Estimates, temperature: float = 1.0) -> Calibration:
+    """The calibration of the intervals of these faces, which do not depend on the temperature."""
+    low, high = fit_interval(estimates.years, estimates.true_ages - estimates.years)
+    return Calibration(temperature, KNOTS, low, high)
+
+
 def fit(estimates: Estimates) -> Calibration:
     """The calibration of these faces."""
-    low, high = fit_interval(estimates.years, estimates.true_ages - estimates.years)
-    return Calibration(fit_temperature(estimates), KNOTS, low, high)
+    return fit_intervals(estimates, fit_temperature(estimates))
 
 
 def main() -> None:
@@ -71,7 +77,7 @@ def main() -> None:
 
 
 def as_toml(calibration: Calibration, faces: int, data: str) -> str:
-    """The file, which says where its numbers come from."""
+    """The calibration file, with the source of its numbers."""
     rows = {"ages": calibration.ages, "low": calibration.low, "high": calibration.high}
     return "\n".join(
         [

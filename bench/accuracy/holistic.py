@@ -1,9 +1,9 @@
-"""How near our landmarks are to those that MediaPipe itself gives, and how fast both are, on the same cores in one run.
+"""Distance of the landmarks from those of MediaPipe, and the speed of both on the same cores in one run.
 
 python -m bench.holistic FOLDER [--working-side 480] [--complexity 1] [--mediapipe PYTHON --cores 1 --rounds 5]
 
-FOLDER has pictures and `landmarks.json`: for each of them MediaPipe's lists of normalised points by part. PYTHON is an
-interpreter of an environment of its own with `mediapipe==0.10.21`; without it nothing is timed.
+FOLDER contains pictures and `landmarks.json`: for each picture, MediaPipe's lists of normalised points by part. PYTHON
+is the interpreter of a separate environment with `mediapipe==0.10.21`; without it nothing is timed.
 """
 
 import argparse
@@ -50,13 +50,13 @@ for _ in sys.stdin:
         work(file)
     print((time.perf_counter() - began) / len(files), flush=True)
 """
-"""For each line that it reads: MediaPipe looks at every file, and the seconds for one are told."""
+"""For each line of input, processes every file with MediaPipe and prints the seconds for one."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One picture: mean distances of the parts that both found, as shares of the diagonal of the box around the pose;
-    and whether both found the same parts.
+    """One picture: mean distances of the parts that both found, as shares of the diagonal of the pose's box; and
+    whether both found the same parts.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Row:
 
 
 def load() -> HolisticPipeline:
-    """The pipeline as a worker loads it, with the settings' defaults."""
+    """Load the pipeline as a worker does, with default settings."""
     config = Config(pipelines={"holistic": {}})
     settings, store = config.pipelines["holistic"].settings, ModelStore(config.models.dir)
     files = {name: store.verify(name) for name in Holistic.models(settings)}
@@ -73,7 +73,7 @@ def load() -> HolisticPipeline:
 
 
 def compare(pipeline: HolisticPipeline, folder: Path, options: HolisticOptions) -> list[Row]:
-    """All pictures of the folder."""
+    """Compare all pictures of the folder."""
     expected = json.loads((folder / "landmarks.json").read_text())
     return [_row(name, pipeline.predict(folder / name, options, Clock()), theirs) for name, theirs in expected.items()]
 
@@ -90,7 +90,7 @@ def _places(points: Sequence[Sequence[float]] | None, size: tuple[int, int]) -> 
 
 
 def judge(name: str, found: Points, expected: Points) -> Row:
-    """Points are in pixels. The person's box is that of the expected pose."""
+    """Compare one picture. Points are in pixels. The person's box is that of the expected pose."""
     pose = expected["pose"]
     assert pose is not None
     diagonal = np.linalg.norm(np.ptp(pose, axis=0))
@@ -104,12 +104,12 @@ def judge(name: str, found: Points, expected: Points) -> Row:
 
 
 def mean_distance(rows: list[Row], *parts: Part) -> float:
-    """Over all pictures in which both found one of the parts."""
+    """The mean over all pictures in which both found one of the parts."""
     return mean(row.distances[part] for row in rows for part in parts if part in row.distances)
 
 
 def report(rows: list[Row]) -> Iterator[str]:
-    """The figures, a line each."""
+    """The figures, one in each line."""
     yield f"{'':20}" + "".join(f"{part:>12}" for part in PARTS) + "   same parts"
     for row in rows:
         cells = (f"{row.distances[part]:12.2%}" if part in row.distances else f"{'-':>12}" for part in PARTS)
@@ -119,7 +119,7 @@ def report(rows: list[Row]) -> Iterator[str]:
 
 
 def ours_ms(pipelines: Sequence[HolisticPipeline], files: Sequence[Path], options: HolisticOptions) -> float:
-    """Milliseconds for a picture, with as many at once as there are pipelines."""
+    """Milliseconds for a picture, with one thread for each pipeline."""
 
     def work(pipeline: HolisticPipeline) -> None:
         for file in files:
@@ -133,40 +133,40 @@ def ours_ms(pipelines: Sequence[HolisticPipeline], files: Sequence[Path], option
 
 @contextmanager
 def theirs_ms(python: Path, files: Sequence[Path], side: int) -> Iterator[Callable[[], float]]:
-    """What makes MediaPipe look at the files and tells its milliseconds for one."""
+    """Yield a function that processes the files with MediaPipe and returns its milliseconds for one."""
     command = [str(python), "-c", THEIRS, str(side), *map(str, files)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603  # named by who runs this
-        asked, told = process.stdin, process.stdout
-        assert asked is not None
-        assert told is not None
-        assert told.readline() == "ready\n", f"{python} has no mediapipe"
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603  # the interpreter is given on the command line
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        assert stdout.readline() == "ready\n", f"{python} has no mediapipe"
 
         def ask() -> float:
-            print("go", file=asked, flush=True)
-            return float(told.readline()) * 1e3
+            print("go", file=stdin, flush=True)
+            return float(stdout.readline()) * 1e3
 
         yield ask
-        asked.close()
+        stdin.close()
 
 
 def race(
     python: Path, files: Sequence[Path], options: HolisticOptions, pipelines: Sequence[HolisticPipeline], rounds: int
 ) -> Iterator[str]:
-    """Each round measures both, so that a machine that drifts does not count."""
+    """Measure both in each round, so that drift of the machine cancels out."""
     with theirs_ms(python, files, options.working_side) as theirs:
         times = [
             (ours_ms(pipelines[:1], files, options), ours_ms(pipelines, files, options), theirs())
             for _ in range(rounds)
         ]
-    yield f"milliseconds for a picture, from its file to its landmarks: median and least of {rounds} rounds"
-    names = "ours, one worker", f"ours, {len(pipelines)} worker(s)", "MediaPipe"
+    yield f"milliseconds for a picture, from file to landmarks: median and least of {rounds} rounds"
+    names = "faceattr_aio, one worker", f"faceattr_aio, {len(pipelines)} worker(s)", "MediaPipe"
     for name, one in zip(names, zip(*times, strict=True), strict=True):
-        yield f"{name:20}{median(one):8.1f}{min(one):8.1f}"
+        yield f"{name:28}{median(one):8.1f}{min(one):8.1f}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Landmarks and speed beside MediaPipe's own.")
+    parser = argparse.ArgumentParser(description="Landmarks and speed compared with MediaPipe.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--working-side", type=int, default=480)
     parser.add_argument("--complexity", type=int, default=1)

@@ -1,10 +1,10 @@
-"""Writes a generator for drawings whose convolutions count in 8 bits. With `backend = "openvino"` it takes less than
-half of the time on processors that have instructions for it; OpenCV gains nothing.
+"""Writes a generator for drawings with convolutions in 8 bits. With `backend = "openvino"` it takes less than half of
+the time on processors with instructions for it; OpenCV gains nothing.
 
     python -m bench.quantize generator.onnx small.onnx FOLDER
 
-FOLDER has some pictures of the kind that will be drawn: they tell the range of the numbers before each convolution. How
-far the new drawings are from the old ones is said in the end.
+FOLDER contains some pictures of the kind that will be drawn, which determine the range of the numbers before each
+convolution. At the end the distance between the new and the old drawings is printed.
 """
 
 import argparse
@@ -24,10 +24,10 @@ from faceattr_aio.pipelines.imaging import Floats, Pixels
 from faceattr_aio.pipelines.nets import OpenVinoNetwork, load_openvino
 
 SIDE = 256
-"""Longest side of the pictures that are looked at."""
+"""Longest side of these pictures."""
 _STEP, _MOST = 32, 255
 _RARE = 0.05
-"""Per cent of the numbers at either end that are cut off."""
+"""Per cent of the numbers at either end that are clipped."""
 Range = tuple[float, float]
 
 
@@ -37,7 +37,7 @@ def read_pictures(folder: Path) -> list[Pixels]:
 
 
 def find_convolutions(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Those with weights of their own, but for the one that makes the colours."""
+    """Convolutions with constant weights, except for the last one, which makes the colours."""
     weights = {tensor.name for tensor in model.graph.initializer}
     last = {name for node in model.graph.node if node.op_type == "Tanh" for name in node.input}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv" and node.input[1] in weights]
@@ -45,7 +45,7 @@ def find_convolutions(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def find_ranges(file: Path, names: Iterable[str], pictures: Iterable[Pixels]) -> dict[str, Range]:
-    """The least and the greatest of the numbers in the tensors of these names, but for rare ones."""
+    """The least and the greatest number in each of these tensors, without the rarest."""
     openvino = load_openvino()
     model = openvino.Core().read_model(file)
     names = list(dict.fromkeys(names))
@@ -66,7 +66,9 @@ def find_ranges(file: Path, names: Iterable[str], pictures: Iterable[Pixels]) ->
 
 
 def quantize(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.ModelProto:
-    """The same with 8 bits for what goes into each convolution: for numbers one scale, for weights one a channel."""
+    """Quantize the input of each convolution to 8 bits: one scale for its numbers, and one for each channel of its
+    weights.
+    """
     graph, nodes = model.graph, list[onnx.NodeProto]()
     chosen = {node.output[0] for node in find_convolutions(model)}
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -76,9 +78,9 @@ def quantize(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.ModelP
             scale, zero = _scale(ranges[node.input[0]])
             _constant(graph, f"{mark}.scale", np.array(scale, np.float32))
             _constant(graph, f"{mark}.zero", np.array(zero, np.uint8))
-            told = [f"{mark}.scale", f"{mark}.zero"]
-            nodes.append(helper.make_node("QuantizeLinear", [node.input[0], *told], [f"{mark}.short"]))
-            nodes.append(helper.make_node("DequantizeLinear", [f"{mark}.short", *told], [f"{mark}.taken"]))
+            scale_names = [f"{mark}.scale", f"{mark}.zero"]
+            nodes.append(helper.make_node("QuantizeLinear", [node.input[0], *scale_names], [f"{mark}.short"]))
+            nodes.append(helper.make_node("DequantizeLinear", [f"{mark}.short", *scale_names], [f"{mark}.taken"]))
             nodes.append(_short_weights(graph, mark, weights[node.input[1]]))
             node.input[0], node.input[1] = f"{mark}.taken", f"{mark}.weights"
         nodes.append(node)
@@ -90,7 +92,7 @@ def quantize(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.ModelP
 
 
 def closeness(one: Pixels, other: Pixels) -> float:
-    """Peak signal to noise in dB: above 30 it takes a close look to tell them apart."""
+    """Peak signal-to-noise ratio in dB; differences above 30 are hard to see."""
     return float(cv2.PSNR(one, other))
 
 

@@ -1,1 +1,1 @@
-"""What happens when something fails or attacks."""
+"""Behaviour in case of failures and attacks."""

@@ -1,9 +1,9 @@
-"""A server under load of which a worker is killed every second, and now and then all at once: is every other request
-answered, does readiness tell the truth, does anything grow?
+"""A server under load of which a worker is killed every second, and sometimes all at once: whether every other request
+is answered, whether /readyz is correct, and whether memory or descriptors grow.
 
     python -m bench.killing --seconds 30
 
-Exit status 1: a bound was passed.
+Exit status 1: a target was missed.
 """
 
 import argparse
@@ -28,15 +28,15 @@ from bench.support.served import UNCACHED, Server, descendants, resident
 RATE, WORKERS = 30.0, 2
 SETTINGS = f"{UNCACHED}[inference]\nworkers = {WORKERS}\nlimit = 16\n"
 ALL_OF = 5
-"""Every so many kills, all workers at once."""
+"""Every fifth time, all workers are killed at once."""
 BACK_S, MOST_GROWTH = 5.0, 8 << 20
-"""Seconds until it is ready again after the last kill; bytes that the server's own process may gain."""
+"""Seconds until it is ready again after the last kill; most bytes that the server's own process may grow by."""
 READY, FAILURE = 200, "500"
 
 
 @dataclass
 class Seen:
-    """What became of the requests, how many workers were killed, and what was seen of the server itself."""
+    """Outcomes of the requests, the number of killed workers, and the state of the server."""
 
     record: Record = field(default_factory=Record)
     killed: int = 0
@@ -48,7 +48,7 @@ class Seen:
 
 
 def forking(server: Server) -> int:
-    """The id of the process whose children the workers are, while there are any."""
+    """The id of the process that forks the workers; call it while there are workers."""
     return next(pid for pid in server.children() if descendants(pid))
 
 
@@ -63,7 +63,7 @@ async def kill(fork_server: int, seen: Seen, seconds: float) -> None:
 
 
 async def watch(fork_server: int, server: Server, client: ClientSession, seen: Seen) -> None:
-    """Readiness that is told while there is no worker, neither before nor after the question, is untrue."""
+    """Count as untrue: ready, although there was no worker before and after the request."""
     while True:
         before = descendants(fork_server)
         ready = await is_ready(server, client)
@@ -92,7 +92,7 @@ async def measure(seconds: float) -> Seen:
         fork_server, descriptors = forking(server), server.descriptors()
         async with session() as client:
             ask = partial(post, client, f"{server.url}/analyze", PICTURE.read_bytes(), TYPE)
-            await offer(ask, RATE, max(2.0, seconds / 5))  # until memory has settled
+            await offer(ask, RATE, max(2.0, seconds / 5))  # until memory is stable
             held = resident(server.pid)
             watching = asyncio.create_task(watch(fork_server, server, client, seen))
             seen.record, _ = await asyncio.gather(offer(ask, RATE, seconds), kill(fork_server, seen, seconds))
@@ -104,15 +104,15 @@ async def measure(seconds: float) -> Seen:
 
 
 def report(seen: Seen) -> Iterator[tuple[str, bool]]:
-    """Lines, each with whether it keeps its bound."""
+    """Lines, each with whether its target is met."""
     counts = seen.record.counts
-    strange = {outcome for outcome in seen.record.strange() if outcome != FAILURE}
-    yield ", ".join(f"{outcome}: {count}" for outcome, count in sorted(counts.items())), not strange
+    unexpected = {outcome for outcome in seen.record.unexpected() if outcome != FAILURE}
+    yield ", ".join(f"{outcome}: {count}" for outcome, count in sorted(counts.items())), not unexpected
     yield f"{seen.killed} workers killed, {counts[FAILURE]} requests failed", counts[FAILURE] <= seen.killed
-    yield f"not ready {seen.not_ready} times, said to be ready without a worker {seen.untrue} times", not seen.untrue
+    yield f"not ready {seen.not_ready} times, ready without a worker {seen.untrue} times", not seen.untrue
     yield f"ready again within {BACK_S:g} s: {'yes' if seen.back else 'no'}", seen.back
-    yield f"the server grew by {seen.grown / 1e6:.1f} MB", seen.grown < MOST_GROWTH
-    yield f"descriptors left: {seen.descriptors}", seen.descriptors <= 0
+    yield f"memory of the server grew by {seen.grown / 1e6:.1f} MB", seen.grown < MOST_GROWTH
+    yield f"remaining descriptors: {seen.descriptors}", seen.descriptors <= 0
 
 
 def main() -> int:
@@ -120,7 +120,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     kept = True
     for line, good in report(uvloop.run(measure(parser.parse_args().seconds))):
-        print(line if good else f"{line}   <-- past its bound")
+        print(line if good else f"{line}   <-- target missed")
         kept = kept and good
     return 0 if kept else FAILED
 

@@ -1,9 +1,9 @@
-"""What a reload costs those who ask meanwhile: more is offered than a server on one core can do, without reloads, with
-five of which one finds a damaged model, and without again.
+"""The cost of reloads for clients: a load beyond the capacity of a server on one core, without reloads, with five of
+which one finds a damaged model, and without again.
 
     python -m bench.reload --seconds 30
 
-Exit status 1: a bound was passed; 3: the machine was too unsteady to tell.
+Exit status 1: a target was missed; 3: the machine was too unsteady.
 """
 
 import argparse
@@ -28,15 +28,15 @@ from faceattr_aio.inference.models import ModelStore
 
 RATE = 200.0
 RELOADS, BROKEN = 5, 2
-"""How many, and which of them finds a damaged model."""
+"""Number of reloads, and the number of the one that finds a damaged model."""
 LEAST_GOODPUT = 0.90
-"""Of the goodput without reloads."""
+"""Share of the goodput without reloads."""
 RELOADED, ROLLED_BACK = "the models were reloaded", "nothing was reloaded"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was recorded without reloads before and after, and with them; and what the log said."""
+    """The records without reloads, before and after, and with them; and the text of the log."""
 
     before: Record
     during: Record
@@ -57,14 +57,14 @@ class Measured:
 
 
 def copy_models(folder: Path) -> Path:
-    """The models that the settings use; the path of the largest."""
+    """Copy the models that the settings use into `folder`. Return the path of the largest."""
     store, entry = ModelStore(), Config().pipelines["faces"]
     paths = [shutil.copy(store.verify(name).path, folder) for name in entry.declaration.models(entry.settings)]
     return max(map(Path, paths), key=lambda path: path.stat().st_size)
 
 
 async def reload(server: Server, model: Path, whole: bytes, log: Path, seconds: float) -> None:
-    """So many reloads, spread over the time, each when the one before is over."""
+    """Reload RELOADS times in `seconds`, each time after the last one has ended."""
     damaged = bytes(len(whole))
     for number in range(1, RELOADS + 1):
         await asyncio.sleep(seconds / (RELOADS + 1))
@@ -79,12 +79,12 @@ def _ended(log: Path) -> int:
 
 
 def count_reloads(log: str) -> tuple[int, int]:
-    """Those that were done, and those that changed nothing."""
+    """Number of reloads, and of those that were rolled back."""
     return log.count(RELOADED), log.count(ROLLED_BACK)
 
 
 def replace(model: Path, content: bytes) -> None:
-    """As `models pull` does: the file that is there stays whole for those who read it."""
+    """Replace the file as `models pull` does: processes that have it open keep the old content."""
     beside = model.with_suffix(".part")
     beside.write_bytes(content)
     beside.rename(model)
@@ -97,7 +97,7 @@ async def measure(seconds: float) -> Measured:
         with log.open("w") as file, served(f"{SETTINGS}[models]\ndir = '{folder}'\n", file) as server:
             async with session() as client:
                 ask = partial(post, client, f"{server.url}/analyze", PICTURE.read_bytes(), TYPE)
-                await offer(ask, RATE, 1.0)  # warms up
+                await offer(ask, RATE, 1.0)  # warm-up
                 before = await offer(ask, RATE, seconds)
                 during, _ = await asyncio.gather(offer(ask, RATE, seconds), reload(server, model, whole, log, seconds))
                 after = await offer(ask, RATE, seconds)
@@ -105,23 +105,23 @@ async def measure(seconds: float) -> Measured:
 
 
 def report(measured: Measured) -> Iterator[tuple[str, bool]]:
-    """Lines, each with whether it keeps its bound."""
+    """Lines, each with whether its target is met."""
     for name, record in (("before", measured.before), ("with reloads", measured.during), ("after", measured.after)):
         counts = ", ".join(f"{outcome}: {count}" for outcome, count in sorted(record.counts.items()))
-        waited = f"accepted 99 % within {record.ms('200', 99):.0f} ms, longest {record.ms('200', 100):.0f} ms"
-        yield f"{name:12}  {counts}; {waited}", not record.strange()
+        waited = f"accepted P99 {record.ms('200', 99):.0f} ms, longest {record.ms('200', 100):.0f} ms"
+        yield f"{name:12}  {counts}; {waited}", not record.unexpected()
     yield f"goodput with reloads {measured.share:.0%} of that without", measured.share >= LEAST_GOODPUT
     reloaded, rolled_back = count_reloads(measured.log)
-    yield f"{reloaded} reloads, {rolled_back} that changed nothing", (reloaded, rolled_back) == (RELOADS - 1, 1)
+    yield f"{reloaded} reloads, {rolled_back} rolled back", (reloaded, rolled_back) == (RELOADS - 1, 1)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.reload")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of each of three measurements")
+    parser.add_argument("--seconds", type=float, default=30.0, help="duration of each of three measurements")
     measured = uvloop.run(measure(parser.parse_args().seconds))
     kept = True
     for line, good in report(measured):
-        print(line if good else f"{line}   <-- past its bound")
+        print(line if good else f"{line}   <-- target missed")
         kept = kept and good
     if measured.spread > STEADY:
         print("inconclusive: the machine was too unsteady")

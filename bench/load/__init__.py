@@ -1,1 +1,1 @@
-"""What happens under load."""
+"""Behaviour under load."""

@@ -1,9 +1,9 @@
-"""What a server on one core does when 1, 2, 4 and 8 times as much is offered as it can do, with the load from another
-core: how much of its goodput is left, how long the accepted wait, how soon the others are refused, and at what cost.
+"""A server on one core at 1, 2, 4 and 8 times its capacity, with the load on another core: the goodput that remains,
+the latency of accepted and of refused requests, and the CPU time of a refusal.
 
     python -m bench.overload --rounds 3 --seconds 10
 
-Exit status 1: a bound was passed; 3: the machine was too unsteady to tell.
+Exit status 1: a target was missed; 3: the machine was too unsteady.
 """
 
 import argparse
@@ -28,12 +28,12 @@ PICTURE, TYPE = ROOT / "docs" / "astronaut.jpg", "image/jpeg"
 MULTIPLES = (1, 2, 4, 8)
 WORKERS, LIMIT = 1, 4
 LEAST_GOODPUT = {2: 0.95, 4: 0.92, 8: 0.85}
-"""Of the best of all multiples."""
+"""Share of the highest goodput of all multiples."""
 LONGEST_WAIT = 1.5
-"""99th percentile of the accepted, in limit / workers x service time."""
+"""99th percentile of accepted requests, in limit / workers x service time."""
 REFUSAL_P50_MS, REFUSAL_P99_MS, REFUSAL_CPU_MS = 3.0, 15.0, 0.3
 STEADY = 0.10
-"""(highest - lowest) / median of the rounds' capacity."""
+"""(highest - lowest) / median of the capacity over the rounds."""
 SETTINGS = f"{UNCACHED}[inference]\nworkers = {WORKERS}\nlimit = {LIMIT}\n"
 SLEEPER = f"{SETTINGS}timeout_s = 600\n{SLEEP}seconds = 300\n"
 REFUSED_BODY = bytes(100_000)
@@ -42,7 +42,7 @@ FAILED, INCONCLUSIVE = 1, 3
 
 @dataclass(frozen=True)
 class Round:
-    """Answers a second with clients that wait, and what was recorded at each multiple of it in so many seconds."""
+    """Answers a second to closed-loop clients, and the records at each multiple of it."""
 
     capacity: float
     seconds: float
@@ -58,7 +58,9 @@ class Round:
 
 @contextmanager
 def served(config: str, log: IO[str] | None = None) -> Iterator[Server]:
-    """A server on the first core that we may use; we go to the others. Its log goes to a file, as it would be kept."""
+    """Start a server on the first core that this process may use, and move this process to the others. The log goes to
+    a file, as in production, or to `log`.
+    """
     with server_core() as core, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with (folder / "log").open("w") as file:
@@ -85,14 +87,14 @@ async def measure_refusal_cpu(server: Server, requests: int) -> float:
     async with session() as client:
         filling = [asyncio.create_task(post(client, url, PICTURE.read_bytes(), TYPE)) for _ in range(LIMIT)]
         ask = partial(post, client, url, REFUSED_BODY, TYPE)
-        await asyncio.sleep(1.0)  # until they are in
+        await asyncio.sleep(1.0)  # until they are in flight
         before = server.cpu_s()
         refused = [await ask() for _ in range(requests)]
         spent = server.cpu_s() - before
         for task in filling:
             task.cancel()
         await asyncio.gather(*filling, return_exceptions=True)
-    assert set(refused) == {"503"}, f"not all were refused: {set(refused)}"
+    assert set(refused) == {"503"}, f"not all requests were refused: {set(refused)}"
     return spent / requests * 1e3
 
 
@@ -101,17 +103,17 @@ def over_rounds(rounds: Sequence[Round], figure: Callable[[Round], float]) -> fl
 
 
 def spread(rounds: Sequence[Round]) -> float:
-    """(highest - lowest) / median of what the machine could do without overload."""
+    """(highest - lowest) / median of the capacity without overload."""
     capacities = [one.capacity for one in rounds]
     return (max(capacities) - min(capacities)) / median(capacities)
 
 
 def report(rounds: Sequence[Round], refusal_cpu_ms: float) -> Iterator[tuple[str, bool]]:
-    """Lines of the table, each with whether it keeps its bounds; medians over the rounds."""
+    """Lines of the table, each with whether its targets are met; medians over the rounds."""
     capacity = over_rounds(rounds, lambda one: one.capacity)
     longest = LONGEST_WAIT * LIMIT / capacity * 1e3
     yield f"{WORKERS} worker, limit {LIMIT}, capacity {capacity:.1f}/s, spread {spread(rounds):.0%}", True
-    yield " load  goodput  of peak   accepted p50    p99 (bound)   refused p50    p99   neither", True
+    yield " load  goodput  of peak   accepted p50    p99 (limit)   refused p50    p99   other", True
     for multiple in MULTIPLES:
         yield _line(rounds, multiple, longest)
     yield f"a refusal of 100 KB costs {refusal_cpu_ms:.2f} ms of CPU time", refusal_cpu_ms < REFUSAL_CPU_MS
@@ -124,38 +126,41 @@ def _line(rounds: Sequence[Round], multiple: int, longest: float) -> tuple[str, 
     goodput = over_rounds(rounds, lambda one: one.goodput(multiple))
     share = over_rounds(rounds, lambda one: one.goodput(multiple) / one.peak)
     waited, refused, refused_late = ms("200", 99), ms("503", 50), ms("503", 99)
-    strange = sum(sum(one.records[multiple].strange().values()) for one in rounds)
+    unexpected = sum(sum(one.records[multiple].unexpected().values()) for one in rounds)
     kept = (
         share >= LEAST_GOODPUT.get(multiple, 0),
         waited < longest,
         refused < REFUSAL_P50_MS,
         refused_late < REFUSAL_P99_MS,
-        strange == 0,
+        unexpected == 0,
     )
     text = (
         f"{multiple:4}x {goodput:6.1f}/s {share:7.0%} {ms('200', 50):12.1f} ms {waited:6.1f} ({longest:3.0f}) ms"
-        f"{refused:10.1f} ms {refused_late:6.1f} ms {strange:6}"
+        f"{refused:10.1f} ms {refused_late:6.1f} ms {unexpected:6}"
     )
     return text, all(kept)
 
 
-async def measure(rounds: int, seconds: float) -> tuple[list[Round], float]:
+async def measure(
+    rounds: int, seconds: float, warm_up_s: float = 1.0, refusals: int = 1000
+) -> tuple[list[Round], float]:
+    """The rounds, each of which measures every load for `seconds`, and the milliseconds of CPU for a refusal."""
     with served(SETTINGS) as server:
-        await measure_round(server.url, 1.0)  # warms up
+        await measure_round(server.url, warm_up_s)
         measured = [await measure_round(server.url, seconds) for _ in range(rounds)]
     with served(SLEEPER) as server:
-        return measured, median([await measure_refusal_cpu(server, 1000) for _ in range(rounds)])
+        return measured, median([await measure_refusal_cpu(server, refusals) for _ in range(rounds)])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.overload")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of each measurement")
     chosen = parser.parse_args()
     rounds, refusal_cpu_ms = uvloop.run(measure(chosen.rounds, chosen.seconds))
     kept = True
     for line, good in report(rounds, refusal_cpu_ms):
-        print(line if good else f"{line}   <-- past its bound", flush=True)
+        print(line if good else f"{line}   <-- target missed", flush=True)
         kept = kept and good
     if spread(rounds) > STEADY:
         print("inconclusive: the machine was too unsteady")

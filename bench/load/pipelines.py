@@ -1,12 +1,12 @@
-"""The pipelines `holistic` and `anime` under the load of specifications 002 and 003: a server on the first core, users
-who think for 1 to 3 s on the others, 10 to 100 of them in steps.
+"""The pipelines `holistic` and `anime` under the load of specifications 002 and 003: a server on the first core, and 10
+to 100 users, in steps, on the others, who think for 1 to 3 s.
 
-    python -m bench.pipelines holistic [what bench.stress takes]
-    python -m bench.pipelines anime [--file generator.onnx] [--backend openvino] [what bench.stress takes]
+    python -m bench.pipelines holistic [options of bench.stress]
+    python -m bench.pipelines anime [--file generator.onnx] [--backend openvino] [options of bench.stress]
 
-Pictures are 640 x 480, and a selfie of 1 MB. Without a file the generator is one of the same architecture and size with
-random weights, which takes the same time. The report has the specification's table beside ours. A conversion takes so
-long that few are let in, and a client may wait for half a minute.
+Pictures are 640 x 480, and a selfie of 1 MB. Without a file, the generator has the same architecture and size with
+random weights, and takes the same time. The report contains the specification's table next to the measured one. A
+conversion takes so long that few requests are admitted; clients wait for up to half a minute.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def small(folder: Path) -> None:
 
 
 def selfie(folder: Path) -> None:
-    """A portrait as a telephone takes it: three megapixels, 1 MB, with the grain that makes it so."""
+    """A portrait as a telephone takes it: three megapixels and 1 MB, with noise."""
     portrait = cv2.imread(str(PORTRAIT))
     assert portrait is not None
     large = cv2.resize(portrait, _SELFIE, interpolation=cv2.INTER_CUBIC).astype(np.float32)
@@ -48,7 +48,7 @@ def selfie(folder: Path) -> None:
 
 
 def settings(workers: int, drawer: Path | None, backend: str) -> str:
-    """Of the server, as TOML."""
+    """Settings of the server, as TOML."""
     if drawer is None:
         return f"{UNCACHED}[inference]\nworkers = {workers}\n[pipelines.holistic]\n"
     inference = f"[inference]\nworkers = {workers}\nlimit = {3 * workers}\ntimeout_s = 30\n"
@@ -63,11 +63,11 @@ PRESETS = {"holistic": "holistic", "anime": "spec003"}
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.pipelines",
-        epilog="And what bench.stress takes, as --seconds, --settle, --think, --reports.",
+        epilog="And options of bench.stress, for example --seconds, --settle, --think, --reports.",
     )
     parser.add_argument("pipeline", choices=PICTURES)
-    parser.add_argument("--file", type=Path, help="a generator in ONNX; else one with random weights is written")
-    parser.add_argument("--backend", default="cv2", choices=["cv2", "openvino"], help="that draws")
+    parser.add_argument("--file", type=Path, help="a generator in ONNX; default: one with random weights")
+    parser.add_argument("--backend", default="cv2", choices=["cv2", "openvino"], help="backend of the generator")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--users", default=USERS)
     chosen, others = parser.parse_known_args()

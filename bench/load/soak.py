@@ -1,9 +1,9 @@
-"""A long run at one and a half times of what the server can do, with clients that leave, dribble or send what is no
-picture mixed in: does memory grow, do descriptors and files stay behind, is every answer a documented one?
+"""A long run at one and a half times the capacity, with clients that disconnect, send slowly or send invalid pictures:
+whether memory grows, descriptors and files remain, and every answer is documented.
 
     python -m bench.soak --minutes 10
 
-Exit status 1: something grew, stayed behind, or was not documented.
+Exit status 1: memory grew, descriptors remained, or an answer was not documented.
 """
 
 import argparse
@@ -36,18 +36,18 @@ SLICE_S = 10.0
 LEFT = "left"
 DOCUMENTED = {"200", "400", "408", "413", "415", "422", "503", "504", LEFT}
 SLOW_CLIENTS = 20
-CRUMBS = next(hostile for hostile in HOSTILE if "chunks of a byte" in hostile.name)
+TINY_CHUNKS = next(hostile for hostile in HOSTILE if "chunks of one byte" in hostile.name)
 
 
 @dataclass
 class Seen:
-    """Outcomes, and samples of (seconds, bytes of memory of the server and its workers)."""
+    """The outcomes, and samples of (seconds, bytes of memory of the server and its workers)."""
 
     counts: Counter[str] = field(default_factory=Counter)
     memory: list[tuple[float, int]] = field(default_factory=list)
 
     def growth(self, settling_s: float) -> float:
-        """MB a minute, by the straight line that fits best."""
+        """MB a minute, by linear regression."""
         settled = [(at, held) for at, held in self.memory if at >= settling_s]
         slope, _ = linear_regression(*zip(*settled, strict=True))
         return float(slope) * 60 / 1e6
@@ -65,7 +65,7 @@ def bad_pictures() -> Iterator[bytes]:
 
 
 async def leave(url: str, sent: float) -> str:
-    """Ends the connection when so much of the upload was sent, and all of it when `sent` is 1."""
+    """Close the connection after a share `sent` of the upload."""
     path, body = urlsplit(url).path, PICTURE.read_bytes()
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
     async with connection(url) as writer:
@@ -75,13 +75,13 @@ async def leave(url: str, sent: float) -> str:
 
 
 def mixed(client: ClientSession, url: str) -> Ask:
-    """Seven requests in ten are good; the others leave, or send what is no picture."""
-    good, bad, crumbs = PICTURE.read_bytes(), list(bad_pictures()), CRUMBS.make()
+    """A client with valid requests in seven cases of ten; in the others it disconnects or sends an invalid picture."""
+    good, bad, tiny_chunks = PICTURE.read_bytes(), list(bad_pictures()), TINY_CHUNKS.make()
 
     async def ask() -> str:
         match random.randrange(40):
             case 0:
-                return str(await asyncio.to_thread(send, url, CRUMBS, crumbs))
+                return str(await asyncio.to_thread(send, url, TINY_CHUNKS, tiny_chunks))
             case 1 | 2 | 3 | 4:
                 return await leave(url, random.choice((0.0, 0.5, 0.99, 1.0)))
             case 5 | 6 | 7 | 8:
@@ -102,7 +102,7 @@ async def sample(server: Server, seen: Seen) -> None:
 
 
 async def soak(server: Server, seconds: float) -> Seen:
-    """Everything at once, in slices of ten seconds."""
+    """Run all clients at the same time, in slices of ten seconds."""
     url, seen, end = f"{server.url}/analyze", Seen(), asyncio.Event()
     async with session() as client, asyncio.TaskGroup() as tasks:
         good = partial(post, client, url, PICTURE.read_bytes(), TYPE)
@@ -120,28 +120,28 @@ async def soak(server: Server, seconds: float) -> Seen:
 
 
 async def settle(server: Server, descriptors: int) -> int:
-    """Descriptors that are left beyond those of the beginning, once the bodies of refused requests have run out."""
+    """Descriptors in excess of those at the start, once the bodies of refused requests have been read."""
     patience = time.monotonic() + QUIET_S
     while server.descriptors() > descriptors and time.monotonic() < patience:  # noqa: ASYNC110  # another process
         await asyncio.sleep(0.1)
-    return max(0, server.descriptors() - descriptors)  # one that start-up still held at the beginning is no loss
+    return max(0, server.descriptors() - descriptors)  # fewer than at the start is not a leak
 
 
 async def measure(seconds: float) -> tuple[Seen, int]:
-    """What was seen, and the descriptors that were left."""
+    """The outcomes, and the number of remaining descriptors."""
     with served(SETTINGS) as server:
         descriptors = server.descriptors()
         return await soak(server, seconds), await settle(server, descriptors)
 
 
 def report(seen: Seen, left: int, settling_s: float) -> Iterator[tuple[str, bool]]:
-    """Lines, each with whether it is as it should be."""
+    """Lines, each with whether its target is met."""
     growth = seen.growth(settling_s)
-    strange = {outcome: count for outcome, count in seen.counts.items() if outcome not in DOCUMENTED}
+    undocumented = {outcome: count for outcome, count in seen.counts.items() if outcome not in DOCUMENTED}
     yield ", ".join(f"{outcome}: {count}" for outcome, count in sorted(seen.counts.items())), True
-    yield f"answers that are not documented: {strange or 'none'}", not strange
-    yield f"memory {seen.memory[-1][1] / 1e6:.0f} MB, grows by {growth:.2f} MB a minute", growth < MOST_GROWTH
-    yield f"descriptors left: {left}", left == 0
+    yield f"undocumented answers: {undocumented or 'none'}", not undocumented
+    yield f"memory {seen.memory[-1][1] / 1e6:.0f} MB, growth {growth:.2f} MB a minute", growth < MOST_GROWTH
+    yield f"remaining descriptors: {left}", left == 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seen, left = uvloop.run(measure(minutes * 60))
     kept = True
     for line, good in report(seen, left, min(SETTLING_S, minutes * 60 / 5)):
-        print(line if good else f"{line}   <-- not as it should be")
+        print(line if good else f"{line}   <-- target missed")
         kept = kept and good
     return 0 if kept else FAILED
 

@@ -1,1 +1,1 @@
-"""The same pipeline behind other servers, each as its own documentation recommends, measured beside ours."""
+"""The same pipeline behind other servers, each set up as its documentation recommends."""

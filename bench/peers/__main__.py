@@ -1,9 +1,10 @@
-"""The same pipeline behind other servers and behind ours, one after the other on one core, the load from another.
+"""Compares the same pipeline behind other servers and behind faceattr_aio, one after the other on one core, with the
+load on another.
 
     python -m bench.peers --rounds 3 --seconds 10 [--only flask --only aiohttp] [--waiting 3]
 
-The table is printed at the end; a server that is not installed or does not start is told with the reason.
-Exit status 3: the machine was too unsteady to tell.
+The table is printed at the end; for a server that is not installed or does not start it gives the reason.
+Exit status 3: the machine was too unsteady.
 """
 
 import argparse
@@ -20,8 +21,8 @@ from bench.support.served import server_core
 
 
 async def compare(peers: Sequence[Peer], rounds: int, seconds: float, waiting: int) -> bool:
-    """Prints the table; whether the machine was steady. In each round all servers have their turn, so that what changes
-    meets all.
+    """Print the table. Return whether the machine was steady. Each round measures all servers, so that drift affects
+    all.
     """
     measured: dict[str, list[Measured]] = {peer.name: [] for peer in peers}
     failed = {peer.name: f"{' and '.join(peer.missing())} not installed" for peer in peers if peer.missing()}
@@ -43,11 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.peers")
     parser.add_argument("--only", action="append", choices=[peer.name for peer in PEERS], help="may be repeated")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
-    parser.add_argument("--waiting", type=int, default=WAITING, help="bound of the peers' queues, where they have one")
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of each measurement")
+    parser.add_argument("--waiting", type=int, default=WAITING, help="limit of the peers' queues, where they have one")
     chosen = parser.parse_args(arguments)
     peers = [peer for peer in PEERS if not chosen.only or peer.name in chosen.only]
-    # asyncio's own loop, because uvloop's clock has whole milliseconds.
+    # asyncio's own loop, because uvloop's clock has a resolution of a millisecond.
     if not asyncio.run(compare(peers, chosen.rounds, chosen.seconds, chosen.waiting)):
         print("inconclusive: the machine was too unsteady")
         return INCONCLUSIVE

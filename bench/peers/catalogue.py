@@ -1,5 +1,5 @@
-"""Which servers are compared, how each is started, and in which form it takes a picture. Knows nothing of them but
-their names: they may not be installed.
+"""The servers that are compared, their commands, and the form in which each takes a picture. Refers to them by name
+only, because they may not be installed.
 """
 
 import sys
@@ -13,12 +13,12 @@ from bench.load.overload import PICTURE, SETTINGS, TYPE
 
 _BOUNDARY = "a-boundary-that-no-picture-has"
 Command = Callable[[int, Path], list[str]]
-"""What starts the server on a port; it may write into the folder."""
+"""Returns the command that starts the server on a port; it may write into the folder."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A body that can be sent over and over, and its type."""
+    """A request body with its type."""
 
     name: str
     body: bytes
@@ -53,7 +53,7 @@ class Peer:
 
 
 def installed(package: str) -> str | None:
-    """The version of a distribution, if it is there."""
+    """The version of a distribution; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

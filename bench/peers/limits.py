@@ -1,8 +1,8 @@
-"""The bounds that all peers are given, where their library has them. Knows nothing else: every server imports it."""
+"""Limits that all peers are given. Imports nothing of the project, because every server imports it."""
 
 import os
 
 WAITING = int(os.environ.get("PEERS_WAITING", "20"))
-"""Requests that may wait while one is worked on."""
+"""Requests that may wait while one is processed."""
 TIMEOUT_S = 30
-"""The longest that a client is kept waiting."""
+"""The longest that a client waits for an answer."""

@@ -1,5 +1,5 @@
-"""One server, from its start to its end: how soon it answers, and what it does with one client, with four, and with
-five times what it can do. Every wait has an end.
+"""Measures one server from its start to its end: start-up time, and its answers to one client, to four, and at five
+times its capacity. Every wait has a time limit.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ QUIETLY = {"BENTOML_DO_NOT_TRACK": "True"}
 
 
 class PeerFailedError(Exception):
-    """A server could not be measured; says why."""
+    """A server could not be measured; the message has the reason."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """What was offered, how many pictures a second were answered meanwhile, and how long each outcome took, those
-    among them that came after the end.
+    """The offered rate, the pictures a second that were answered within the time, and the record of all outcomes,
+    including those after the end.
     """
 
     offered: float
@@ -44,7 +44,7 @@ class Point:
     record: Record
 
     def others(self) -> dict[str, int]:
-        """Outcomes that are no answer, no refusal and no reset."""
+        """Outcomes other than an answer, a refusal or a reset."""
         return {kind: count for kind, count in self.record.counts.items() if kind not in ("200", REFUSED, RESET)}
 
 
@@ -60,8 +60,8 @@ class Measured:
 
 
 async def measure(peer: Peer, core: int, waiting: int, seconds: float) -> Measured:
-    """Starts the server on that core, lets so many requests wait where it can be told to, measures it, ends it.
-    Raises PeerFailedError.
+    """Start the server on that core with the given limit of waiting requests, measure it and stop it. Raises
+    PeerFailedError.
     """
     async with _started(peer, core, waiting) as (server, start_s):
         await _same_answer(peer, server)
@@ -82,7 +82,7 @@ async def _measure_points(peer: Peer, server: Server, start_s: float, seconds: f
 async def _point(
     peer: Peer, server: Server, load: Callable[[Ask], Awaitable[Record]], seconds: float, offered: float
 ) -> Point:
-    """One measurement with connections of its own; an answer counts as goodput if it came within the time."""
+    """One measurement with its own connections; an answer counts as goodput if it arrives within the time."""
     end = asyncio.get_running_loop().time() + seconds
     answered = 0
     async with session() as client:
@@ -103,7 +103,7 @@ async def _point(
 
 @asynccontextmanager
 async def _started(peer: Peer, core: int, waiting: int) -> AsyncIterator[tuple[Server, float]]:
-    """The server once it has answered, and after how many seconds."""
+    """Yield the server once it has answered, and the seconds that took."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, tempfile.TemporaryFile("w+") as log:
         folder, port, began = Path(name), _free_port(), asyncio.get_running_loop().time()
         more = QUIETLY | {"PEERS_WAITING": str(waiting), "BENTOML_HOME": name}
@@ -125,18 +125,20 @@ async def _first_answer(ask: Ask, server: Server, log: IO[str]) -> None:
                     raise PeerFailedError(f"did not start: {_last_line(log)}")
                 await asyncio.sleep(LOOK_S)
     except TimeoutError:
-        raise PeerFailedError(f"no answer within {START_PATIENCE_S:g} s, but {outcome}: {_last_line(log)}") from None
+        raise PeerFailedError(
+            f"no answer within {START_PATIENCE_S:g} s; last outcome: {outcome}; {_last_line(log)}"
+        ) from None
 
 
 async def _same_answer(peer: Peer, server: Server) -> None:
-    """That the picture's one face was found: what is fast because it does something else is no peer."""
+    """Check that the one face of the picture is found. Raises PeerFailedError."""
     headers = {"Content-Type": peer.upload.content_type}
     try:
         async with session() as client, client.post(_url(server), data=peer.upload.body, headers=headers) as response:
             (face,) = (await response.json())["faces"]
             assert {"box", "gender", "age"} <= face.keys()
     except (ClientError, OSError, TimeoutError, LookupError, TypeError, ValueError, AssertionError) as error:
-        raise PeerFailedError(f"not the answer that ours gives: {error!r}") from error
+        raise PeerFailedError(f"its answer differs from that of faceattr_aio: {error!r}") from error
 
 
 async def _post(client: ClientSession, server: Server, peer: Peer) -> str:
@@ -156,4 +158,4 @@ def _free_port() -> int:
 def _last_line(log: IO[str]) -> str:
     log.seek(0)
     lines = log.read().split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no output")

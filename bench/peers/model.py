@@ -1,4 +1,4 @@
-"""What all peers serve: the pipeline as a worker of ours loads it. Knows no server."""
+"""The pipeline that all peers serve, loaded as a worker of faceattr_aio does."""
 
 import tempfile
 from pathlib import Path
@@ -10,17 +10,17 @@ from faceattr_aio.pipelines.faces import FaceOptions
 
 
 class Model:
-    """The loaded nets, on one thread of OpenCV. Not safe for threads."""
+    """The loaded nets, on one thread of OpenCV. Not thread-safe."""
 
     def __init__(self) -> None:
         self._pipeline = load()
 
     def analyze(self, path: Path) -> dict[str, Any]:
-        """The faces in a picture on disk, as `faceattr-aio serve` tells them."""
+        """The faces in a picture on disk, as in the answer of `faceattr-aio serve`."""
         return self._pipeline.predict(path, FaceOptions(), Clock())
 
     def analyze_bytes(self, picture: bytes) -> dict[str, Any]:
-        """The same for a picture in memory; the pipeline reads files."""
+        """The same for a picture in memory, which is written to a file because the pipeline reads files."""
         with tempfile.NamedTemporaryFile() as file:
             file.write(picture)
             file.flush()

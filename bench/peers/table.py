@@ -1,4 +1,4 @@
-"""The rounds of all servers as one Markdown table: medians over the rounds, errors added up."""
+"""Formats the rounds of all servers as one Markdown table: medians over the rounds, sums of errors."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ Rounds = Sequence[Measured]
 
 
 def lines(peers: Sequence[Peer], measured: Mapping[str, Rounds], failed: Mapping[str, str]) -> Iterator[str]:
-    """The table, then what each server was, then why what is missing is missing."""
+    """The table, then the version of each server, then the reasons for missing figures."""
     yield _row(COLUMNS)
     yield _row("---" for _ in COLUMNS)
     for peer in peers:
@@ -63,7 +63,7 @@ def _cells(peer: Peer, rounds: Rounds) -> list[str]:
 
 
 def spread(rounds: Rounds) -> float:
-    """(highest - lowest) / median of what the clients that wait were answered: how steady the machine was."""
+    """(highest - lowest) / median of the goodput of closed-loop clients: how steady the machine was."""
     rates = [one.full.goodput for one in rounds]
     return (max(rates) - min(rates)) / (median(rates) or 1)
 
@@ -73,7 +73,7 @@ def _goodput_and_wait(points: Sequence[Point]) -> tuple[str, str]:
 
 
 def _wait(points: Sequence[Point], outcome: str) -> str:
-    """Of the rounds in which there was such an outcome."""
+    """P50 and P99 over the rounds with this outcome."""
     seen = [point.record for point in points if point.record.counts[outcome]]
 
     def ms(percentile: float) -> float:

@@ -1,5 +1,5 @@
-"""Plain aiohttp on uvloop: the raw body is read into memory, the work goes to the loop's default executor, here of one
-thread since the model is not safe for more. Nothing bounds what waits.
+"""Plain aiohttp on uvloop: the raw body is read into memory, and the loop's default executor does the work, with one
+thread because the model is not thread-safe. The queue is unbounded.
 
 python -m bench.peers.with_aiohttp PORT
 """

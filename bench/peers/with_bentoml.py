@@ -1,4 +1,4 @@
-"""BentoML: a service of one worker with one thread; what is over `max_concurrency` is answered 429.
+"""BentoML: a service of one worker with one thread; requests over `max_concurrency` are answered with 429.
 
 bentoml serve bench.peers.with_bentoml:Faces --port PORT
 """

@@ -1,5 +1,5 @@
-"""FastAPI with a plain `def` endpoint, which runs in its thread pool, here of one thread; the model is loaded in the
-lifespan; uvicorn, on uvloop and httptools, answers 503 over `limit_concurrency`.
+"""FastAPI with a plain `def` endpoint, which runs in its thread pool, here with one thread. The model is loaded in the
+lifespan. uvicorn, on uvloop and httptools, answers 503 over `limit_concurrency`.
 
 python -m bench.peers.with_fastapi PORT
 """
@@ -39,5 +39,5 @@ if __name__ == "__main__":
         loop="uvloop",
         http="httptools",
         log_level="warning",
-        limit_concurrency=WAITING + 2,  # one is worked on, and uvicorn refuses the one that reaches the limit
+        limit_concurrency=WAITING + 2,  # one is processed, and uvicorn refuses the request that reaches the limit
     )

@@ -1,5 +1,5 @@
-"""Flask as tutorials recommend for slow work: a bounded queue before one thread that has the model, a future for each
-request, 503 when the queue is full; waitress in front, with threads enough that some are left to say 503.
+"""Flask as tutorials recommend for slow work: a bounded queue before one thread with the model, a future for each
+request, and 503 when the queue is full; waitress in front, with enough threads to answer 503.
 
 python -m bench.peers.with_flask PORT
 """
@@ -25,12 +25,12 @@ def work(model: Model) -> None:
         picture, future = waiting.get()
         try:
             future.set_result(model.analyze_bytes(picture))
-        except Exception as error:  # noqa: BLE001  # it is the request's
+        except Exception as error:  # noqa: BLE001  # passed on to the request
             future.set_exception(error)
 
 
 @app.post("/analyze")
-def analyze():  # noqa: ANN201  # what Flask makes of it
+def analyze():  # noqa: ANN201  # Flask has a wide type for it
     future = Future()
     try:
         waiting.put_nowait((request.files["image"].read(), future))

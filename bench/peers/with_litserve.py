@@ -1,4 +1,4 @@
-"""LitServe: a LitAPI with one worker process on the CPU. It has no bound for what waits, only a time-out.
+"""LitServe: a LitAPI with one worker process on the CPU. Its queue is unbounded; it has a time-out only.
 
 python -m bench.peers.with_litserve PORT
 """
@@ -14,11 +14,11 @@ from bench.peers.model import Model
 
 
 class Faces(litserve.LitAPI):
-    def setup(self, device: str) -> None:  # noqa: ARG002  # there is one
+    def setup(self, device: str) -> None:  # noqa: ARG002  # there is one device
         self.model = Model()
 
     def decode_request(self, request: Request) -> bytes:
-        # It is annotated so that LitServe reads the form, whose fields are what comes.
+        # The annotation makes LitServe read the form and pass its fields.
         return request["image"].file.read()
 
     def predict(self, x: bytes) -> dict[str, Any]:

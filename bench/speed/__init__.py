@@ -1,1 +1,1 @@
-"""How fast it is, and what that costs."""
+"""Speed, and its cost in CPU time and memory."""

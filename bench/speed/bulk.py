@@ -1,5 +1,5 @@
-"""How many files a second `analyze --out` puts into a table, beside what the pipeline alone can do on as many cores;
-and what the largest of its processes holds in memory. Start-up is left out: a short run is taken from a long one.
+"""Files a second that `analyze --out` writes into a table, compared with the pipeline alone on as many cores, and the
+memory of the largest process. Start-up is excluded by subtracting a short run from a long one.
 
     python -m bench.bulk --workers 2
 """
@@ -23,8 +23,8 @@ FILES = (100, 1100)
 
 
 class Measured(NamedTuple):
-    """Files a second; pictures a second of as many pipelines alone, at the same time; MB of the largest process in the
-    short run and in the long one.
+    """Files a second; pictures a second of as many pipelines alone; MB of the largest process in the short and the long
+    run.
     """
 
     rate: float
@@ -34,7 +34,7 @@ class Measured(NamedTuple):
 
 
 def once(folder: Path, files: int, workers: int) -> tuple[float, float]:
-    """Seconds for so many files, and MB that the largest of the processes held."""
+    """Seconds for `files` files, and the MB of the largest process."""
     pictures = folder / f"pictures-{files}"
     pictures.mkdir()
     for number in range(files):
@@ -42,7 +42,7 @@ def once(folder: Path, files: int, workers: int) -> tuple[float, float]:
     table = folder / f"{files}.jsonl"
     arguments = ["analyze", str(pictures), "--out", str(table), "--workers", str(workers)]
     began = time.perf_counter()
-    process = subprocess.Popen(  # noqa: S603  # our own program
+    process = subprocess.Popen(  # noqa: S603  # this package's program
         [sys.executable, "-m", "faceattr_aio", *arguments],
         env=environment(),
         stdout=subprocess.DEVNULL,
@@ -56,7 +56,7 @@ def once(folder: Path, files: int, workers: int) -> tuple[float, float]:
 
 
 def alone(workers: int, seconds: float) -> float:
-    """Pictures a second of so many processes that do nothing else, each on a core of its own."""
+    """Pictures a second of that many processes together, each on its own core."""
     cores = sorted(os.sched_getaffinity(0))[:workers]
     with ThreadPoolExecutor(workers) as threads:
         return sum(threads.map(lambda core: ceiling.measure(seconds, core), cores))
@@ -76,13 +76,18 @@ def measure(workers: int, files: tuple[int, int] = FILES, seconds: float = 5.0) 
 def report(measured: Measured) -> Iterator[str]:
     share = measured.rate / measured.ceiling
     yield f"{measured.rate:.1f} files a second, the pipelines alone {measured.ceiling:.1f}: {share:.1%}"
-    yield f"the largest process held {measured.short_mb:.1f} MB, and {measured.long_mb:.1f} MB in a longer run"
+    yield f"the largest process used {measured.short_mb:.1f} MB, and {measured.long_mb:.1f} MB in a longer run"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.bulk")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--seconds", type=float, default=5.0, help="for the pipelines alone, before and after")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=5.0,
+        help="duration of each measurement of the pipelines alone",
+    )
     chosen = parser.parse_args(arguments)
     print("\n".join(report(measure(chosen.workers, seconds=chosen.seconds))))
     return 0

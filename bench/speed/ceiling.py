@@ -1,4 +1,4 @@
-"""How many pictures a second the pipeline alone can do on one core: no HTTP, no queue, no second process.
+"""Pictures a second of the pipeline alone on one core: without HTTP, queue or second process.
 
 python -m bench.ceiling --seconds 10 [--backend cv2|openvino]
 """
@@ -25,7 +25,7 @@ _WARM_UP = 10
 
 
 def load(backend: Backend = "cv2") -> FacePipeline:
-    """The pipeline as a worker loads it, with the other settings' defaults."""
+    """Load the pipeline as a worker does, with default settings."""
     config = Config(pipelines={"faces": {"backend": backend}})
     settings, store = config.pipelines["faces"].settings, ModelStore(config.models.dir)
     files = {name: store.verify(name) for name in FaceAttributes.models(settings)}
@@ -33,7 +33,7 @@ def load(backend: Backend = "cv2") -> FacePipeline:
 
 
 def rate(work: Callable[[], object], seconds: float) -> float:
-    """Pieces of work a second, done one after another."""
+    """Calls a second of `work`, made one after another."""
     for _ in range(_WARM_UP):
         work()
     began, done = time.perf_counter(), 0
@@ -44,9 +44,9 @@ def rate(work: Callable[[], object], seconds: float) -> float:
 
 
 def measure(seconds: float, core: int, picture: Path = PICTURE) -> float:
-    """Pictures a second on one core, in a process of its own."""
+    """Pictures a second on one core, measured in a separate process."""
     command = [sys.executable, "-m", "bench.ceiling", "--seconds", str(seconds), "--core", str(core), str(picture)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(), cwd=ROOT)  # noqa: S603  # our own program
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(), cwd=ROOT)  # noqa: S603  # this module
     return float(ran.stdout)
 
 

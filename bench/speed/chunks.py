@@ -1,5 +1,5 @@
-"""How much of an upload should be gathered before it is written: what storing one takes by the size of a write, on one
-core, without HTTP. Pieces come as small as a network brings them; each write is a trip to a thread.
+"""Time to store an upload by the size of a write, on one core, without HTTP. Data arrive in pieces as small as a
+network delivers; each write is a hand-off to a thread.
 
 python -m bench.chunks --rounds 5 --seconds 0.5
 """
@@ -26,11 +26,11 @@ SIZES_MB = (0.07, 1.0, 10.0)
 PIECE = 1 << 13
 _ROOM = 1 << 30
 Point = tuple[int, float, str]
-"""KiB in a write, megabytes, folder."""
+"""KiB for each write, megabytes, folder."""
 
 
 async def store(spool: Spool, pieces: Sequence[bytes]) -> None:
-    """One upload, stored as the server does it, and given up again."""
+    """Store one upload as the server does, and discard it."""
     with ExitStack() as files:
         one = PictureWriter(spool, files, _ROOM)
         for piece in pieces:
@@ -39,7 +39,7 @@ async def store(spool: Spool, pieces: Sequence[bytes]) -> None:
 
 
 async def measure(spool: Spool, megabytes: float, seconds: float) -> float:
-    """Milliseconds for one upload, of many one after another."""
+    """Milliseconds for one upload, over many stored one after another."""
     size = round(megabytes * 1e6)
     pieces = [bytes(min(PIECE, size - start)) for start in range(0, size, PIECE)]
     await store(spool, pieces)
@@ -68,9 +68,11 @@ async def measure_all(rounds: int, seconds: float, chunks: Sequence[int] = CHUNK
 
 
 def report(measured: Mapping[Point, Sequence[float]]) -> Iterator[str]:
-    """A table in Markdown, medians over the rounds."""
+    """A Markdown table of the medians over the rounds."""
     columns = list(dict.fromkeys((megabytes, folder) for _, megabytes, folder in measured))
-    yield " | ".join(["| KiB in a write", *(f"{megabytes:g} MB in {folder}" for megabytes, folder in columns)]) + " |"
+    yield (
+        " | ".join(["| KiB for each write", *(f"{megabytes:g} MB in {folder}" for megabytes, folder in columns)]) + " |"
+    )
     yield "|---" * (1 + len(columns)) + "|"
     for chunk in dict.fromkeys(chunk for chunk, *_ in measured):
         cells = (f"{median(measured[chunk, *column]):.2f} ms" for column in columns)
@@ -80,7 +82,7 @@ def report(measured: Mapping[Point, Sequence[float]]) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.chunks")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=0.5, help="duration of each measurement")
     chosen = parser.parse_args(arguments)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for line in report(uvloop.run(measure_all(chosen.rounds, chosen.seconds))):

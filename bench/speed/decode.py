@@ -1,4 +1,4 @@
-"""What a large photo costs from file to faces, decoded no larger than it is worked on, and decoded whole.
+"""Time from the file of a large photo to its faces, decoded at the size that is needed and at full size.
 
 python -m bench.decode --rounds 5
 """
@@ -26,11 +26,11 @@ from faceattr_aio.pipelines.imaging import Pixels
 MEGAPIXELS = (0.3, 2.0, 12.0, 48.0)
 QUALITIES = (75, 95)
 GRAIN = 6.0
-"""Standard deviation of the noise that a camera adds: without it an enlarged picture is far too easy to store."""
+"""Standard deviation of the noise of a camera: an enlarged picture without noise compresses far too well."""
 
 
 def photo(megapixels: float, quality: int) -> bytes:
-    """A JPEG of 4:3 with one face, as grainy as photos are."""
+    """A JPEG of 4:3 with one face and the noise of a photo."""
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
     picture = cv2.imread(str(PICTURE))
     assert picture is not None
@@ -47,7 +47,7 @@ def milliseconds(pipeline: FacePipeline, file: Path) -> float:
 
 
 def measure(pipeline: FacePipeline, file: Path, rounds: int) -> tuple[float, float]:
-    """Milliseconds as it is done, and with the whole picture decoded; both in each round."""
+    """Milliseconds as in production, and with the whole picture decoded; both are measured in each round."""
     reduced, whole = [], []
     for _ in range(rounds):
         reduced.append(milliseconds(pipeline, file))
@@ -57,9 +57,9 @@ def measure(pipeline: FacePipeline, file: Path, rounds: int) -> tuple[float, flo
 
 
 def report(rounds: int, sizes: Sequence[float] = MEGAPIXELS) -> Iterator[str]:
-    """A table in Markdown."""
+    """A Markdown table."""
     pipeline = load()
-    yield "| megapixels | JPEG | decoded whole | no larger than needed | times faster |"
+    yield "| megapixels | JPEG | full decoding | reduced decoding | times faster |"
     yield "|---|---|---|---|---|"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "photo.jpg"

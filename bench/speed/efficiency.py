@@ -1,9 +1,9 @@
-"""How much of what the pipeline alone can do on a core is left behind HTTP: at saturation and at overload, with the
-server on that core and the load from another. Each round measures both, so that a machine that drifts does not count.
+"""Goodput behind HTTP as a share of the pipeline alone on the same core, at saturation and at overload; the load runs
+on another core. Each round measures both, so that drift of the machine cancels out.
 
 python -m bench.efficiency --rounds 5 --seconds 8
 
-Exit status 1: less than promised.
+Exit status 1: a share is below its target.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from bench.speed import ceiling
 from bench.support.openloop import offer, post, saturate, session
 
 LEAST = {1: 0.92, 5: 0.86, 10: 0.75}
-"""Of the ceiling, by how many times the ceiling is offered; 1: clients that wait for their answer."""
+"""Least share of the ceiling, by the offered load as a multiple of the ceiling; 1: closed-loop clients."""
 
 
 async def goodput(url: str, offered: int, ceiling_rate: float, seconds: float) -> float:
-    """Answers a second, of clients that wait, or of so many times the ceiling."""
+    """Answers a second to closed-loop clients, or at `offered` times the ceiling."""
     async with session() as client:
         ask = partial(post, client, f"{url}/analyze", PICTURE.read_bytes(), TYPE)
         await saturate(ask, WORKERS + 1, 1.0)
@@ -36,7 +36,7 @@ async def goodput(url: str, offered: int, ceiling_rate: float, seconds: float) -
 
 
 async def measure(rounds: int, seconds: float, settings: str = SETTINGS) -> dict[int, list[float]]:
-    """The shares of the ceiling, by the load."""
+    """Shares of the ceiling, by the load."""
     core = min(os.sched_getaffinity(0))
     shares: dict[int, list[float]] = {offered: [] for offered in LEAST}
     with served(settings) as server:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = f"{SETTINGS}pool = '{chosen.pool}'\n"
     shares = uvloop.run(measure(chosen.rounds, chosen.seconds, settings))
     for offered, seen in shares.items():
-        print(f"{offered:2}x  {median(seen):.1%} of the ceiling (bound {LEAST[offered]:.0%})")
+        print(f"{offered:2}x  {median(seen):.1%} of the ceiling (target {LEAST[offered]:.0%})")
     return 0 if all(median(shares[offered]) >= LEAST[offered] for offered in LEAST) else FAILED
 
 

@@ -1,5 +1,5 @@
-"""What a server with one or two workers holds in memory, all its processes together, after it has worked; and what a
-thousand idle connections add. Shared pages are split (PSS), also with whatever else runs: run it alone.
+"""Memory of a server with one or two workers after work, all its processes together, and of a thousand idle
+connections. Shared pages are split among processes (PSS), also with other programs: run it alone.
 
 python -m bench.memory
 """
@@ -35,7 +35,7 @@ async def worked_mb(server: Server) -> float:
 
 @asynccontextmanager
 async def idle_connection(url: str) -> AsyncIterator[None]:
-    """A connection that was answered once, and is kept."""
+    """Open a connection that has been answered once and is kept open."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -45,7 +45,7 @@ async def idle_connection(url: str) -> AsyncIterator[None]:
 
 
 async def idle_mb(server: Server) -> float:
-    """MB that idle connections add, before any work: later they would fit into free memory of the heap."""
+    """MB that idle connections add, measured before any work, which would leave free heap memory for them."""
     before, open_before = server.proportional(), server.descriptors()
     async with AsyncExitStack() as stack:
         for _ in range(CONNECTIONS):
@@ -55,7 +55,7 @@ async def idle_mb(server: Server) -> float:
 
 
 def measure(pool: str, workers: int, figure: Callable[[Server], Coroutine[None, None, float]]) -> float:
-    """A figure of a fresh server."""
+    """Measure `figure` on a new server."""
     with tempfile.TemporaryDirectory() as folder:
         settings = f"{UNCACHED}[inference]\nworkers = {workers}\npool = '{pool}'\n"
         server = start_server(Path(folder), settings, QUIET)
@@ -70,9 +70,7 @@ def main() -> int:
     kept = True
     for (pool, workers), most in MOST_MB.items():
         worked, idle = measure(pool, workers, worked_mb), measure(pool, workers, idle_mb)
-        print(
-            f"{workers} {pool}: {worked:.0f} MB (bound {most:.0f}), {CONNECTIONS} idle connections {idle:.1f} MB more"
-        )
+        print(f"{workers} {pool}: {worked:.0f} MB (limit {most:.0f}), {CONNECTIONS} idle connections add {idle:.1f} MB")
         kept = kept and worked < most and idle < MOST_IDLE_MB
     return 0 if kept else 1
 

@@ -1,4 +1,4 @@
-"""What `bench.scaling` measured, as one figure of four panels. Measures nothing.
+"""Plots the results of `bench.scaling` as one figure of four panels.
 
 python -m bench.plot scaling.json [--output bench/plots/scaling.png]
 """
@@ -21,26 +21,26 @@ from faceattr_aio.config.schema import Config
 PLOT = ROOT / "bench" / "plots" / "scaling.png"
 GOODPUT, CEILING, GREY = "#0b62a4", "#c8590b", "#666666"
 ENOUGH = 0.75
-"""Of the working side: a JPEG is decoded smaller when so much is left."""
+"""Share of the working side that a reduced JPEG must keep."""
 Rows = Sequence[Mapping[str, float]]
 
 
 def draw(document: Mapping[str, Any]) -> Figure:
-    """The figure; `document` is what `bench.scaling` writes."""
+    """Draw the figure from a document that `bench.scaling` wrote."""
     figure = Figure(figsize=(10, 7.2), dpi=100, layout=ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.12))
     size, faces, workers, processes = figure.subplots(2, 2).flat
     panels = document["panels"]
     _draw_sizes(_panel(size, "Size of the picture", "megapixels, one face"), panels["megapixels"])
     _draw_faces(_panel(faces, "Faces in the picture", "faces in 1 megapixel"), panels["faces"])
     _draw_workers(_panel(workers, "Workers", "worker processes"), panels["workers"], document["cores"])
-    _draw_processes(_panel(processes, "Serving processes", "processes, two workers in all"), panels["processes"])
+    _draw_processes(_panel(processes, "Serving processes", "processes, two workers in total"), panels["processes"])
     return figure
 
 
 def _panel(axes: Axes, title: str, unit: str) -> Axes:
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold")
     axes.set_xlabel(unit)
-    axes.set_ylabel("pictures a second")
+    axes.set_ylabel("pictures/s")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e6e6")
     axes.set_axisbelow(True)
@@ -55,7 +55,7 @@ def _draw_lines(axes: Axes, rows: Rows) -> None:
 
 
 def _name(axes: Axes, row: Mapping[str, float], figure: str, right: int, up: int) -> None:
-    """Says at one point of a line what it is, so many units of print beside it."""
+    """Label a line at one of its points, `right` and `up` points away from it."""
     text, colour = ("pipeline alone", CEILING) if figure == "ceiling" else ("behind HTTP", GOODPUT)
     sides = ("right", "center", "left")[(right > 0) - (right < 0) + 1], "bottom" if up > 0 else "top"
     place = row["value"], row[figure]
@@ -87,7 +87,7 @@ def _draw_faces(axes: Axes, rows: Rows) -> None:
     _name(axes, rows[2], "ceiling", 8, 4)
     _name(axes, rows[3], "goodput", -6, -6)
     each, none = linear_regression([row["value"] for row in rows], [1e3 / row["ceiling"] for row in rows])
-    text = f"alone: {none:.0f} ms for a picture,\n{each:.1f} ms more for each face"
+    text = f"alone: {none:.0f} ms for a picture\nplus {each:.1f} ms for each face"
     axes.annotate(text, (0.98, 0.75), xycoords="axes fraction", color=GREY, ha="right")
 
 

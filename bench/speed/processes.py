@@ -1,11 +1,11 @@
-"""How many requests one serving process passes and how many two, over many kept connections and over few. Behind them
-is a pipeline that does nothing, so that the event loop is what there is to measure.
+"""Requests a second of one and of two serving processes, over many kept connections and over few. The pipeline does
+nothing, so that the event loop is the bottleneck.
 
     python -m bench.processes --rounds 4 --seconds 1.5
 
-With two cores, one of them the load's, requests a second of two processes tell less than they would with more: on one
-core they share it and the load has the other; on two they have both, and the load, which costs a fifteenth of what they
-cost, takes its part of the second. What carries over to other machines is the CPU time for a request.
+The load needs one of the cores. On one core, two processes share it and the load has the other; on two, they have both,
+and the load, which costs a fifteenth of what they cost, takes its part of the second. The figure that applies to other
+machines is the CPU time for each request.
 """
 
 import argparse
@@ -37,17 +37,17 @@ SETTINGS = f"""
 workers = 2
 limit = {2 * 2 * max(CONNECTIONS)}
 """
-"""The pool and the processes come next."""
+"""The settings of the pool and of the processes are appended."""
 Point = tuple[str, int, int]
 """Pool, cores, processes."""
 FORMATS = (".0f", ".2f", ".2f", ".2f", "g")
-"""Of what is measured."""
+"""Formats of the fields of Measured."""
 _LOOK_S = 0.01
 
 
 class Measured(NamedTuple):
-    """Requests a second; milliseconds of CPU for each, of all processes that serve, of all workers that are processes,
-    and of the load; and the connections of the process that had most.
+    """Requests a second; milliseconds of CPU for each request, of all serving processes, of all worker processes, and
+    of the load; and the connections of the process with the most.
     """
 
     rate: float
@@ -58,17 +58,17 @@ class Measured(NamedTuple):
 
 
 async def fullest(server: Server, idle: Sequence[int], connections: int) -> int:
-    """How many of the connections the process has that has most, once all have come and those before have gone.
-    `idle` is the server's `spread` without any.
+    """Connections of the process with the most, once all are open and those of the last measurement are closed. `idle`
+    is the server's `spread` without connections.
     """
     async with asyncio.timeout(PATIENCE_S):
-        while sum(now := server.spread()) != sum(idle) + connections:  # noqa: ASYNC110  # another process
+        while sum(now := server.spread()) != sum(idle) + connections:  # noqa: ASYNC110  # the state of another process
             await asyncio.sleep(_LOOK_S)
     return max(taken - before for taken, before in zip(now, idle, strict=True))
 
 
 def _spent(server: Server) -> list[float]:
-    """Milliseconds of CPU so far: serving, workers, we."""
+    """Milliseconds of CPU so far: of the serving processes, the workers and this process."""
     serving = server.serving()
     workers = set(server.descendants()).difference(serving)
     return [sum(map(cpu_s, serving)) * 1e3, sum(map(cpu_s, workers)) * 1e3, time.process_time() * 1e3]
@@ -82,13 +82,13 @@ async def measure(server: Server, idle: Sequence[int], number: int, seconds: flo
         spent = time.perf_counter() - began
         serving, workers, load = (now - then for now, then in zip(_spent(server), before, strict=True))
     done = counts["200"]
-    assert set(counts) == {"200"}, f"not all were answered: {counts}"
+    assert set(counts) == {"200"}, f"not all requests were answered: {counts}"
     return Measured(done / spent, serving / done, workers / done, load / done, most)
 
 
 @contextmanager
 def started(settings: str, cores: set[int] | None = None) -> Iterator[Server]:
-    """A server that is gone afterwards with all its processes."""
+    """Start a server; all its processes have ended afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         server = start_server(Path(folder), settings, QUIET, cores)
         try:
@@ -98,7 +98,7 @@ def started(settings: str, cores: set[int] | None = None) -> Iterator[Server]:
 
 
 async def measure_all(rounds: int, seconds: float, pools: Sequence[str] = POOLS) -> dict[Point, list[list[Measured]]]:
-    """By point the rounds, in each of which every number of connections has its turn."""
+    """The rounds of each point; each round measures every number of connections."""
     measured: dict[Point, list[list[Measured]]] = {}
     with server_core() as core:
         second = min(os.sched_getaffinity(0))
@@ -112,9 +112,9 @@ async def measure_all(rounds: int, seconds: float, pools: Sequence[str] = POOLS)
 
 
 def report(measured: Mapping[Point, Sequence[Sequence[Measured]]]) -> Iterator[str]:
-    """A table in Markdown, medians over the rounds: a figure for each number of connections. CPU is for one request."""
+    """A Markdown table: medians over the rounds, a figure for each number of connections. CPU is for one request."""
     rates = f"requests/s: {', '.join(map(str, CONNECTIONS))} connections"
-    yield f"| pool | cores | processes | {rates} | serving, ms | workers, ms | load, ms | most on one |"
+    yield f"| pool | cores | processes | {rates} | serving, ms | workers, ms | load, ms | most on one process |"
     yield "|---|---|---|---|---|---|---|---|"
     for point, rounds in measured.items():
         of_each = [map(median, zip(*seen, strict=True)) for seen in zip(*rounds, strict=True)]
@@ -126,7 +126,7 @@ def report(measured: Mapping[Point, Sequence[Sequence[Measured]]]) -> Iterator[s
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.processes")
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=1.5, help="duration of each measurement")
     chosen = parser.parse_args(arguments)
     for line in report(uvloop.run(measure_all(chosen.rounds, chosen.seconds))):
         print(line)

@@ -1,4 +1,4 @@
-"""How long it takes from the command to the first answer with faces.
+"""Time from the start command to the first answer with faces.
 
 python -m bench.startup --rounds 5
 """
@@ -20,12 +20,12 @@ SETTINGS = "[inference]\nworkers = 2\n"
 
 
 def measure(settings: str = SETTINGS) -> float:
-    """Seconds until the first 200; the start alone prints its line when all workers are loaded."""
+    """Seconds until the first 200. The server prints its line as soon as all workers are loaded."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         server = start_server(Path(folder), settings, QUIET)
         try:
-            request = urllib.request.Request(  # noqa: S310  # our own server
+            request = urllib.request.Request(  # noqa: S310  # a server that this function started
                 f"{server.url}/analyze", PICTURE.read_bytes(), {"Content-Type": TYPE}
             )
             with urllib.request.urlopen(request) as response:  # noqa: S310  # see above
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args(arguments).rounds
     seconds = median(measure() for _ in range(rounds))
-    print(f"the first answer after {seconds:.2f} s (bound {LONGEST_S} s)")
+    print(f"the first answer after {seconds:.2f} s (limit {LONGEST_S} s)")
     return 0 if seconds < LONGEST_S else 1
 
 

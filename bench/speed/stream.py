@@ -1,10 +1,9 @@
-"""A stream of pictures over one request to the real server: how soon the first answer comes, how fast the others, what
-its process holds in memory meanwhile, and how many slots are held while the client makes a pause. Each picture is
-worked on. Beside it, the same pictures one request each.
+"""A stream of pictures over one request to the real server: time to the first answer, rate of the others, memory of the
+server's process, and slots in use during a pause of the client. Also the rate of the same pictures, one request each.
 
     python -m bench.stream --pictures 1000
 
-Exit status 1: memory grew with the pictures, or a slot was held in a pause.
+Exit status 1: memory grew with the number of pictures, or a slot was in use during a pause.
 """
 
 import argparse
@@ -27,7 +26,7 @@ from faceattr_aio.schemas import Answer
 
 MOST_GROWTH_MB = 10.0
 WARM_UP = 50
-"""Pictures, after which buffers and heaps are as large as they get."""
+"""Pictures, after which buffers and heaps have reached their size."""
 PAUSES, PAUSE_S = 3, 0.5
 WORKERS = 2
 _POLL_S = 0.005
@@ -35,8 +34,8 @@ _POLL_S = 0.005
 
 @dataclass
 class Streamed:
-    """Of one stream: seconds to the first answer and to the last, without the pauses; bytes that the server's own
-    process held before, and at most; the most slots that were held at the end of a pause.
+    """Results of one stream: seconds to the first and to the last answer, without the pauses; bytes of the server's own
+    process before and at most; the most slots in use at the end of a pause.
     """
 
     pictures: int
@@ -53,14 +52,14 @@ class Streamed:
 
 
 async def slots(server: Server) -> int:
-    """In use now."""
+    """Number of slots in use."""
     async with session() as client, client.get(f"{server.url}/stats") as response:
         document = await response.json()
     return int(document["in_flight"])
 
 
 async def stream(server: Server, pictures: int) -> Streamed:
-    """Sends the same picture so many times, with pauses, after a stream to warm up."""
+    """Send the same picture `pictures` times, with pauses, after a stream to warm up."""
     picture, streamed = PICTURE.read_bytes(), Streamed(pictures)
     async with Client(server.url) as client:
         async for _ in client.stream([picture] * WARM_UP):
@@ -73,7 +72,7 @@ async def stream(server: Server, pictures: int) -> Streamed:
             nonlocal paused
             for number in range(pictures):
                 if number and number % (pictures // (PAUSES + 1)) == 0:
-                    while streamed.answered < number:  # noqa: ASYNC110  # what was sent already is still on its way
+                    while streamed.answered < number:  # noqa: ASYNC110  # earlier pictures are still in progress
                         await asyncio.sleep(_POLL_S)
                     since = time.perf_counter()
                     await asyncio.sleep(PAUSE_S)
@@ -91,7 +90,7 @@ async def stream(server: Server, pictures: int) -> Streamed:
 
 
 async def apart(server: Server, seconds: float) -> float:
-    """Pictures a second, one request each, for as many clients that wait as a stream has pictures under way."""
+    """Pictures a second, one request each, of as many closed-loop clients as a stream has pictures in progress."""
     async with session() as client:
         ask = partial(post, client, f"{server.url}/analyze", PICTURE.read_bytes(), TYPE)
         record = await saturate(ask, 2 * WORKERS, seconds)
@@ -108,15 +107,17 @@ def report(streamed: Streamed, rate: float) -> Iterator[str]:
         f"{streamed.answered / streamed.seconds:.1f} a second; one request each: {rate:.1f} a second"
     )
     yield (
-        f"the server's own process held {streamed.before / 1e6:.1f} MB before and at most {streamed.most / 1e6:.1f} MB "
-        f"(bound: {MOST_GROWTH_MB:.0f} MB more); slots held after {PAUSE_S:g} s of pause: {streamed.slots}"
+        f"the server's own process used {streamed.before / 1e6:.1f} MB before and at most {streamed.most / 1e6:.1f} MB "
+        f"(limit: {MOST_GROWTH_MB:.0f} MB more); slots in use after {PAUSE_S:g} s of pause: {streamed.slots}"
     )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=5.0, help="for the pictures that are sent one by one")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="duration of the measurement with one request for each picture"
+    )
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = start_server(Path(folder), f"{UNCACHED}[inference]\nworkers = {WORKERS}\n", QUIET)

@@ -1,7 +1,7 @@
-"""What it costs that kept connections fall unevenly to serving processes, each of which has its own workers and slots:
-how much is refused while there is room next door, and how much of what the workers could do is left undone. Each
-connection is a client that waits; who is refused comes back after the time of one picture. A pipeline sleeps instead of
-working, so that cores do not matter.
+"""The cost of kept connections that are spread unevenly over serving processes, each with its own workers and slots:
+the share of refusals while another process has free slots, and the share of the workers' capacity that is used. Each
+connection is a client that waits for its answer; a refused client retries after the time of one picture. A pipeline
+sleeps instead of working, so that the number of cores does not matter.
 
     python -m bench.uneven --draws 10 --seconds 1
 """
@@ -23,7 +23,7 @@ from bench.support.wire import connections, saturate
 
 PICTURE_S, WORKERS, LIMIT = 0.05, 2, 8
 CONNECTIONS = (2, 4, 6, 8)
-"""Never more than there are slots: all could be let in."""
+"""No more than there are slots, so that all could be admitted."""
 SETTINGS = f"""
 {SLEEP}seconds = {PICTURE_S}
 [inference]
@@ -36,8 +36,8 @@ Point = tuple[int, int]
 
 
 class Draw(NamedTuple):
-    """Of one set of connections: the share of requests that was refused, the share of what the workers can do for so
-    many clients that they did, and the connections of the process that had most.
+    """One set of connections: the share of refused requests, the used share of the capacity that the workers have for
+    that many clients, and the connections of the process with the most.
     """
 
     refused: float
@@ -50,7 +50,7 @@ async def draw(server: Server, idle: Sequence[int], number: int, seconds: float)
         most, began = await fullest(server, idle, number), time.perf_counter()
         counts = await saturate(opened, seconds, PICTURE_S)
         spent = time.perf_counter() - began
-    assert set(counts) <= {"200", "503"}, f"neither answered nor refused: {counts}"
+    assert set(counts) <= {"200", "503"}, f"unexpected outcomes: {counts}"
     possible = min(number, WORKERS) / PICTURE_S * spent
     return Draw(counts["503"] / counts.total(), counts["200"] / possible, most)
 
@@ -66,8 +66,8 @@ async def measure_all(draws: int, seconds: float) -> dict[Point, list[Draw]]:
 
 
 def report(measured: Mapping[Point, Sequence[Draw]]) -> Iterator[str]:
-    """A table in Markdown: means over the draws, and the worst of them."""
-    yield "| connections | processes | most on one | refused: mean, worst | done: mean, worst |"
+    """A Markdown table: means over the draws, and the worst of them."""
+    yield "| connections | processes | most on one process | refused: mean, worst | used capacity: mean, worst |"
     yield "|---|---|---|---|---|"
     for (number, processes), draws in sorted(measured.items()):
         refused, done, most = zip(*draws, strict=True)
@@ -79,8 +79,8 @@ def report(measured: Mapping[Point, Sequence[Draw]]) -> Iterator[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.uneven")
-    parser.add_argument("--draws", type=int, default=10, help="sets of connections for each line")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each of them")
+    parser.add_argument("--draws", type=int, default=10, help="sets of connections for each row")
+    parser.add_argument("--seconds", type=float, default=1.0, help="duration of each")
     chosen = parser.parse_args(arguments)
     for line in report(uvloop.run(measure_all(chosen.draws, chosen.seconds))):
         print(line)

@@ -1,11 +1,11 @@
-"""How fast an upload streams through the real server to where it is stored, and at what cost in CPU time and memory: by
-size, by form, on disk and on tmpfs. Behind it comes a pipeline that does nothing. The server has one core, with its
-worker; the load another. A picture is a small one with noise behind its end, which nobody decodes.
+"""Throughput of uploads through the real server to its upload folder, with their CPU time and memory: by size, by form,
+on disk and on tmpfs. The pipeline does nothing. The server has one core, with its worker; the load has another. A
+picture is a small JPEG followed by noise, which no decoder reads.
 
     python -m bench.upload --rounds 3 --seconds 1.5
 
-Memory is that of the server's own process, as the most it held above what it held when it was fresh: on tmpfs, what is
-stored takes memory too, which belongs to no process and is not counted.
+Memory is the peak of the server's own process minus its size before the first request. Files on tmpfs also use memory,
+which belongs to no process and is not counted.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from bench.support.served import Server, resident
 from bench.support.sleeper import SLEEP
 
 SIZES_MB = (0.07, 1.0, 10.0, 100.0)
-FOLDERS = [folder for folder in (tempfile.gettempdir(), "/dev/shm") if Path(folder).is_dir()]  # noqa: S108  # that is tmpfs
+FOLDERS = [folder for folder in (tempfile.gettempdir(), "/dev/shm") if Path(folder).is_dir()]  # noqa: S108  # the tmpfs of the machine
 CLIENTS = 4
 SETTINGS = f"""
 [inference]
@@ -38,21 +38,21 @@ limit = {2 * CLIENTS}
 [upload]
 max_bytes = 200000000
 """
-"""The folder comes next."""
+"""The upload folder is appended."""
 _PIECE = 1 << 16
 _PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="picture.jpg"\r\n\r\n'
 
 
 @dataclass(frozen=True)
 class Body:
-    """What is sent, in one piece or in several, and the headers that go with it."""
+    """The content, in one piece or in several, and its headers."""
 
     headers: Mapping[str, str]
     content: bytes | Sequence[bytes]
 
 
 class Measured(NamedTuple):
-    """Of the bytes of the pictures alone; the last is the most memory held, above that of a fresh server."""
+    """MB/s and CPU for the bytes of the pictures; peak memory minus that of a new server."""
 
     mb_s: float
     cpu_ms_per_mb: float
@@ -74,19 +74,19 @@ def chunked(picture: bytes) -> Body:
 
 FORMS: tuple[Callable[[bytes], Body], ...] = (raw, multipart, chunked)
 FORMATS = (".0f", ".2f", ".1f")
-"""Of what is measured."""
+"""Formats of the fields of Measured."""
 Point = tuple[float, str, str]
 """Megabytes, form, folder."""
 
 
 def picture_of(megabytes: float) -> bytes:
-    """So many bytes that pass for a picture."""
+    """A JPEG of that size."""
     whole = PICTURE.read_bytes()
     return whole + random.Random(1).randbytes(max(0, round(megabytes * 1e6) - len(whole)))
 
 
 def send(url: str, body: Body, seconds: float) -> int:
-    """Uploads one after another over one connection until the time is over; how many."""
+    """Upload over one connection, again and again, until the time is over. Return the number of uploads."""
     end, sent = time.perf_counter() + seconds, 0
     in_chunks = not isinstance(body.content, bytes)
     with closing(HTTPConnection(urlsplit(url).netloc)) as connection:
@@ -100,7 +100,7 @@ def send(url: str, body: Body, seconds: float) -> int:
 
 
 def measure(server: Server, body: Body, megabytes: float, seconds: float, fresh: int) -> Measured:
-    """Several clients at once; `fresh` is what the server held at first."""
+    """Upload with several clients at the same time; `fresh` is the resident memory of the new server."""
     server.forget_peak()
     before, began = server.cpu_s(), time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as threads:
@@ -110,7 +110,7 @@ def measure(server: Server, body: Body, megabytes: float, seconds: float, fresh:
 
 
 def measure_all(rounds: int, seconds: float, sizes: Sequence[float] = SIZES_MB) -> dict[Point, list[Measured]]:
-    """In each round every folder has a fresh server, which gets the small ones first."""
+    """Every folder has a new server in each round, which receives the small pictures first."""
     pictures = {megabytes: picture_of(megabytes) for megabytes in sizes}
     measured: dict[Point, list[Measured]] = {}
     for folder in FOLDERS * rounds:
@@ -124,9 +124,9 @@ def measure_all(rounds: int, seconds: float, sizes: Sequence[float] = SIZES_MB) 
 
 
 def report(measured: Mapping[Point, Sequence[Measured]]) -> Iterator[str]:
-    """A table in Markdown, medians over the rounds; where there are several figures, one for each folder."""
+    """A Markdown table of medians over the rounds; cells with several figures have one for each folder."""
     folders = ", ".join(FOLDERS)
-    yield f"| MB | form | MB/s: {folders} | CPU ms for a MB: {folders} | MB held for {CLIENTS} at a time |"
+    yield f"| MB | form | MB/s: {folders} | CPU ms for a MB: {folders} | MB of memory for {CLIENTS} at a time |"
     yield "|---|---|---|---|---|"
     for megabytes, form in dict.fromkeys((megabytes, form) for megabytes, form, _ in measured):
         of_each = [map(median, zip(*measured[megabytes, form, folder], strict=True)) for folder in FOLDERS]
@@ -138,7 +138,7 @@ def report(measured: Mapping[Point, Sequence[Measured]]) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.upload")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=1.5, help="duration of each measurement")
     chosen = parser.parse_args(arguments)
     for line in report(measure_all(chosen.rounds, chosen.seconds)):
         print(line)

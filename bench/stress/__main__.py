@@ -1,10 +1,11 @@
-"""A stress test from start to report: steps of 1 to 100 users against our server, with clients that give up and with
-clients that wait as they are told; then hardly a pause between requests, against ours and against a server whose queue
-has no bound. With --url: the first two, against whatever answers there.
+"""A stress test from start to report: steps of 1 to 100 users against this package's server, with clients that give up
+after a refusal and with clients that honour `Retry-After`; then almost no pause between requests, against this server
+and against a server with an unbounded queue. With --url: the first two runs, against the service at that address.
 
     python -m bench.stress [--seconds 10] [--users 1,5,10] [--url http://host:port --preset spec002]
 
-It leaves bench/reports/<date>/. Exit status 1, with --check: a target was missed, or something is worse than last time.
+The result is the folder bench/reports/<date>/. Exit status 1, with --check: a target was missed, or something is worse
+than in the last run.
 """
 
 import argparse
@@ -31,12 +32,12 @@ from bench.support.served import ROOT
 
 REPORTS = ROOT / "bench" / "reports"
 IMPATIENT_S = 1.0
-"""How long clients wait that hardly pause: what comes later is of no use to them."""
+"""Patience of clients that almost never pause; later answers are useless to them."""
 FAILED = 1
 
 
 def sweeps(plan: Plan, url: str | None, pid: int | None, one: Path) -> list[Sweep]:
-    """What is to be done, the run that is judged first. The comparison takes the pictures of folder `one`."""
+    """The sweeps to run; the first is the one that is judged. The comparison sends the pictures of folder `one`."""
     serve = services.serve_at(url, pid) if url else services.serve_ours
     name = "service" if url else "ours"
     found = [
@@ -45,8 +46,8 @@ def sweeps(plan: Plan, url: str | None, pid: int | None, one: Path) -> list[Swee
     ]
     if url is None:
         hasty = replace(plan, preset="plain", pictures=one, think_s=None, patience_s=IMPATIENT_S, keep_going=True)
-        found.append(Sweep("ours, hardly a pause", serve, hasty))
-        found.append(Sweep("unbounded queue, hardly a pause", services.serve_unbounded, hasty))
+        found.append(Sweep("ours, almost no pause", serve, hasty))
+        found.append(Sweep("unbounded queue, almost no pause", services.serve_unbounded, hasty))
     return found
 
 
@@ -56,25 +57,33 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(prog="python -m bench.stress")
     add = parser.add_argument
-    add("--url", help="a service that runs already; else ours is started, and what it is compared with")
-    add("--pid", type=int, help="of that service on this machine, to see what it uses")
+    add("--url", help="a running service; default: start this one and the one for comparison")
+    add("--pid", type=int, help="process id of that service on this machine, to measure its resources")
     add("--preset", default="faceattr", help="requests: a name in bench/stress/presets, or a TOML file")
-    add("--pictures", type=Path, help="folder; else a portrait in several sizes")
-    add("--picture-url", default="", help="for requests that send an address")
+    add("--pictures", type=Path, help="folder; default: a portrait in several sizes")
+    add("--picture-url", default="", help="address that is sent by requests with a picture URL")
     add("--shape", default="steps", choices=sorted(SHAPES))
     add("--users", type=numbers, default=SPECIFIED, help="levels of load; requests/s for --shape rate")
-    add("--seconds", type=float, default=10.0, help="of each level")
-    add("--settle", type=float, default=2.0, help="seconds of each that do not count")
-    add("--spawn", type=float, default=100.0, help="users that arrive in a second")
-    add("--think", type=numbers, help="from,to seconds between requests; else the preset's")
-    add("--patience", type=float, default=10.0, help="seconds a client waits for an answer")
-    add("--least-goodput", type=float, help="target, right answers a second")
-    add("--most-mean-ms", type=float, default=300.0)
-    add("--most-p99-ms", type=float, default=1000.0)
-    add("--most-failed", type=float, default=0.005, help="a share")
+    add("--seconds", type=float, default=10.0, help="duration of each level")
+    add("--settle", type=float, default=2.0, help="seconds of each level that do not count")
+    add("--spawn", type=float, default=100.0, help="users that start in a second")
+    add(
+        "--think",
+        type=numbers,
+        help="shortest and longest pause between requests in seconds, as from,to; default: the preset's",
+    )
+    add("--patience", type=float, default=10.0, help="seconds that a client waits for an answer")
+    add("--least-goodput", type=float, help="target: accepted answers a second")
+    add("--most-mean-ms", type=float, default=300.0, help="target: mean of accepted answers")
+    add("--most-p99-ms", type=float, default=1000.0, help="target: 99th percentile of accepted answers")
+    add("--most-failed", type=float, default=0.005, help="target: share of failed requests")
     add("--reports", type=Path, default=REPORTS)
-    add("--plot", type=Path, help="file for the main plot too")
-    add("--check", action="store_true", help="exit status 1 for a missed target, or one that is worse")
+    add("--plot", type=Path, help="also write the main plot to this file")
+    add(
+        "--check",
+        action="store_true",
+        help="exit status 1 if a target is missed or something is worse than in the last run",
+    )
     return parser.parse_args(arguments)
 
 
@@ -103,7 +112,7 @@ def _targets(chosen: argparse.Namespace) -> Targets:
 
 
 def run_all(chosen: argparse.Namespace, command: str) -> Measurements:
-    """Every sweep, one after the other."""
+    """Run every sweep, one after the other."""
     made, began = datetime.now(UTC), time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         pictures = chosen.pictures or make_folder(Path(name) / "mixed")
@@ -135,10 +144,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = read(last) if last else None
     print(write(found, folder, before))
     if chosen.plot:
-        plots.save(plots.goodput([run for run in found.runs if "hardly" in run.name] or found.runs), chosen.plot)
+        plots.save(
+            plots.goodput([run for run in found.runs if "almost no pause" in run.name] or found.runs), chosen.plot
+        )
     missed = [verdict.target for verdict in verdicts(found.runs[0], found.targets) if not verdict.kept]
     worse = regressions(before, found) if before else []
-    print("\n".join([f"missed: {target}" for target in missed] + [f"worse: {one}" for one in worse]) or "all kept")
+    print(
+        "\n".join([f"missed: {target}" for target in missed] + [f"worse: {one}" for one in worse]) or "all targets met"
+    )
     return FAILED if chosen.check and (missed or worse) else 0
 
 

@@ -1,4 +1,4 @@
-"""What an answer was worth: its kind, a word for statistics, how long to wait if it asks for that. Knows no client."""
+"""Classifies an answer: its kind, its outcome for statistics, and the seconds to wait if it has `Retry-After`."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Answer:
-    """`outcome` is a status or what went wrong; `wait_s` is what Retry-After said, if anything."""
+    """`outcome` is a status or the name of a fault; `wait_s` is the value of Retry-After, or None."""
 
     kind: Kind
     outcome: str
@@ -32,7 +32,7 @@ class Answer:
 
 
 def judge(template: Template, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-    """Of an answer that came."""
+    """Classify an answer."""
     if status in REFUSALS and template.check.status not in REFUSALS:
         return Answer("refused", str(status), _wait(headers))
     fault = _fault(template.check, status, headers, body)
@@ -42,7 +42,7 @@ def judge(template: Template, status: int, headers: Mapping[str, str], body: byt
 
 
 def no_answer(error: BaseException) -> Answer:
-    """When none came: a client may have wrapped the reason, even twice."""
+    """Classify a request without an answer. A client may have wrapped the cause, even twice."""
     reason: BaseException | None = error
     while reason is not None:
         if word := _WORDS.get(type(reason).__name__):
@@ -52,13 +52,13 @@ def no_answer(error: BaseException) -> Answer:
 
 
 def _wait(headers: Mapping[str, str]) -> float | None:
-    """In seconds; a date instead of a number, which is rare, counts as nothing said."""
-    told = headers.get("Retry-After") or headers.get("retry-after") or ""
-    return min(float(told), LONGEST_WAIT_S) if told.strip().isdecimal() else None
+    """Seconds of Retry-After; None without one, or if it is a date, which is rare."""
+    value = headers.get("Retry-After") or headers.get("retry-after") or ""
+    return min(float(value), LONGEST_WAIT_S) if value.strip().isdecimal() else None
 
 
 def _fault(check: Check, status: int, headers: Mapping[str, str], body: bytes) -> str:
-    """What is wrong with the answer; nothing if it is as it must be."""
+    """The difference from the expected answer; empty if there is none."""
     content_type = headers.get("Content-Type") or headers.get("content-type") or ""
     if status != check.status:
         return str(status)
@@ -80,12 +80,12 @@ def _fault_in_json(check: Check, status: int, body: bytes) -> str:
     for path, length in check.length.items():
         found = _find(document, path)
         if not isinstance(found, list) or len(found) != length:
-            return f"{status}, but {path} are not {length}"
+            return f"{status}, but {path} has not {length} items"
     return ""
 
 
 def _find(document: Any, path: str) -> Any:
-    """What is at a dotted path, in which a number is a place in a list; None if there is nothing."""
+    """The value at a dotted path, in which a number is an index into a list; None if there is none."""
     for key in path.split("."):
         try:
             document = document[int(key)] if isinstance(document, list) else document[key]

@@ -1,4 +1,4 @@
-"""A real nginx in front of instances, for as long as a measurement takes. Knows no simulation."""
+"""Runs a real nginx in front of instances for the time of a measurement."""
 
 import shutil
 import socket
@@ -47,7 +47,7 @@ http {{
 
 
 def missing() -> str | None:
-    """Why there can be no balancer, if so."""
+    """The reason why no balancer can be started; None if it can."""
     return None if shutil.which("nginx") else "nginx is not installed"
 
 
@@ -55,9 +55,9 @@ def missing() -> str | None:
 def balanced(
     instances: Sequence[str], rule: Rule, folder: Path, cores: set[int], connections: int = 4096
 ) -> Iterator[Server]:
-    """One process of nginx on those cores, in front of those URLs. With several processes each would count connections
-    by itself, unless the upstream has a `zone`. Raises FileNotFoundError without nginx, TimeoutError when it does not
-    come up.
+    """Run one nginx process on those cores, in front of those URLs. Several processes would count connections
+    separately, unless the upstream has a `zone`. Raises FileNotFoundError without nginx, TimeoutError if it does not
+    start.
     """
     program, port = shutil.which("nginx"), _free_port()
     if program is None:
@@ -90,4 +90,4 @@ def _await(server: Server, port: int) -> None:
             time.sleep(0.02)
         else:
             return
-    raise TimeoutError("nginx did not come up; its log says why")
+    raise TimeoutError("nginx did not start; its log has the reason")

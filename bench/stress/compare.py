@@ -1,4 +1,4 @@
-"""Two reports side by side, and whether the second is worse.
+"""Compares two reports, and decides whether the second is worse.
 
     python -m bench.stress.compare bench/reports/A bench/reports/B
 
@@ -14,15 +14,16 @@ from pathlib import Path
 from bench.stress.measurements import Measurements, Run, Step, read
 
 WORSE_GOODPUT, WORSE_P99 = 0.9, 1.5
-"""The second's share of the first's at which it counts as worse. Wide, because machines are unsteady."""
+"""Ratio of the second to the first beyond which it counts as worse. The limits are wide, because machines are unsteady.
+"""
 LEAST_P99_MS = 20.0
-"""More, at least: below it is noise."""
+"""Least increase; a smaller one is noise."""
 FAILED_MORE = 0.01
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The same run at the same number of users, twice."""
+    """The same run at the same number of users in both reports."""
 
     run: str
     before: Step
@@ -30,7 +31,7 @@ class Pair:
 
 
 def pairs(first: Measurements, second: Measurements) -> Iterator[Pair]:
-    """Those that both have."""
+    """The levels that are in both reports."""
     for run in second.runs:
         before = first.run(run.name)
         for step in run.steps:
@@ -39,7 +40,7 @@ def pairs(first: Measurements, second: Measurements) -> Iterator[Pair]:
 
 
 def regressions(first: Measurements, second: Measurements) -> list[str]:
-    """What became worse, of the run that is judged, a sentence each."""
+    """The regressions of the judged run, a sentence for each."""
     run = second.runs[0]
     before = first.run(run.name)
     if before is None or not _alike(before, run):
@@ -49,14 +50,14 @@ def regressions(first: Measurements, second: Measurements) -> list[str]:
         found.append(f"{run.name}: goodput fell from {before.peak().goodput_per_s:.1f}/s to {peak:.1f}/s")
     was, now = _worst_p99(before), _worst_p99(run)
     if now > max(WORSE_P99 * was, was + LEAST_P99_MS):
-        found.append(f"{run.name}: the worst P99 of the accepted rose from {was:.0f} ms to {now:.0f} ms")
+        found.append(f"{run.name}: the worst P99 of accepted answers rose from {was:.0f} ms to {now:.0f} ms")
     if _failed(run) > _failed(before) + FAILED_MORE:
         found.append(f"{run.name}: failures rose from {_failed(before):.1%} to {_failed(run):.1%}")
     return found
 
 
 def _alike(first: Run, second: Run) -> bool:
-    """Whether they asked the same."""
+    """Return whether both runs had the same load."""
     keys = ("preset", "think_s", "patience_s", "shape", "honours_retry_after")
     users = [step.users for step in first.steps] == [step.users for step in second.steps]
     return users and all(getattr(first, key) == getattr(second, key) for key in keys)
@@ -72,7 +73,7 @@ def _failed(run: Run) -> float:
 
 
 def table(first: Measurements, second: Measurements) -> list[str]:
-    """In Markdown; before -> after in each cell."""
+    """A Markdown table with before -> after in each cell."""
     lines = ["| run | users | goodput/s | mean ms | P99 ms | refused/s | failed/s |", "|---|---|---|---|---|---|---|"]
     for pair in pairs(first, second):
         a, b = pair.before, pair.after
@@ -88,7 +89,7 @@ def table(first: Measurements, second: Measurements) -> list[str]:
 
 
 def machines(first: Measurements, second: Measurements) -> list[str]:
-    """Where each ran, in Markdown."""
+    """A Markdown table of the two machines."""
     lines = ["| | first | second |", "|---|---|---|", f"| made | {first.made} | {second.made} |"]
     sides = [{**one.machine.model_dump(), **one.versions} for one in (first, second)]
     names = list(dict.fromkeys([*sides[0], *sides[1]]))

@@ -1,9 +1,9 @@
-"""How many open connections this machine holds, and what each takes in the server and in the kernel: of our server, and
-of nginx in front of it.
+"""Measures how many open connections this machine holds, and the memory of each in the server and in the kernel: for
+this package's server, and for nginx in proxy of it.
 
     python -m bench.stress.connections --count 20000
 
-Both ends are on this machine; the kernel's part is given for one.
+Both ends are on this machine; the kernel's memory is reported for one end.
 """
 
 import argparse
@@ -26,14 +26,14 @@ from bench.support.sleeper import SLEEP
 COUNT = 20_000
 WITHIN_S = 60.0
 SPARE = 500
-"""Descriptors that a process needs for other things."""
+"""Descriptors that a process needs for other purposes."""
 _HOLDERS = 4
 _SERVER = f"[server]\nprocesses = {{processes}}\n[inference]\nworkers = {{processes}}\npool = 'thread'\n{SLEEP}"
 
 
 @dataclass(frozen=True)
 class Held:
-    """`connections` were open at once, of those that were `wanted`, for `reason` not more; bytes are of each."""
+    """`connections` of `wanted` were open at once, `reason` explains the difference; bytes are for each connection."""
 
     what: str
     wanted: int
@@ -49,17 +49,17 @@ class Held:
 
 
 def descriptors() -> int:
-    """As many as a process of ours may have."""
+    """Most descriptors of a process."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def most_each() -> int:
-    """Connections that one process can have."""
+    """Most connections of a process."""
     return max(1, descriptors() - SPARE)
 
 
 def kernel_bytes() -> int:
-    """What the kernel holds for itself (slabs), and in buffers of TCP."""
+    """Memory of the kernel in slabs and in buffers of TCP."""
     slab = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("Slab:"))
     tcp = next(line for line in Path("/proc/net/sockstat").read_text().splitlines() if line.startswith("TCP:"))
     pages = int(tcp.split()[tcp.split().index("mem") + 1])
@@ -67,11 +67,11 @@ def kernel_bytes() -> int:
 
 
 def hold(what: str, server: Server, count: int, within_s: float = WITHIN_S) -> Held:
-    """Opens them from several source addresses of loopback, each of which has some 28,000 ports; then closes them."""
+    """Open the connections from several loopback addresses, each with about 28,000 ports; then close them."""
     before, kernel = server.proportional(), kernel_bytes()
-    with _holders(server.url, count, within_s) as told:
-        opened = sum(int(line.split()[0]) for line in told)
-        reason = "; ".join(sorted({" ".join(line.split()[1:]) for line in told} - {""}))
+    with _holders(server.url, count, within_s) as lines:
+        opened = sum(int(line.split()[0]) for line in lines)
+        reason = "; ".join(sorted({" ".join(line.split()[1:]) for line in lines} - {""}))
         inside, below = server.proportional() - before, (kernel_bytes() - kernel) / 2
     each = max(1, opened)
     return Held(what, count, opened, inside / each, max(0.0, below) / each, reason)
@@ -79,23 +79,23 @@ def hold(what: str, server: Server, count: int, within_s: float = WITHIN_S) -> H
 
 @contextmanager
 def _holders(url: str, count: int, within_s: float) -> Iterator[list[str]]:
-    """What each of some processes said once it had opened its part."""
+    """The line that each of some processes prints once it has opened its part of the connections."""
     to, base, rest = urlsplit(url), count // _HOLDERS, count % _HOLDERS
     with ExitStack() as stack:
         started = []
         for number in range(_HOLDERS):
             part = [str(to.hostname), str(to.port), str(base + (number < rest)), f"127.0.0.{number + 2}"]
             command = [sys.executable, "-m", "bench.stress.holding", *part, "--within", str(within_s)]
-            process = subprocess.Popen(  # noqa: S603  # our own program
+            process = subprocess.Popen(  # noqa: S603  # a module of this package
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
             )
-            started.append(stack.enter_context(process))  # which ends its input, and waits for it
+            started.append(stack.enter_context(process))  # its exit closes the input and waits for the end
         yield [process.stdout.readline() if process.stdout else "" for process in started]
 
 
 @contextmanager
 def _ours(count: int) -> Iterator[Server]:
-    """With as many processes as so many connections need."""
+    """Start this package's server with enough processes for that many connections."""
     settings = _SERVER.format(processes=math.ceil(count / most_each()))
     with tempfile.TemporaryDirectory() as name, (Path(name) / "log").open("w") as log:
         server = start_server(Path(name), settings, QUIET, None, log)
@@ -106,14 +106,14 @@ def _ours(count: int) -> Iterator[Server]:
 
 
 def measure(count: int = COUNT) -> list[Held]:
-    """Of our server, and of nginx if there is one, which has one process here."""
+    """Measure this package's server, and one process of nginx if it is installed."""
     with _ours(count) as server:
         held = [hold("faceattr_aio", server, count)]
     if missing() is None:
         with _ours(1) as server, tempfile.TemporaryDirectory() as name:
             cores, most = os.sched_getaffinity(0), min(count, most_each())
-            with balanced([server.url], "least_conn", Path(name), cores, descriptors()) as front:
-                held.append(hold("nginx", front, most))
+            with balanced([server.url], "least_conn", Path(name), cores, descriptors()) as proxy:
+                held.append(hold("nginx", proxy, most))
     return held
 
 

@@ -1,6 +1,4 @@
-"""Runs Locust as a program of its own, without its web page, and gives what its users measured. Knows not what they
-ask.
-"""
+"""Runs Locust as a separate program without its web page, and returns the results of its users."""
 
 import json
 import subprocess
@@ -16,17 +14,17 @@ from bench.support.served import ROOT, environment
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 STARTING_S = 30.0
-"""For Locust to come up and to end, beside the course itself."""
+"""Time for Locust to start and to end, in addition to the course."""
 STOPPED = 3
 
 
 class LocustFailedError(Exception):
-    """Locust ended with an error; has its last words."""
+    """Locust ended with an error; the message has the end of its output."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the users do; the fields are options of locustfile.py. Levels are users, or requests/s for shape `rate`."""
+    """The options of locustfile.py. Levels are users, or requests/s for shape `rate`."""
 
     preset: str
     pictures: Path
@@ -57,19 +55,19 @@ class Plan:
 
 
 def locust(*arguments: str) -> list[str]:
-    """The command that runs our users with these arguments."""
+    """The command that runs the users with these arguments."""
     return [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--loglevel=WARNING", *arguments]
 
 
 def drive(
     url: str, plan: Plan, folder: Path, started: Callable[[int], None] = lambda _: None
 ) -> tuple[list[Step], str | None]:
-    """The steps, and why the run was stopped early, if it was; `started` is told Locust's process id. Raises
+    """Return the steps, and the reason of an early end or None. `started` is called with Locust's process id. Raises
     LocustFailedError.
     """
     result = folder / "result.json"
     arguments: Sequence[str] = ["--headless", "--only-summary", f"--host={url}", f"--result={result}"]
-    process = subprocess.Popen(  # noqa: S603  # our own
+    process = subprocess.Popen(  # noqa: S603  # a command of this module
         locust(*arguments, *plan.arguments()),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -79,15 +77,15 @@ def drive(
     )
     started(process.pid)
     try:
-        _, said = process.communicate(timeout=plan.course.seconds + plan.patience_s + STARTING_S)
+        _, errors = process.communicate(timeout=plan.course.seconds + plan.patience_s + STARTING_S)
     finally:
         process.kill()
-    return read_result(result, process.returncode, said)
+    return read_result(result, process.returncode, errors)
 
 
-def read_result(result: Path, status: int, said: str) -> tuple[list[Step], str | None]:
-    """What locustfile.py has written. Raises LocustFailedError."""
+def read_result(result: Path, status: int, errors: str) -> tuple[list[Step], str | None]:
+    """Read the result of locustfile.py. Raises LocustFailedError."""
     if not result.exists():
-        raise LocustFailedError(f"Locust ended with {status}: {said.strip()[-2000:] or 'it said nothing'}")
+        raise LocustFailedError(f"Locust ended with exit status {status}: {errors.strip()[-2000:] or 'no output'}")
     document = json.loads(result.read_text())
     return [Step.model_validate(step) for step in document["steps"]], document["stopped"]

@@ -1,4 +1,4 @@
-"""Opens connections, each answered once and kept, says so, and holds them until its standard input ends.
+"""Opens connections, each answered once and kept, prints their number, and holds them until its standard input ends.
 
 python -m bench.stress.holding 127.0.0.1 5000 10000 127.0.0.2
 """
@@ -16,18 +16,18 @@ _PATIENCE_S = 10.0
 
 
 def open_one(to: tuple[str, int], source: str) -> socket.socket:
-    """Raises OSError when it is not answered."""
+    """Open a connection and request /livez. Raises OSError if there is no answer."""
     with ExitStack() as failing:
         opened = failing.enter_context(socket.create_connection(to, _PATIENCE_S, (source, 0)))
         opened.sendall(_ASK)
         if b" 200 " not in opened.recv(4096):
-            raise ConnectionError("The connection was opened and not served.")
+            raise ConnectionError("The connection was opened but got no answer.")
         failing.pop_all()
     return opened
 
 
 def open_many(to: tuple[str, int], source: str, most: int, within_s: float) -> tuple[list[socket.socket], str]:
-    """As many as can be, and why there are not more."""
+    """Open connections up to `most`; return them, and the reason if there are fewer."""
     held: list[socket.socket] = []
     end = time.monotonic() + within_s
     try:
@@ -35,7 +35,7 @@ def open_many(to: tuple[str, int], source: str, most: int, within_s: float) -> t
             held.append(open_one(to, source))
     except OSError as error:
         return held, str(error)
-    return held, "" if len(held) == most else "the time was over"
+    return held, "" if len(held) == most else "the time limit was reached"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,5 +1,5 @@
-"""One simulated instance: an event loop, workers behind it, and a limit of requests in flight, running and waiting
-together, past which it refuses at once. Knows no users and no balancer.
+"""One simulated instance: an event loop, its workers, and a limit of requests in flight, running and waiting together.
+Requests beyond the limit are refused at once.
 """
 
 import math
@@ -17,7 +17,7 @@ Steps = Generator[Event, Any, None]
 
 @dataclass(frozen=True)
 class Size:
-    """`cores` are what event loop and workers share; infinite when the work takes no CPU, only time."""
+    """`cores` are shared by event loop and workers; infinite if the work takes time but no CPU."""
 
     workers: int
     limit: int
@@ -26,13 +26,15 @@ class Size:
 
 @dataclass
 class Answer:
-    """What came of one request; `retry_after_s` tells that it was refused."""
+    """The outcome of one request; refused if `retry_after_s` is not 0."""
 
     retry_after_s: int = 0
 
 
-class Instance:
-    """`active` is what a balancer has sent and not got back; `busy_s` the seconds that workers have worked."""
+class SimulatedInstance:
+    """`active` is the number of requests that a balancer has sent and not got back; `busy_s` the seconds that its
+    workers have worked.
+    """
 
     def __init__(self, environment: Environment, model: Model, size: Size, chance: random.Random) -> None:
         self.active = 0
@@ -49,7 +51,7 @@ class Instance:
         self._observed_s = model.mean_s
 
     def handle(self, answer: Answer) -> Steps:
-        """A request from its first byte to its answer."""
+        """Simulate a request from its first byte to its answer."""
         full = self._in_flight >= self._size.limit
         yield self._turn_of_the_loop(self._model.refuse_s if full else self._model.accept_s)
         if full or self._in_flight >= self._size.limit:
@@ -62,14 +64,14 @@ class Instance:
         self._in_flight -= 1
 
     def _turn_of_the_loop(self, cpu_s: float) -> Event:
-        """The loop does one thing after another, and before any worker on its core."""
+        """The event loop does one thing after another, and takes precedence over a worker on its core."""
         now = self._environment.now
         self._loop_free = max(now, self._loop_free) + cpu_s
         self._stolen += cpu_s / self._size.cores
         return self._environment.timeout(self._loop_free - now)
 
     def _work(self) -> Steps:
-        """As long as the picture takes, and as much longer as the loop takes of the core meanwhile."""
+        """Work for the time of the picture, plus the CPU time that the event loop takes from the core meanwhile."""
         began, stolen = self._environment.now, self._stolen
         left = self._draw_s()
         while left > 0:
@@ -83,5 +85,5 @@ class Instance:
         return mean * self._chance.choice(self._model.service.ratios) * self._slowness
 
     def _retry_after(self) -> int:
-        """As the server computes it: whole seconds until what is in flight has drained."""
+        """The Retry-After of the server: whole seconds until the requests in flight have been processed."""
         return max(1, math.ceil(self._in_flight / self._size.workers * self._observed_s))

@@ -1,6 +1,4 @@
-"""How much of the machine other programs took while we measured, by the system's own count. Knows nothing of what is
-measured.
-"""
+"""Measures the share of the machine that other programs use during a measurement, from /proc/stat."""
 
 import os
 import time
@@ -12,15 +10,15 @@ from typing import TypeVar
 from bench.support.served import descendants
 
 QUIET_ENOUGH = 0.05
-"""The share of the machine that others may take of a measurement that is to tell something."""
+"""Largest share of the machine that other programs may use during a valid measurement."""
 _LOOK_S = 1.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 T = TypeVar("T")
 
 
 class Others:
-    """From its making on: the share of all cores' time that neither we nor those whom we started took, 0 to 1. What the
-    hypervisor took counts.
+    """The share of all cores' time, 0 to 1, that was used since the object was made by other programs than this process
+    and its children. Time of the hypervisor counts.
     """
 
     def __init__(self) -> None:
@@ -35,8 +33,8 @@ class Others:
 
 
 def undisturbed(measure: Callable[[], T], tries: int, patience_s: float = 0.0) -> tuple[T, float]:
-    """Waits so long at most until others are quiet, and measures again, so many times at most, while they were not; and
-    the share that they took.
+    """Wait until other programs are quiet, but at most `patience_s`, and measure; repeat up to `tries` times while they
+    were not. Return the result and the share of other programs.
     """
     for left in reversed(range(tries)):
         await_quiet(patience_s)
@@ -47,7 +45,7 @@ def undisturbed(measure: Callable[[], T], tries: int, patience_s: float = 0.0) -
 
 
 def await_quiet(patience_s: float) -> None:
-    """Returns when others took little of the last second, or when the time is over."""
+    """Return when other programs used little of the last second, or when the time is over."""
     end = time.monotonic() + patience_s
     while time.monotonic() < end:
         others = Others()
@@ -57,14 +55,14 @@ def await_quiet(patience_s: float) -> None:
 
 
 def _machine_s() -> tuple[float, float]:
-    """Seconds of all cores together: at work, and in all."""
+    """Seconds of all cores together: busy, and in total."""
     ticks = [int(one) for one in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     idle = sum(ticks[3:5])
     return (sum(ticks) - idle) / _TICKS, sum(ticks) / _TICKS
 
 
 def _ours_s() -> float:
-    """CPU seconds of ours, of those whom we started, and of those among them that have ended."""
+    """CPU seconds of this process, its children, and those of them that have ended."""
     return sum(_process_s(pid) for pid in (os.getpid(), *descendants(os.getpid())))
 
 

@@ -1,8 +1,8 @@
-"""Where more users bring no more: the Universal Scalability Law fitted to throughput, with how sure that is; and where
-the 99th percentile passes a bound. Knows no service.
+"""Finds the knee, the number of users from which more users bring almost no more throughput, by fitting the Universal
+Scalability Law, with a confidence interval; and the number at which the 99th percentile passes a limit.
 
-X(N) = a N / (1 + b (N - 1) + c N (N - 1)): `a` is what one user gets, `b` what users wait for each other, `c` what it
-costs to keep them apart (Gunther, 2007).
+X(N) = a N / (1 + b (N - 1) + c N (N - 1)): `a` is the throughput of one user, `b` the contention and `c` the coherence
+between users (Gunther, 2007).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeWarning, curve_fit
 
 NEAR = 0.9
-"""The knee is where the fitted curve has so much of its highest."""
+"""The knee is where the fitted curve reaches this share of its maximum."""
 ROUNDS = 200
 CONFIDENCE = 0.9
 LEAST_POINTS = 4
@@ -22,7 +22,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Law:
-    """The coefficients."""
+    """The coefficients of the law."""
 
     a: float
     b: float
@@ -34,7 +34,7 @@ class Law:
 
 @dataclass(frozen=True)
 class Knee:
-    """Users at the knee, the interval that holds it with 90 % by bootstrap, and the throughput of the fit there."""
+    """Users at the knee, its interval of 90 % confidence by bootstrap, and the fitted throughput at the knee."""
 
     law: Law
     users: float
@@ -48,22 +48,22 @@ def _law(users: Points, a: float, b: float, c: float) -> Points:
 
 
 def fit(users: Sequence[float], throughput: Sequence[float], near: Law | None = None) -> Law:
-    """By least squares, with coefficients of zero or more; it is found sooner `near` another. Raises ValueError when
-    there are too few points, or none fits.
+    """Fit by least squares, with coefficients of zero or more, starting from `near` if it is given. Raises ValueError
+    if there are too few points or the fit fails.
     """
     if len(set(users)) < LEAST_POINTS:
-        raise ValueError(f"The knee takes {LEAST_POINTS} levels of load at least.")
+        raise ValueError(f"Too few levels of load: the knee needs {LEAST_POINTS} levels.")
     x, y = np.asarray(users, float), np.asarray(throughput, float)
     begin = (near.a, near.b, near.c) if near else (max(float((y / x).max()), 1e-9), 0.01, 1e-4)
     try:
         found, _ = curve_fit(_law, x, y, p0=begin, bounds=(0, (np.inf, np.inf, np.inf)), max_nfev=5000)
     except (RuntimeError, OptimizeWarning) as error:
-        raise ValueError("No curve fits what was measured.") from error
+        raise ValueError("No curve fits the measurements.") from error
     return Law(*map(float, found))
 
 
 def find_knee(users: Sequence[float], throughput: Sequence[float], seed: int = 1) -> Knee:
-    """Within the levels that were measured. Raises ValueError."""
+    """Find the knee within the measured levels. Raises ValueError."""
     law = fit(users, throughput)
     x, y = np.asarray(users, float), np.asarray(throughput, float)
     residuals, random, knees = y - law(x), np.random.default_rng(seed), []
@@ -76,14 +76,14 @@ def find_knee(users: Sequence[float], throughput: Sequence[float], seed: int = 1
 
 
 def _near_top(law: Law, most: float) -> float:
-    """The fewest users with nearly the highest throughput that any number up to `most` has."""
+    """The fewest users with almost the maximum throughput of all numbers up to `most`."""
     users = np.linspace(1, most, max(2, round(most * 4)))
     curve = law(users)
     return float(users[np.argmax(curve >= NEAR * curve.max())])
 
 
 def crossing(users: Sequence[float], values: Sequence[float], bound: float) -> float | None:
-    """Where a line through the points first passes `bound`; None if it never does."""
+    """The first x at which a line through the points exceeds `bound`; None if there is none."""
     previous: tuple[float, float] | None = None
     for x, y in zip(users, values, strict=True):
         if y > bound:

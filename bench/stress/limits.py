@@ -1,5 +1,5 @@
-"""What else runs out when cores do not: what a plan asks of one machine that stands in front of all, beside what such a
-machine has, and where that figure comes from. Knows no simulation.
+"""Limits other than cores: the demand of a plan on one machine that balances all requests, the capacity of such a
+machine, and the source of each figure.
 """
 
 import math
@@ -11,17 +11,17 @@ from bench.stress.connections import descriptors
 from bench.stress.planning import Plan
 
 FULL = 0.7
-"""Of a limit, for daily use."""
+"""Share of a limit that daily use may reach."""
 _TIME_WAIT_S = 60.0
 _HEADERS = 500
-"""Bytes of HTTP, TCP and IP around a picture and its answer, beside 4 % for the packets' own."""
+"""Bytes of HTTP, TCP and IP headers for a picture and its answer, in addition to 4 % for packets."""
 _PACKETS = 1.04
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One that balances: CPU seconds of a request, bytes of a connection in nginx and in the kernel, each with where it
-    comes from; its network card in Gbit/s, memory in GB, cores. `descriptors` are of one process.
+    """A balancing machine: CPU seconds of a request, bytes of a connection in nginx and in the kernel, with the source
+    of these figures; its network card in Gbit/s, memory in GB, cores. `descriptors` are for one process.
     """
 
     request_cpu_s: float
@@ -35,7 +35,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Limit:
-    """`asked` of the `most` there is, in the same unit."""
+    """A demand `asked` and the capacity `most`, in the same unit."""
 
     name: str
     asked: float
@@ -49,14 +49,14 @@ class Limit:
 
 
 def ports() -> int:
-    """Ports that one address of ours has for connections to one other."""
+    """Number of local ports for connections from one address to one other."""
     first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     return int(last) - int(first) + 1
 
 
 def limits(plan: Plan, picture_bytes: float, machine: Machine) -> list[Limit]:
-    """With one balancer in front of all; what is nearest to its end comes first."""
-    connections = plan.wish.users + plan.instances * plan.size.limit
+    """The limits of one balancer in front of all instances; the largest share comes first."""
+    connections = plan.demand.users + plan.instances * plan.size.limit
     gbit = plan.rate * (picture_bytes + _HEADERS) * _PACKETS * 8 / 1e9
     memory = connections * machine.connection_bytes / 1e9
     each = plan.rate / plan.instances
@@ -64,26 +64,32 @@ def limits(plan: Plan, picture_bytes: float, machine: Machine) -> list[Limit]:
     found = [
         Limit("network card", gbit, machine.card_gbit, "Gbit/s", "pictures/s x mean size; the card is given"),
         Limit("balancer's CPU", plan.rate * machine.request_cpu_s, machine.cores, "cores", machine.source),
-        Limit("descriptors", connections, process * machine.cores, "", f"{process} for each process, as here"),
+        Limit("descriptors", connections, process * machine.cores, "", f"{process} for each process on this machine"),
         Limit("memory of connections", memory, machine.memory_gb, "GB", machine.source),
-        Limit("ports", plan.size.limit, ports(), "", "limit of one instance; the port range here"),
-        Limit("ports, none kept", each * _TIME_WAIT_S, ports(), "", "60 s in TIME_WAIT, to one instance"),
-        Limit("ports, to one address", plan.rate * _TIME_WAIT_S, ports(), "", "the same, instances behind one address"),
+        Limit("ports", plan.size.limit, ports(), "", "limit of one instance; the port range of this machine"),
+        Limit("ports, connections not kept", each * _TIME_WAIT_S, ports(), "", "60 s in TIME_WAIT, to one instance"),
+        Limit(
+            "ports, all instances at one address",
+            plan.rate * _TIME_WAIT_S,
+            ports(),
+            "",
+            "60 s in TIME_WAIT, to all instances",
+        ),
     ]
     return sorted(found, key=lambda limit: -limit.share)
 
 
 def usual(found: Sequence[Limit]) -> list[Limit]:
-    """Without those that only count where a balancer keeps no connection, or sees all instances behind one address."""
+    """The limits that apply to any set-up: with kept connections, and an address for each instance."""
     return [limit for limit in found if not limit.name.startswith("ports, ")]
 
 
 def balancers(found: Sequence[Limit]) -> int:
-    """How many are needed so that nothing is fuller than that."""
+    """Number of balancers for which no limit is used by more than FULL."""
     return math.ceil(max(limit.share for limit in usual(found)) / FULL)
 
 
 def breaks_first(found: Sequence[Limit]) -> str:
-    """What is beyond its end, or else nearest to it."""
+    """The exceeded limits, or the nearest one."""
     beyond = [limit for limit in usual(found) if limit.share > 1] or usual(found)[:1]
     return ", ".join(f"{limit.name} {limit.share:.0%}" for limit in beyond)

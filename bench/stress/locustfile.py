@@ -1,10 +1,10 @@
-"""The users, in Locust: each draws a request and a picture, sends it, checks the answer, waits as it is told to or
-gives up, thinks, and begins again. What they find out goes to `--result`; how many there are is the course's.
+"""The users, in Locust: each chooses a request and a picture, sends it, checks the answer, honours `Retry-After` or
+gives up, thinks, and starts again. Results are written to `--result`; the course determines the number of users.
 
     locust -f bench/stress/locustfile.py --host http://127.0.0.1:5000 --preset faceattr --pictures FOLDER
 
-On http://127.0.0.1:8089 unless --headless is given; --master and --worker spread it over machines. Exit status 3:
-stopped because nothing came back any more.
+The web page is on http://127.0.0.1:8089 unless --headless is given; --master and --worker spread the load over
+machines. Exit status 3: the run ended early, because most requests failed.
 """
 
 import random
@@ -26,20 +26,20 @@ from bench.stress.pictures import NO_PICTURE, draw
 from bench.stress.templates import Request, Template
 
 FAILED = 3
-CUT = "cut by us"
-NOT_TOLD_S = 1.0
-"""How long an obedient client waits when a refusal does not say."""
+CUT = "closed by the test"
+DEFAULT_WAIT_S = 1.0
+"""Seconds that a client waits after a refusal without Retry-After."""
 TRIES = 10
 
 
 class Client(FastHttpUser):
-    """A user. `load` is set before there is one."""
+    """A user. `load` is set before the first one is created."""
 
     load: Load
 
     def on_start(self) -> None:
         self.due = time.monotonic()
-        if pace := self.load.pace_s():  # or all would begin at once
+        if pace := self.load.pace_s():  # users must not start at the same moment
             self.due += random.uniform(0, pace)
             gevent.sleep(max(0.0, self.due - time.monotonic()))
 
@@ -52,19 +52,19 @@ class Client(FastHttpUser):
         return self.due - now
 
     def ask(self, template: Template) -> None:
-        """Until there is an answer, if refusals are waited out; otherwise once."""
+        """Send the request; after a refusal retry if --honour is given."""
         load, began = self.load, time.perf_counter()
         picture = draw(load.pictures) if load.pictures else NO_PICTURE
         for _ in range(TRIES if load.options.honour else 1):
             sent = time.perf_counter()
             answer = self._send(template, template.fill(picture.data, load.picture_url))
-            load.tell(answer, time.perf_counter() - sent, picture.name)
+            load.record(answer, time.perf_counter() - sent, picture.name)
             if answer.kind != "refused":
                 break
             if load.options.honour:
-                gevent.sleep((NOT_TOLD_S if answer.wait_s is None else answer.wait_s) + random.uniform(0, 1))
+                gevent.sleep((DEFAULT_WAIT_S if answer.wait_s is None else answer.wait_s) + random.uniform(0, 1))
         if answer.kind == "accepted":
-            load.tell_answered(time.perf_counter() - began)
+            load.record_answered(time.perf_counter() - began)
 
     def _send(self, template: Template, request: Request) -> Answer:
         if request.sent < 1:
@@ -73,7 +73,7 @@ class Client(FastHttpUser):
             request.method,
             request.path,
             name=request.name,
-            data=request.body,  # type: ignore[arg-type]  # bytes are fine
+            data=request.body,  # type: ignore[arg-type]  # bytes are accepted
             headers=dict(request.headers),
             catch_response=True,
         ) as response:
@@ -86,7 +86,7 @@ class Client(FastHttpUser):
         return answer
 
     def _cut(self, request: Request) -> Answer:
-        """Sends a part of it, and resets the connection."""
+        """Send a part of the request, and reset the connection."""
         server, began = urlsplit(self.host or ""), time.perf_counter()
         head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         length = f"Content-Length: {len(request.body)}\r\n"
@@ -110,9 +110,9 @@ class Client(FastHttpUser):
 
 
 def _answer(template: Template, response: Any) -> Answer:
-    """Of what Locust calls a response, which may stand for an error."""
+    """Classify a response of Locust, which may represent an error."""
     fault = response.request_meta["exception"]
-    if fault is not None and not hasattr(fault, "code"):  # a status is no fault to us, before it is checked
+    if fault is not None and not hasattr(fault, "code"):  # judge() checks the status
         return no_answer(fault)
     return judge(template, response.status_code, response.headers or {}, response.content or b"")
 
@@ -123,14 +123,14 @@ class Shape(LoadTestShape):
     load: Load
 
     def tick(self) -> tuple[int, float] | None:
-        index = self.load.course.index(self.get_run_time())  # type: ignore[no-untyped-call]  # Locust does not say
+        index = self.load.course.index(self.get_run_time())  # type: ignore[no-untyped-call]  # Locust has no type hints
         return None if index is None else (self.load.course.levels[index].users, self.load.options.spawn)
 
 
-events.init_command_line_parser.add_listener(add_options)  # type: ignore[no-untyped-call]  # see above
+events.init_command_line_parser.add_listener(add_options)  # type: ignore[no-untyped-call]  # as above
 
 
-@events.init.add_listener  # type: ignore[untyped-decorator]  # see above
+@events.init.add_listener  # type: ignore[untyped-decorator]  # as above
 def _set_up(environment: Environment, **_: Any) -> None:
     options = environment.parsed_options
     assert options is not None
@@ -140,11 +140,11 @@ def _set_up(environment: Environment, **_: Any) -> None:
     Client.tasks = [_task(template) for template in load.preset.requests for _ in range(template.weight)]
     if not load.course.levels:
         environment.shape_class = None
-    listen: Any = environment.events  # Locust does not say what it takes
+    listen: Any = environment.events  # Locust has no type hints for it
     listen.test_start.add_listener(lambda **_: load.start())
     listen.test_stop.add_listener(lambda **_: load.end())
     listen.report_to_master.add_listener(lambda data, **_: load.report(data))
-    listen.worker_report.add_listener(lambda data, **_: load.take_in(data))
+    listen.worker_report.add_listener(lambda data, **_: load.merge(data))
     if not options.keep_going:
         gevent.spawn(_watch, environment, load)
     if not isinstance(environment.runner, WorkerRunner):
@@ -159,7 +159,7 @@ def _task(template: Template) -> Callable[[Client], None]:
 
 
 def _watch(environment: Environment, load: Load) -> None:
-    """Ends the run when nothing comes back any more; a worker leaves that to its master."""
+    """End the run when most requests fail; a worker leaves that to its master."""
     while True:
         gevent.sleep(1)
         if load.has_collapsed() and environment.runner and not isinstance(environment.runner, WorkerRunner):

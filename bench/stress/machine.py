@@ -1,4 +1,4 @@
-"""Where a stress test ran: machine and versions. Knows nothing of the test."""
+"""Describes the machine of a stress test, and the versions of packages."""
 
 import os
 import platform
@@ -25,5 +25,5 @@ def describe_machine() -> Machine:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that matter."""
+    """Versions of the relevant packages."""
     return {package: version(package) for package in PACKAGES}

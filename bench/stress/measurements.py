@@ -1,6 +1,4 @@
-"""What a stress test measured, as it is kept in measurements.json: README.md explains the fields. Knows not how it was
-measured.
-"""
+"""The results of a stress test, as stored in measurements.json; README.md explains the fields."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +10,7 @@ FILE = "measurements.json"
 
 
 class Waits(BaseModel):
-    """How long one kind of answer took, in milliseconds; zeros when there was none."""
+    """Durations of one kind of answer, in milliseconds; zeros if there was none."""
 
     count: int = 0
     mean_ms: float = 0.0
@@ -22,10 +20,10 @@ class Waits(BaseModel):
 
 
 class Usage(BaseModel):
-    """What was seen from outside meanwhile: means over the step, `most_...` its highest."""
+    """Resources during a step: means, and maxima in `most_...`."""
 
     cores: int = 0
-    """That the service may use; 0 when that is not known."""
+    """Cores that the service may use; 0 if unknown."""
     cpu_server: float = 0.0
     cpu_workers: float = 0.0
     cpu_load: float = 0.0
@@ -41,12 +39,12 @@ class Usage(BaseModel):
 
     @property
     def cpu(self) -> float:
-        """Cores that the service used, workers included."""
+        """Cores that the service used, including its workers."""
         return self.cpu_server + self.cpu_workers
 
 
 class Step(BaseModel):
-    """One level of load: `users` clients, measured for `seconds` beginning at `began_s` of the monotonic clock."""
+    """One level of load: `users` clients, measured for `seconds` from `began_s` of the monotonic clock."""
 
     users: int
     seconds: float
@@ -67,12 +65,12 @@ class Step(BaseModel):
     usage: Usage | None = None
 
     def share(self, rate: float) -> float:
-        """Of all requests; 0 when there were none."""
+        """Share of all requests; 0 if there were none."""
         return rate / self.requests_per_s if self.requests_per_s else 0.0
 
 
 class Counted(BaseModel):
-    """What a Prometheus beside the run saw of the whole of it; `answers` by status."""
+    """Figures of a Prometheus server that scraped the service during the whole run; `answers` by status."""
 
     version: str
     answers: dict[str, float]
@@ -80,7 +78,7 @@ class Counted(BaseModel):
 
 
 class Start(BaseModel):
-    """Cold and hot: seconds from the launch to the first answer, the first answer's and the later ones' time."""
+    """Cold and hot start: seconds from the launch to the first answer, times of the first answer and of later ones."""
 
     launch_s: float
     first_ms: float
@@ -104,7 +102,7 @@ class Run(BaseModel):
     prometheus: Counted | None = None
 
     def peak(self) -> Step:
-        """The step with the most right answers. Raises ValueError when there is no step."""
+        """The step with the most accepted answers a second. Raises ValueError if there is no step."""
         return max(self.steps, key=lambda step: step.goodput_per_s)
 
     def at(self, users: int) -> Step | None:
@@ -112,7 +110,7 @@ class Run(BaseModel):
 
 
 class Targets(BaseModel):
-    """What is asked of a run; None asks for nothing."""
+    """The targets of a run; None is no target."""
 
     least_goodput_per_s: float | None = None
     most_mean_ms: float | None = 300.0
@@ -126,7 +124,7 @@ class Picture(BaseModel):
 
 
 class Machine(BaseModel):
-    """Where it ran."""
+    """The machine of the run."""
 
     processor: str
     cores: int
@@ -136,7 +134,7 @@ class Machine(BaseModel):
 
 
 class Measurements(BaseModel):
-    """Everything that one `make stress` found out; the first run is the one that is judged."""
+    """All results of one `make stress`; the first run is the one that is judged."""
 
     made: str
     seconds: float
@@ -151,14 +149,14 @@ class Measurements(BaseModel):
         return next((run for run in self.runs if run.name == name), None)
 
     def write(self, folder: Path) -> Path:
-        """Into `folder`; gives the file."""
+        """Write the file into `folder` and return its path."""
         file = folder / FILE
         file.write_text(self.model_dump_json(indent=1) + "\n")
         return file
 
 
 def read(path: Path) -> Measurements:
-    """Of a file, or of the folder that it lies in. Raises OSError, ValueError."""
+    """Read a file, or the file of a folder. Raises OSError, ValueError."""
     return Measurements.model_validate(json.loads((path / FILE if path.is_dir() else path).read_text()))
 
 

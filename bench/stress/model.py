@@ -1,5 +1,5 @@
-"""What one instance does with a picture, in numbers fitted to observations: seconds of work by size, CPU of the event
-loop for an answer and for a refusal, and what workers on one machine lose to each other. Knows no server.
+"""The model of one instance, fitted to observations: seconds of work by size of the picture, CPU of the event loop for
+an answer and for a refusal, and the loss from workers that share a machine.
 """
 
 import json
@@ -18,7 +18,7 @@ _QUANTILES = np.arange(0.5, 100)
 
 @dataclass(frozen=True)
 class Picture:
-    """One of those that users send; `share` is how often, in any unit."""
+    """A picture of the mix; `share` is its weight."""
 
     name: str
     bytes: int
@@ -28,7 +28,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Service:
-    """Seconds of a worker's time: a mean by the picture's size, times one of the ratios, each as likely as the next."""
+    """Seconds of a worker: a mean by the size of the picture, times one of the ratios, each equally likely."""
 
     fixed_s: float
     per_megapixel_s: float
@@ -41,11 +41,11 @@ class Service:
 
 @dataclass(frozen=True)
 class Observed:
-    """What was seen of one instance with one worker on one core, in seconds.
+    """Observations of one instance with one worker on one core, in seconds.
 
     `services`: seconds of each picture in the worker, one at a time. `accept_s` and `refuse_s`: CPU seconds of the
-    event loop for each answer and each refusal, under load. `handover_s`: what a busy worker needs between two pictures
-    beyond these. `round_trip_s`: what the wire and a client add.
+    event loop for each answer and each refusal, under load. `handover_s`: additional time of a busy worker between two
+    pictures. `round_trip_s`: time on the network and in the client.
     """
 
     pictures: tuple[Picture, ...]
@@ -58,7 +58,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Model:
-    """One instance, ready to be simulated."""
+    """One instance, ready for simulation."""
 
     pictures: tuple[Picture, ...]
     service: Service
@@ -69,7 +69,7 @@ class Model:
 
     @property
     def mean_s(self) -> float:
-        """Seconds of work of one picture of the mix."""
+        """Mean seconds of work for a picture of the mix."""
         return float(np.average([self.service.mean_s(one) for one in self.pictures], weights=self._shares))
 
     @property
@@ -77,7 +77,7 @@ class Model:
         return float(np.average([one.bytes for one in self.pictures], weights=self._shares))
 
     def rate(self, workers: int) -> float:
-        """Pictures a second of an instance with as many cores as workers, when all that come are let in."""
+        """Pictures a second of an instance with as many cores as workers, if no request is refused."""
         return workers / (self.mean_s / self.cores.efficiency(workers) + self.accept_s)
 
     @property
@@ -86,15 +86,15 @@ class Model:
 
 
 def fit(observed: Observed, by_cores: Sequence[Point] = ()) -> Model:
-    """`by_cores`: pictures a second by number of cores; without it cores are taken not to disturb each other."""
+    """Fit the model. `by_cores`: pictures a second by number of cores; without it cores are assumed independent."""
     cores = fit_usl(by_cores or [(1, 1.0)])
     service = fit_service(observed.pictures, observed.services, observed.handover_s)
     return Model(observed.pictures, service, observed.accept_s, observed.refuse_s, observed.round_trip_s, cores)
 
 
 def fit_service(pictures: Sequence[Picture], services: Sequence[Sequence[float]], handover_s: float = 0.0) -> Service:
-    """Non-negative least squares over the mean of each picture, weighted so that a small picture's per cent count as
-    much as a large one's; the ratios are those of all pictures to their fitted means.
+    """Fit the means by non-negative least squares, with equal weight for relative errors of small and large pictures;
+    the ratios are those of all pictures to their fitted means.
     """
     sizes = np.array([(1.0, one.megapixels, one.bytes / 1e6) for one in pictures])
     means = np.array([np.mean(seconds) for seconds in services]) + handover_s
@@ -110,7 +110,7 @@ def save(model: Model, path: Path) -> None:
 
 
 def load(path: Path) -> Model:
-    """Raises OSError, ValueError, KeyError or TypeError when the file is not what `save` wrote."""
+    """Load a model. Raises OSError, ValueError, KeyError or TypeError if `save` did not write the file."""
     values: dict[str, Any] = json.loads(path.read_text())
     pictures = tuple(Picture(**one) for one in values.pop("pictures"))
     service = values.pop("service")

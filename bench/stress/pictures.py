@@ -1,4 +1,4 @@
-"""The pictures that are sent: all of a folder, or one portrait in several sizes. Knows not how they are sent."""
+"""The pictures of a stress test: all of a folder, or one portrait in several sizes."""
 
 import random
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ class Picture:
 
 
 NO_PICTURE = Picture("", b"")
-"""For requests that need none."""
+"""For requests without a picture."""
 
 
 def make_folder(folder: Path, sides: Sequence[int] = SIDES) -> Path:
-    """Fills it with a portrait of so many pixels a side; gives it back."""
+    """Write a portrait with each of these sides, in pixels, into the folder. Return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     portrait = cv2.imread(str(PORTRAIT))
     assert portrait is not None
@@ -36,10 +36,12 @@ def make_folder(folder: Path, sides: Sequence[int] = SIDES) -> Path:
 
 
 def read_folder(folder: Path) -> list[Picture]:
-    """Raises ValueError when there are none."""
+    """Read all pictures. Raises ValueError if there are none."""
     files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES]
     if not files:
-        raise ValueError(f"There is no picture in {folder}: put files ending in {', '.join(sorted(SUFFIXES))} there.")
+        raise ValueError(
+            f"There is no picture in {folder}: it needs files with a name ending in {', '.join(sorted(SUFFIXES))}."
+        )
     return [Picture(file.name, file.read_bytes()) for file in files]
 
 

@@ -1,4 +1,4 @@
-"""Draws runs: goodput against users, throughput against latency, and the fitted law. Knows no report."""
+"""Draws runs: goodput against users, throughput against latency, and the fitted law."""
 
 from collections.abc import Callable, Sequence
 from io import BytesIO
@@ -21,7 +21,7 @@ Draw = Callable[[Axes], None]
 
 
 def svg(draw: Draw) -> str:
-    """An <svg> element, to be put into a page."""
+    """An <svg> element for an HTML page."""
     out = BytesIO()
     _figure(draw).savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = out.getvalue().decode()
@@ -29,7 +29,7 @@ def svg(draw: Draw) -> str:
 
 
 def save(draw: Draw, file: Path) -> None:
-    """In the format that the name ends with."""
+    """Save in the format of the file's suffix."""
     file.parent.mkdir(parents=True, exist_ok=True)
     _figure(draw).savefig(file, dpi=110)
 
@@ -44,20 +44,20 @@ def _figure(draw: Draw) -> Figure:
 
 
 def goodput(runs: Sequence[Run]) -> Draw:
-    """Right answers a second against users: what is flat stands, what falls has collapsed."""
+    """Accepted answers a second against users: the curve of a collapsed service falls to zero."""
 
     def draw(axes: Axes) -> None:
         for run, colour in zip(runs, COLOURS, strict=False):
             users = [step.users for step in run.steps]
             axes.plot(users, [step.goodput_per_s for step in run.steps], "o-", color=colour, label=run.name)
-        axes.set(xlabel="users", ylabel="right answers a second", xlim=(0, None), ylim=(0, None))
+        axes.set(xlabel="users", ylabel="accepted answers/s", xlim=(0, None), ylim=(0, None))
         axes.legend(frameon=False)
 
     return draw
 
 
 def latency(runs: Sequence[Run]) -> Draw:
-    """P99 of the accepted against right answers a second, a point for each number of users."""
+    """P99 of accepted answers against accepted answers a second, with a point for each number of users."""
 
     def draw(axes: Axes) -> None:
         for run, colour in zip(runs, COLOURS, strict=False):
@@ -69,14 +69,14 @@ def latency(runs: Sequence[Run]) -> Draw:
                     str(step.users), (step.goodput_per_s, step.accepted.p99_ms), fontsize=7, xytext=(4, 3),
                     textcoords="offset points",
                 )  # fmt: skip
-        axes.set(xlabel="right answers a second", ylabel="P99 of the accepted, ms", xlim=(0, None), yscale="log")
+        axes.set(xlabel="accepted answers/s", ylabel="P99 of accepted answers, ms", xlim=(0, None), yscale="log")
         axes.legend(frameon=False)
 
     return draw
 
 
 def law(run: Run, knee: Knee) -> Draw:
-    """What was measured, the curve through it, and the knee with its interval."""
+    """The measured points, the fitted curve, and the knee with its interval."""
 
     def draw(axes: Axes) -> None:
         users = [step.users for step in run.steps]
@@ -85,14 +85,14 @@ def law(run: Run, knee: Knee) -> Draw:
         axes.plot(curve, knee.law(curve), color=COLOURS[1], label="Universal Scalability Law")
         axes.axvspan(knee.low, knee.high, color=COLOURS[2], alpha=0.15)
         axes.axvline(knee.users, color=COLOURS[2], label=f"knee: {knee.users:.0f} users")
-        axes.set(xlabel="users", ylabel="right answers a second", xlim=(0, None), ylim=(0, None))
+        axes.set(xlabel="users", ylabel="accepted answers/s", xlim=(0, None), ylim=(0, None))
         axes.legend(frameon=False)
 
     return draw
 
 
 def kinds(run: Run) -> Draw:
-    """What became of the requests of each level."""
+    """Outcomes of the requests of each level."""
 
     def draw(axes: Axes) -> None:
         places = np.arange(len(run.steps))
@@ -102,7 +102,7 @@ def kinds(run: Run) -> Draw:
             axes.bar(places, heights, bottom=bottom, label=kind, color=colour)
             bottom += heights
         axes.set_xticks(places, [str(step.users) for step in run.steps])
-        axes.set(xlabel="users", ylabel="requests a second")
+        axes.set(xlabel="users", ylabel="requests/s")
         axes.legend(frameon=False)
 
     return draw

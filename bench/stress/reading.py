@@ -1,6 +1,4 @@
-"""Observations out of a stress test's measurements.json: what the report says, read as needs of one instance. Knows no
-server and no simulation.
-"""
+"""Reads the measurements.json of a stress test as observations of one instance."""
 
 import json
 from collections.abc import Sequence
@@ -25,20 +23,21 @@ def newest(reports: Path) -> Path | None:
 
 
 def read(path: Path) -> tuple[Observed, Usl]:
-    """Of the first run: what one instance needs, and the curve of goodput over users.
+    """Read the first run: the observations of one instance, and the curve of goodput over users.
 
-    Picture sizes are known by their bytes alone. Raises OSError, or ValueError when the run tells too little.
+    Only the bytes of the pictures are known, not their pixels. Raises OSError, or ValueError if the run has too few
+    figures.
     """
     document = json.loads(path.read_text())
     steps: Steps = [step for step in document["runs"][0]["steps"] if step["goodput_per_s"] > 0]
     watched = [step for step in steps if step.get("usage")]
     quiet = min(steps, key=lambda step: int(step["users"]), default=None)
     if quiet is None or not watched:
-        raise ValueError(f"{path}: there is no step with answers and with what the server used.")
+        raise ValueError(f"{path}: no step has both answers and the server's usage.")
     accept_s, refuse_s = _loop_s(watched)
     seen = {one["name"]: one["bytes"] for one in document["pictures"] if one["name"] in quiet["by_picture"]}
     if not seen:
-        raise ValueError(f"{path}: the step with fewest users tells nothing of single pictures.")
+        raise ValueError(f"{path}: the step with the fewest users has no figures of single pictures.")
     services = tuple(_spread(quiet["by_picture"][name], accept_s) for name in seen)
     pictures = tuple(Picture(name, size, 0.0) for name, size in seen.items())
     observed = Observed(pictures, services, accept_s, refuse_s, handover_s=0.0, round_trip_s=0.0)
@@ -53,7 +52,7 @@ def _loop_s(steps: Steps) -> tuple[float, float]:
 
 
 def _spread(waits: dict[str, float], accept_s: float) -> tuple[float, ...]:
-    """A hundred times of service, in seconds, that have the percentiles of a picture's answers and their mean."""
+    """A hundred service times in seconds, with the mean and the percentiles of a picture's answers."""
     middle, late, last = (waits[f"p{percent}_ms"] / 1e3 for percent in (50, 95, 99))
     drawn = np.interp(_DRAWN, _PERCENTS, (min(middle, 2 * middle - late), middle, late, last, last))
     drawn *= waits["mean_ms"] / 1e3 / drawn.mean()

@@ -1,12 +1,12 @@
-"""How many answers of which kind each level of load had, and how long they took; can be sent from one process to
-another and added up. Knows no users.
+"""Counts the answers of each level of load by kind, with their durations. The counts can be sent to another process and
+added there.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]  # it says nothing of its types
+from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]  # it has no type hints
 
 from bench.stress.answers import Answer
 from bench.stress.measurements import Step, Waits
@@ -15,11 +15,11 @@ from bench.support.openloop import Record
 
 _PICTURE = "picture "
 _AFTER = "answered after"
-Shipped = dict[str, Any]
+Exported = dict[str, Any]
 
 
 class Level:
-    """One level's answers: times by kind, and what came of them."""
+    """The answers of one level: durations by kind, and outcomes."""
 
     def __init__(self) -> None:
         self.record = Record()
@@ -32,17 +32,17 @@ class Level:
             self.record.add(_PICTURE + picture, seconds)
 
     def answered(self, seconds: float) -> None:
-        """A user has what it wanted, so long after its first try."""
+        """Record the time from a user's first try to the accepted answer."""
         self.record.add(_AFTER, seconds)
 
-    def ship(self) -> Shipped:
+    def export(self) -> Exported:
         times = {key: histogram.encode().decode() for key, histogram in self.record.times.items()}
         return {"outcomes": dict(self.outcomes), "counts": dict(self.record.counts), "times": times}
 
-    def take_in(self, shipped: Shipped) -> None:
-        self.outcomes.update(shipped["outcomes"])
-        self.record.counts.update(shipped["counts"])
-        for key, text in shipped["times"].items():
+    def merge(self, exported: Exported) -> None:
+        self.outcomes.update(exported["outcomes"])
+        self.record.counts.update(exported["counts"])
+        for key, text in exported["times"].items():
             other = HdrHistogram.decode(text)
             if key in self.record.times:
                 self.record.times[key].add(other)
@@ -63,30 +63,30 @@ class Level:
 
 
 class Recorder:
-    """All levels of one course."""
+    """The records of all levels of one course."""
 
     def __init__(self, course: Course) -> None:
         self.course = course
         self.levels: dict[int, Level] = {}
 
     def level(self, seconds: float) -> Level | None:
-        """Where an answer that comes so long after the beginning is counted; None if it is not."""
+        """The level that an answer at this time counts for; None if it does not count."""
         index = self.course.counting(seconds)
         return None if index is None else self.levels.setdefault(index, Level())
 
-    def ship(self) -> Shipped:
-        """All so far, as plain data; it is forgotten here."""
-        shipped = {str(index): level.ship() for index, level in self.levels.items()}
+    def export(self) -> Exported:
+        """Return all records as plain data, and reset them."""
+        exported = {str(index): level.export() for index, level in self.levels.items()}
         self.levels = {}
-        return shipped
+        return exported
 
-    def take_in(self, shipped: Mapping[str, Shipped]) -> None:
-        for index, level in shipped.items():
-            self.levels.setdefault(int(index), Level()).take_in(level)
+    def merge(self, exported: Mapping[str, Exported]) -> None:
+        for index, level in exported.items():
+            self.levels.setdefault(int(index), Level()).merge(level)
 
     def steps(self, began_s: float, ended_s: float) -> list[Step]:
-        """What was measured between two moments of the monotonic clock, level by level; one that was cut short counts
-        for as long as it lasted.
+        """The results between two moments of the monotonic clock, level by level; a level that was cut short counts for
+        the time that it lasted.
         """
         measured = []
         for index, level in enumerate(self.course.levels):

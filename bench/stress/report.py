@@ -1,8 +1,8 @@
-"""Writes a report: report.md with its plots beside it, and report.html, which has all in one file.
+"""Writes a report: report.md with its plots as files, and report.html, a single file with everything.
 
     python -m bench.stress.report bench/reports/2026-01-31T12-00-00
 
-writes it again from its measurements.json.
+writes the report again from its measurements.json.
 """
 
 import argparse
@@ -31,7 +31,7 @@ code, pre { background: #f5f5f5 } pre { padding: .6rem; overflow-x: auto }
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing with the name of its file and what it shows."""
+    """A drawing with the name of its file and its title."""
 
     name: str
     title: str
@@ -39,7 +39,7 @@ class Plot:
 
 
 def knee_of(of: Measurements) -> tuple[int, Knee | None]:
-    """The run with the steepest load, which shows the knee best, and its knee; None if too little was measured."""
+    """The run with the highest load, which shows the knee best, and its knee; None if there are too few levels."""
     ours = [run for run in of.runs if run.service == of.runs[0].service and not run.honours_retry_after]
     run = max(ours or of.runs, key=lambda run: run.steps[-1].requests_per_s)
     try:
@@ -55,24 +55,24 @@ def compose(of: Measurements, before: Measurements | None) -> Iterator[str | Plo
     index, knee = knee_of(of)
     bent = of.runs[index]
     yield from ("# Stress test", "", *sections.overview(of, knee, before), "")
-    yield Plot("goodput", "Right answers a second against users", plots.goodput(of.runs))
+    yield Plot("goodput", "Accepted answers a second against users", plots.goodput(of.runs))
     yield from _section("Targets", sections.targets(of.runs[0], of.targets))
     for number, run in enumerate(of.runs):
-        yield from _section(f"Run: {run.name}", [*_said(run.stopped), *sections.steps(run)])
-        yield Plot(f"kinds-{number}", f"What became of the requests: {run.name}", plots.kinds(run))
-    yield from _section("Beside the specifications", sections.specifications(of))
+        yield from _section(f"Run: {run.name}", [*_stopped(run.stopped), *sections.steps(run)])
+        yield Plot(f"kinds-{number}", f"Outcomes of the requests: {run.name}", plots.kinds(run))
+    yield from _section("Comparison with the specifications", sections.specifications(of))
     yield from _section(f"The knee ({bent.name})", sections.knees(bent, knee, of.targets))
     if knee:
         yield Plot("knee", "The fitted curve and the knee", plots.law(bent, knee))
     yield from _section("Throughput against latency", ["Each point is a number of users."])
-    yield Plot("latency", "P99 of the accepted against right answers a second", plots.latency(of.runs))
+    yield Plot("latency", "P99 of accepted answers against accepted answers a second", plots.latency(of.runs))
     yield from _section("Errors by type", sections.outcomes(of))
-    yield from _section("What gives way first", sections.advice(of))
+    yield from _section("First bottleneck", sections.advice(of))
     for run in of.runs:
         yield from _section(f"CPU, network, disk, connections: {run.name}", sections.resources(run))
     yield from _section("Cold and hot start", sections.starts(of))
-    yield from _section("What Prometheus saw", sections.scraped(of))
-    yield from _section("Since the last run", sections.since(of, before))
+    yield from _section("Prometheus", sections.scraped(of))
+    yield from _section("Comparison with the last run", sections.since(of, before))
     yield from _section("Configuration and versions", sections.configuration(of))
 
 
@@ -80,12 +80,12 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
     yield from ("", f"## {title}", "", *lines, "")
 
 
-def _said(stopped: str | None) -> list[str]:
+def _stopped(stopped: str | None) -> list[str]:
     return [f"**Stopped early**: {stopped}.", ""] if stopped else []
 
 
 def write(of: Measurements, folder: Path, before: Measurements | None = None) -> Path:
-    """Into the folder; gives the page."""
+    """Write the report into the folder. Return the path of the HTML file."""
     parts = list(compose(of, before))
     text = "\n".join(f"\n![{part.title}]({part.name}.svg)\n" if isinstance(part, Plot) else part for part in parts)
     drawn = {part.name: plots.svg(part.draw) for part in parts if isinstance(part, Plot)}

@@ -1,6 +1,4 @@
-"""A real Prometheus beside the run, if there is one on this machine: scrapes the service once a second and says in the
-end what it counted. Knows no load.
-"""
+"""Runs a real Prometheus, if it is installed, that scrapes the service once a second, and returns its counts."""
 
 import json
 import shutil
@@ -25,13 +23,13 @@ SCRAPED = "max(timestamp(up{job='service'} == 1))"
 
 
 class Prometheus:
-    """A running one; `url` is where it answers."""
+    """A running Prometheus at `url`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def count(self) -> Counted | None:
-        """What was seen, up to a scrape that begins after this call; None if the service shows no metrics."""
+        """The counts of a scrape that starts after this call; None if the service has no metrics."""
         now, end = self.ask("time()")[""], time.monotonic() + PATIENCE_S
         while self.ask(SCRAPED).get("", 0.0) <= now:
             if time.monotonic() > end or self.ask(EVER_UP).get("") == 0:
@@ -42,7 +40,7 @@ class Prometheus:
         return Counted(version=build["data"]["version"], answers=self.ask(ANSWERS), most_in_flight=most)
 
     def ask(self, query: str) -> dict[str, float]:
-        """The values of an expression, by the one label that they have, or by nothing."""
+        """The values of an expression, by their one label or by an empty string."""
         response = requests.get(f"{self.url}/api/v1/query", params={"query": query}, timeout=PATIENCE_S)
         data = response.json()["data"]
         if data["resultType"] == "scalar":
@@ -52,12 +50,12 @@ class Prometheus:
 
 @contextmanager
 def scrape(url: str, folder: Path) -> Iterator[Prometheus | None]:
-    """None where it is not installed."""
+    """Run Prometheus; yields None if it is not installed."""
     if shutil.which(PROGRAM) is None:
         yield None
         return
     port = free_port()
-    process = subprocess.Popen(  # noqa: S603  # found where the user has it
+    process = subprocess.Popen(  # noqa: S603  # the program on the path
         [
             PROGRAM,
             f"--config.file={_configure(url, folder)}",
@@ -75,7 +73,7 @@ def scrape(url: str, folder: Path) -> Iterator[Prometheus | None]:
 
 
 def _configure(url: str, folder: Path) -> Path:
-    """JSON, which is YAML too."""
+    """Write the configuration as JSON, which is valid YAML."""
     job = {"job_name": "service", "static_configs": [{"targets": [urlsplit(url).netloc]}]}
     file = folder / "prometheus.yml"
     file.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}))

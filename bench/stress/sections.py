@@ -1,4 +1,4 @@
-"""The parts of a report, in Markdown, each from measurements alone. Knows neither files nor HTML."""
+"""The sections of a report in Markdown, each made from measurements alone."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,12 +10,12 @@ from bench.stress.verdict import errors, first_bottleneck, last_safe, verdicts
 
 NONE = "-"
 DISTURBED = 0.3
-"""Cores for others, from which on the figures are theirs too."""
+"""Cores used by other programs from which on the figures are unreliable."""
 Cells = Iterable[str]
 
 
 def rows(head: Sequence[str], body: Iterable[Cells]) -> list[str]:
-    """A table."""
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *body]
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
@@ -28,21 +28,22 @@ def overview(of: Measurements, knee: Knee | None, before: Measurements | None) -
     where = f"{of.machine.cores} cores of {of.machine.processor}"
     yield f"{run.service}, {of.made}, {of.seconds / 60:.1f} minutes on {where}."
     yield ""
-    yield f"* **Most right answers**: {peak.goodput_per_s:.1f} a second, with {peak.users} users ({run.name})."
+    yield f"* **Highest goodput**: {peak.goodput_per_s:.1f} answers a second, with {peak.users} users ({run.name})."
     if knee:
         yield f"* **Knee**: {knee.users:.0f} users ({knee.low:.0f} to {knee.high:.0f} with 90 % confidence)."
-    yield f"* **Last safe load**: {safe.users if safe else 'no'} users."
-    gives_way = f"{bottleneck[1].name}, at {bottleneck[0].users} users" if bottleneck else "nothing"
-    yield f"* **Gives way first**: {gives_way}."
-    yield f"* **Targets**: {'missed: ' + ', '.join(missed) if missed else 'all kept'}."
-    yield f"* **Since the last run**: {'; '.join(worse) or ('nothing is worse' if before else 'there was none')}."
+    yield f"* **Last safe load**: {f'{safe.users} users' if safe else 'none'}."
+    first = f"{bottleneck[1].name}, at {bottleneck[0].users} users" if bottleneck else "none"
+    yield f"* **First bottleneck**: {first}."
+    yield f"* **Targets**: {'missed: ' + ', '.join(missed) if missed else 'all met'}."
+    comparison = "; ".join(worse) or ("nothing is worse" if before else "no earlier report")
+    yield f"* **Comparison with the last run**: {comparison}."
     if (others := disturbance(of)) > DISTURBED:
-        yield f"* **Not to be relied on**: other programs used up to {others:.1f} cores meanwhile."
+        yield f"* **Unreliable**: other programs used up to {others:.1f} cores during the run."
     yield from (f"* **Stopped early** ({other.name}): {other.stopped}." for other in of.runs if other.stopped)
 
 
 def disturbance(of: Measurements) -> float:
-    """Cores that other programs used, at most."""
+    """The most cores that other programs used."""
     return max((step.usage.cpu_others for run in of.runs for step in run.steps if step.usage), default=0.0)
 
 
@@ -55,9 +56,9 @@ def targets(run: Run, asked: Targets) -> list[str]:
 
 
 def steps(run: Run) -> list[str]:
-    """The table of the specifications, with refused and failed apart."""
+    """The table of the specifications, with separate columns for refused and failed requests."""
     head = (
-        "users", "requests/s", "right/s", "mean ms", "P95 ms", "P99 ms", "with waits P95 ms", "refused/s",
+        "users", "requests/s", "accepted/s", "mean ms", "P95 ms", "P99 ms", "with retries P95 ms", "refused/s",
         "refused P99 ms", "failed/s", "failed", "CPU cores", "memory MB",
     )  # fmt: skip
     return rows(head, (_step(step) for step in run.steps))
@@ -82,7 +83,7 @@ def _wait(step: Step, value: float) -> str:
 
 
 def resources(run: Run) -> list[str]:
-    """Network, disk, connections and the rest."""
+    """Network, disk, connections and other resources."""
     head = (
         "users", "server CPU", "workers CPU", "load CPU", "others CPU", "loop lag ms", "most connections",
         "most descriptors", "in MB/s", "out MB/s", "to disk MB/s", "most memory MB",
@@ -105,10 +106,10 @@ def _seen(step: Step, name: str, form: str, unit: float = 1.0) -> str:
 
 
 def beside(specified: Sequence[Row], runs: Sequence[Run], cores: int) -> list[str]:
-    """A specification's table, and each run's figures for the same numbers of users."""
+    """A specification's table, and the figures of each run for the same numbers of users."""
     head = ["users", "spec: requests/s", "mean ms", "P95 ms", "errors", "CPU"]
     for run in runs:
-        head += [f"{run.name}: right/s", "mean ms", "P95 ms", "refused", "failed", "CPU"]
+        head += [f"{run.name}: accepted/s", "mean ms", "P95 ms", "refused", "failed", "CPU"]
     return rows(head, (_beside(row, runs, cores) for row in specified))
 
 
@@ -134,8 +135,9 @@ def _ours(step: Step, cores: int) -> Cells:
 
 def specifications(of: Measurements) -> Iterator[str]:
     thinking = [run for run in of.runs if run.think_s == (1.0, 3.0)] or of.runs[:1]
-    yield "Their services queue, on machines and nets of their own: compare how they bend, not how fast they are. CPU"
-    yield f"is a share of the machine, here of {of.machine.cores} cores, of which the service may use one."
+    yield "The services of the specifications queue requests, and ran on other machines with other nets: compare how"
+    yield "the figures change with the number of users, not the absolute values. CPU is a share of the machine, here of"
+    yield f"{of.machine.cores} cores, of which the service may use one."
     for name, table_ in (("002 (Holistic)", HOLISTIC), ("003 (AnimeGANv2)", ANIME)):
         yield from ("", f"### Specification {name}", "", *beside(table_, thinking, of.machine.cores))
 
@@ -145,14 +147,14 @@ def knees(run: Run, knee: Knee | None, asked: Targets) -> Iterator[str]:
         yield "Too few levels of load to fit a curve."
     else:
         yield f"The Universal Scalability Law fits `X(N) = {knee.law.a:.2f} N / (1 + {knee.law.b:.4f} (N - 1) +"
-        yield f"{knee.law.c:.6f} N (N - 1))`. It comes to nine tenths of its highest at **{knee.users:.0f} users**"
-        yield f"({knee.low:.0f} to {knee.high:.0f} with 90 % confidence, by bootstrap), {knee.throughput:.1f} right/s."
+        yield f"{knee.law.c:.6f} N (N - 1))`. It reaches nine tenths of its maximum at **{knee.users:.0f} users**"
+        yield f"({knee.low:.0f} to {knee.high:.0f} with 90 % confidence by bootstrap), {knee.throughput:.1f} answers/s."
     answered = [step for step in run.steps if step.accepted.count]
     if asked.most_p99_ms is not None:
         users = [step.users for step in answered]
         at = crossing(users, [step.accepted.p99_ms for step in answered], asked.most_p99_ms)
         bound = f"{asked.most_p99_ms:.0f} ms"
-        yield f"P99 of the accepted {f'passes {bound} at {at:.0f} users' if at else f'stays under {bound}'}."
+        yield f"P99 of accepted answers {f'passes {bound} at {at:.0f} users' if at else f'stays under {bound}'}."
 
 
 def outcomes(of: Measurements) -> list[str]:
@@ -167,7 +169,7 @@ def advice(of: Measurements) -> Iterator[str]:
     for run in of.runs:
         found = first_bottleneck(run)
         if found is None:
-            yield f"* {run.name}: nothing gave way up to {run.steps[-1].users} users."
+            yield f"* {run.name}: no bottleneck up to {run.steps[-1].users} users."
         else:
             yield f"* {run.name}, at {found[0].users} users: {found[1].name}. {found[1].advice}"
 
@@ -193,8 +195,8 @@ def scraped(of: Measurements) -> list[str]:
         if run.prometheus
     ]
     if not body:
-        return ["There was none on this machine, or the service shows it nothing."]
-    return rows(("run", "Prometheus", "answers it saw, settling included", "most in flight"), body)
+        return ["Prometheus is not installed on this machine, or the service has no metrics."]
+    return rows(("run", "Prometheus", "answers, including the first seconds of each level", "most in flight"), body)
 
 
 def since(of: Measurements, before: Measurements | None) -> Iterator[str]:
@@ -211,13 +213,13 @@ def configuration(of: Measurements) -> Iterator[str]:
     yield f"    {of.command}"
     yield ""
     machine = {name: str(value) for name, value in of.machine.model_dump().items()}
-    yield from rows(("what", "is"), [*machine.items(), *sorted(of.versions.items())])
+    yield from rows(("item", "value"), [*machine.items(), *sorted(of.versions.items())])
     yield ""
     yield from rows(("picture", "bytes"), [(picture.name, str(picture.bytes)) for picture in of.pictures])
     for run in of.runs:
         about = (
             f"preset {run.preset}, shape {run.shape}, think time {run.think_s[0]:g} to {run.think_s[1]:g} s, patience "
-            f"{run.patience_s:g} s, refused clients {'wait as told' if run.honours_retry_after else 'give up'}"
+            f"{run.patience_s:g} s, refused clients {'honour Retry-After' if run.honours_retry_after else 'give up'}"
         )
         yield from ("", f"**{run.name}**: {run.service}; {about}. Its settings:", "")
         yield from (f"    {line}" for line in run.settings.splitlines())

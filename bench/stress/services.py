@@ -1,4 +1,4 @@
-"""What is measured: our server, a server whose queue has no bound, or whatever answers at an address. Knows no load."""
+"""The services that are measured: this package's server, a server with an unbounded queue, or a running one."""
 
 import socket
 import tempfile
@@ -18,18 +18,18 @@ from bench.stress.templates import Request
 from bench.support.served import QUIET, UNCACHED, Server, server_core, start_program, start_server
 
 SETTINGS = f"{UNCACHED}[inference]\nworkers = 1\nlimit = 4\n"
-"""One worker, for the one core it has."""
+"""One worker for the one core of the server."""
 OURS, UNBOUNDED = "faceattr-aio", "plain aiohttp, unbounded queue"
 PATIENCE_S, LOOK_S, HOT = 60.0, 0.02, 10
 
 
 class ServiceFailedError(Exception):
-    """What was to be measured does not answer as it should."""
+    """The measured service does not answer as expected."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """`pid` is None where its process is not to be seen."""
+    """`pid` is None if its process is not accessible."""
 
     name: str
     url: str
@@ -39,12 +39,14 @@ class Service:
 
 
 Serve = Callable[[Request], AbstractContextManager[Service]]
-"""Starts a service, until a first request of this kind is answered; ends it afterwards."""
+"""Starts a service and waits for the answer to a first request; stops it afterwards."""
 
 
 @contextmanager
 def serve_ours(request: Request, settings: str = SETTINGS) -> Iterator[Service]:
-    """On the first core that we may use; what is started meanwhile goes to the others."""
+    """Start this package's server on the first core that this process may use; programs started meanwhile run on the
+    others.
+    """
 
     def launch(folder: Path) -> Server:
         with (folder / "log").open("w") as log:
@@ -56,7 +58,7 @@ def serve_ours(request: Request, settings: str = SETTINGS) -> Iterator[Service]:
 
 @contextmanager
 def serve_unbounded(request: Request) -> Iterator[Service]:
-    """The same pipeline behind aiohttp, as it is written when nobody thinks of overload; on the first core too."""
+    """Start the same pipeline behind plain aiohttp with an unbounded queue, also on the first core."""
     peer = next(peer for peer in PEERS if peer.name == "aiohttp")
 
     def launch(folder: Path) -> Server:
@@ -64,16 +66,16 @@ def serve_unbounded(request: Request) -> Iterator[Service]:
         with (folder / "log").open("w") as log:
             return start_program(peer.command(port, folder), f"http://127.0.0.1:{port}", folder, {}, {core}, log)
 
-    with server_core() as core, _started(UNBOUNDED, launch, request, "one thread, no bound") as service:
+    with server_core() as core, _started(UNBOUNDED, launch, request, "one thread, unbounded queue") as service:
         yield service
 
 
 @contextmanager
 def found(request: Request, url: str, pid: int | None = None) -> Iterator[Service]:
-    """One that runs already."""
+    """Use a running service."""
     began = time.perf_counter()
     _until_answered(url, request)
-    yield Service(url, url, pid, "unknown to us", _start(url, request, 0.0, time.perf_counter() - began))
+    yield Service(url, url, pid, "unknown", _start(url, request, 0.0, time.perf_counter() - began))
 
 
 def serve_at(url: str, pid: int | None) -> Serve:
@@ -99,8 +101,8 @@ def _start(url: str, request: Request, launch_s: float, first_s: float) -> Start
 
 
 def _until_answered(url: str, request: Request, server: Server | None = None) -> float:
-    """Seconds that the first answer took. Raises ServiceFailedError."""
-    end, said = time.monotonic() + PATIENCE_S, "no connection"
+    """Seconds of the first answer. Raises ServiceFailedError."""
+    end, last = time.monotonic() + PATIENCE_S, "no connection"
     while time.monotonic() < end and (server is None or server.process.poll() is None):
         try:
             status, seconds = send(url, request)
@@ -109,13 +111,13 @@ def _until_answered(url: str, request: Request, server: Server | None = None) ->
             continue
         if status < 400:  # noqa: PLR2004  # the first status of a failure
             return seconds
-        said = f"{status}"
+        last = f"{status}"
         time.sleep(LOOK_S)
-    raise ServiceFailedError(f"{url}{request.path} was to answer {request.method} {request.name!r}, but: {said}.")
+    raise ServiceFailedError(f"{url}{request.path} did not accept {request.method} {request.name!r}: {last}.")
 
 
 def send(url: str, request: Request) -> tuple[int, float]:
-    """Status, and seconds until the last byte."""
+    """Send the request. Return the status, and the seconds until the last byte."""
     began = time.perf_counter()
     response = requests.request(
         request.method, url + request.path, data=request.body, headers=request.headers, timeout=PATIENCE_S

@@ -1,4 +1,4 @@
-"""How many users there are, and when: levels of load one after the other. Knows no users, and no clock."""
+"""The number of users over time, as levels of load one after the other."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ RAMP_PARTS = 10
 
 @dataclass(frozen=True)
 class Level:
-    """So many users for so many seconds, of which the first `settle_s` do not count: users still arrive. With a `rate`
-    they begin so many requests a second together, whether or not answers are quick.
+    """`users` users for `seconds`, of which the first `settle_s` do not count because users still start. With a `rate`,
+    they start that many requests a second together, however late the answers.
     """
 
     users: int
@@ -22,30 +22,30 @@ class Level:
 
     @property
     def pace_s(self) -> float | None:
-        """Seconds from one user's request to the same user's next, if they are paced."""
+        """Seconds from one request of a user to the next of the same user; None if users are not paced."""
         return self.users / self.rate if self.rate else None
 
 
 def steps(numbers: Sequence[float], seconds: float, settle_s: float, _: float) -> list[Level]:
-    """From level to level."""
+    """One level after the other."""
     return [Level(round(users), seconds, settle_s) for users in numbers]
 
 
 def spike(numbers: Sequence[float], seconds: float, settle_s: float, _: float) -> list[Level]:
-    """From the first number to the last, suddenly, and back."""
+    """From the first number to the last at once, and back."""
     low, high = round(numbers[0]), round(numbers[-1])
     return [Level(users, seconds, settle_s) for users in (low, high, low)]
 
 
 def ramp(numbers: Sequence[float], seconds: float, _: float, __: float) -> list[Level]:
-    """Evenly from the first number to the last, `seconds` for each of ten parts."""
+    """Evenly from the first number to the last in ten parts, `seconds` each."""
     low, high = numbers[0], numbers[-1]
     shares = [part / (RAMP_PARTS - 1) for part in range(RAMP_PARTS)]
     return [Level(max(1, round(low + (high - low) * share)), seconds) for share in shares]
 
 
 def rate(numbers: Sequence[float], seconds: float, settle_s: float, patience_s: float) -> list[Level]:
-    """So many requests a second, from as many users as it takes if each waits for all of its patience."""
+    """A fixed rate, with as many users as are needed if each request takes all of its patience."""
     return [Level(max(1, math.ceil(number * patience_s)), seconds, settle_s, number) for number in numbers]
 
 
@@ -58,7 +58,7 @@ SHAPES: dict[str, Callable[[Sequence[float], float, float, float], list[Level]]]
 
 
 class Course:
-    """Levels with their times, from the beginning of the load."""
+    """The levels with their times from the start of the load."""
 
     def __init__(self, levels: Sequence[Level]) -> None:
         self.levels = list(levels)
@@ -66,18 +66,18 @@ class Course:
 
     @property
     def seconds(self) -> float:
-        """Of all of it."""
+        """The duration of all levels."""
         return self._ends[-1] if self._ends else 0.0
 
     def begin(self, index: int) -> float:
-        """When that level starts to count."""
+        """The time from which the level counts."""
         return self._ends[index] - self.levels[index].seconds + self.levels[index].settle_s
 
     def index(self, seconds: float) -> int | None:
-        """The level after so many seconds; none at the end."""
+        """The level at that time; None after the end."""
         return next((index for index, end in enumerate(self._ends) if seconds < end), None)
 
     def counting(self, seconds: float) -> int | None:
-        """The level that an answer of this moment counts for; none while users still arrive, and at the end."""
+        """The level that an answer at that time counts for; None while users still start, and after the end."""
         index = self.index(seconds)
         return index if index is not None and seconds >= self.begin(index) else None

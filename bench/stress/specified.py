@@ -1,5 +1,5 @@
-"""The tables of specifications 002 and 003, beside which ours stand: services that queue, on their own machines, with
-clients that think for 1 to 3 s. Knows nothing of ours.
+"""The tables of specifications 002 and 003, for comparison: services that queue requests, on other machines, with
+clients that think for 1 to 3 s.
 """
 
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One number of users; None where the specification is silent. Errors and CPU are shares; 1.0 is the machine."""
+    """One number of users; None if the specification has no figure. Errors and CPU are shares; 1.0 is the machine."""
 
     users: int
     errors: float
@@ -31,6 +31,6 @@ ANIME = (
     Row(20, 0.0, 0.80, 2500, memory="1.4 GB"),
     Row(30, 0.013, 0.95, 4100, memory="1.6 GB"),
     Row(40, 0.108, 1.0, 7300, memory="1.8 GB"),
-    Row(50, 0.365, 1.0, 12600, memory="out of memory near"),
+    Row(50, 0.365, 1.0, 12600, memory="almost out of memory"),
 )
 """Specification 003: AnimeGANv2 on 2 cores and 4 GB, a selfie of 1 MB."""

@@ -1,4 +1,4 @@
-"""Whether a run is over before its time, because nothing comes back any more; and why. Knows no users, and no clock."""
+"""Decides whether a run ends early because most requests fail, and why."""
 
 from collections import Counter, deque
 
@@ -7,11 +7,11 @@ from bench.stress.answers import Answer
 WINDOW_S = 10.0
 LEAST_REQUESTS = 20
 LEAST_SUCCESS = 0.5
-"""Of the last seconds' requests. A refusal is no failure: the service said no, in time."""
+"""Least share of requests that did not fail in the window. A refusal is not a failure: it is an answer in time."""
 
 
 class Collapse:
-    """Watches the last seconds."""
+    """Observes the requests of the last seconds."""
 
     def __init__(self, window_s: float = WINDOW_S, least_success: float = LEAST_SUCCESS) -> None:
         self._window_s = window_s
@@ -21,7 +21,7 @@ class Collapse:
         self._began: float | None = None
 
     def add(self, now: float, answer: Answer) -> None:
-        """An answer that came at `now`."""
+        """Record an answer at `now`."""
         self._began = now if self._began is None else self._began
         fault = answer.outcome if answer.kind == "failed" else None
         self._seen.append((now, fault))
@@ -30,7 +30,7 @@ class Collapse:
         self._forget(now - self._window_s)
 
     def reason(self, now: float) -> str | None:
-        """Why to stop; None while there is none, or too little was seen to tell."""
+        """The reason to stop; None if there is none, or if there are too few requests to decide."""
         self._forget(now - self._window_s)
         failed, seen = self._faults.total(), len(self._seen)
         if self._began is None or now - self._began < self._window_s or seen < LEAST_REQUESTS:

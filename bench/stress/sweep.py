@@ -1,4 +1,4 @@
-"""One run from the start of a service to its end: its users, and all that is seen beside them. Knows not what for."""
+"""Runs one sweep: starts a service, its users and the measurements of its resources, and stops the service."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from bench.stress.watch import Watch, usage
 
 @dataclass(frozen=True)
 class Sweep:
-    """One run to be done."""
+    """A run with its service and its plan."""
 
     name: str
     serve: Serve
@@ -25,9 +25,7 @@ class Sweep:
 
 
 def measure(sweep: Sweep) -> Run:
-    """Starts the service, does the sweep with everything beside it, and ends it. Raises ServiceFailedError,
-    LocustFailedError.
-    """
+    """Start the service, run the sweep, and stop the service. Raises ServiceFailedError, LocustFailedError."""
     plan, preset = sweep.plan, load_preset(sweep.plan.preset)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, sweep.serve(_first(preset, plan)) as service:
         folder = Path(name)
@@ -54,7 +52,7 @@ def measure(sweep: Sweep) -> Run:
 
 @contextmanager
 def _watched(service: Service) -> Iterator[Watch | None]:
-    """None where there is no process to be seen."""
+    """Watch the service; yields None if its process is not accessible."""
     if service.pid is None:
         yield None
         return
@@ -71,6 +69,6 @@ def _load_is(watch: Watch | None, pid: int) -> None:
 
 
 def _first(preset: Preset, plan: Plan) -> Request:
-    """The first good request of a preset, which tells whether the service is there."""
+    """The first valid request of a preset, which shows whether the service answers."""
     template = next(template for template in preset.requests if not template.broken)
     return template.fill(read_folder(plan.pictures)[0].data, plan.picture_url or preset.picture_url)

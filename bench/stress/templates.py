@@ -1,6 +1,4 @@
-"""Requests as data: path, form field, raw body or JSON, weight, and what the answer must be; read from TOML. Knows
-neither who sends them nor when.
-"""
+"""Describes requests as data: path, form field, raw body or JSON, weight, and the expected answer. Read from TOML."""
 
 import json
 import os
@@ -16,7 +14,7 @@ from urllib3 import encode_multipart_formdata
 PRESETS = Path(__file__).with_name("presets")
 _HERE = b"\0the picture stands here\0"
 _FRESH = 8
-"""Random bytes behind a picture, which no decoder reads and every hash sees."""
+"""Random bytes after a picture, which no decoder reads and which change its hash."""
 
 
 class _Data(BaseModel):
@@ -24,7 +22,7 @@ class _Data(BaseModel):
 
 
 class Check(_Data):
-    """What an answer must be. `has` are dotted paths into its JSON, `length` the lengths of lists there."""
+    """The expected answer. `has` are dotted paths into its JSON, `length` the lengths of lists there."""
 
     status: int = 200
     type: str = ""
@@ -35,7 +33,7 @@ class Check(_Data):
 
 @dataclass(frozen=True)
 class Request:
-    """One request, ready to be sent; of the body, no more than `sent` is to go out, a share."""
+    """A request, ready to be sent; only the share `sent` of the body is sent."""
 
     name: str
     method: str
@@ -46,8 +44,8 @@ class Request:
 
 
 class Template(_Data):
-    """A request but for its picture. It is sent in form field `field`, as `json`, in which {picture_url} stands for a
-    picture's address, or else as the raw body.
+    """A request without its picture. The picture is sent in form field `field`, as `json`, in which {picture_url}
+    stands for its address, or else as the raw body.
     """
 
     name: str
@@ -65,11 +63,11 @@ class Template(_Data):
 
     @property
     def broken(self) -> bool:
-        """Whether it asks for a refusal: the right answer is then not goodput."""
+        """An error is the expected answer, which does not count as goodput."""
         return self.check.status >= 400 or self.sent < 1  # noqa: PLR2004  # the first status of a failure
 
     def fill(self, picture: bytes, picture_url: str = "") -> Request:
-        """The request with this picture."""
+        """Insert a picture into the request."""
         headers, body = self._body(self._content(picture), picture_url)
         return Request(self.name, self.method, self.path, {**headers, **self.headers}, body, self.sent)
 
@@ -78,7 +76,7 @@ class Template(_Data):
             case "nothing":
                 return b""
             case "text":
-                return b"<html>This is no picture.</html>"
+                return b"<html>This is not a picture.</html>"
             case "zeros":
                 return bytes(self.zeros)
             case _:
@@ -96,14 +94,14 @@ class Template(_Data):
 
 @cache
 def _form(field: str) -> tuple[bytes, bytes, str]:
-    """What goes before and behind a file in a form of that one field, and the form's type."""
+    """The bytes before and after a file in a form with this one field, and the form's content type."""
     body, content_type = encode_multipart_formdata({field: ("picture.jpg", _HERE, "image/jpeg")})
     before, _, after = body.partition(_HERE)
     return before, after, content_type
 
 
 class Preset(_Data):
-    """The requests of one service, and how long a user thinks between two of them."""
+    """The requests of one service, and the think time of a user."""
 
     about: str = ""
     think_s: tuple[float, float] = (0.0, 0.0)
@@ -122,6 +120,6 @@ class Preset(_Data):
 
 
 def load_preset(name: str) -> Preset:
-    """One of ours by its name, or any TOML file by its path. Raises OSError, ValueError."""
+    """Load a preset by its name, or a TOML file by its path. Raises OSError, ValueError."""
     file = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
     return Preset.model_validate(tomllib.loads(file.read_text()))

@@ -1,4 +1,4 @@
-"""A crowd of real users over HTTP: what is simulated elsewhere, done here. Knows no pipeline."""
+"""Sends the requests of simulated users to real servers over HTTP."""
 
 import asyncio
 import random
@@ -7,72 +7,74 @@ from dataclasses import dataclass
 
 from aiohttp import ClientError, ClientSession, hdrs
 
-from bench.stress.crowd import Crowd, Told
+from bench.stress.workload import Result, Workload
 from bench.support.openloop import session
 
 _TYPE = {hdrs.CONTENT_TYPE: "application/octet-stream"}
 
 
 @dataclass
-class Street:
-    """Where a crowd asks, with which pictures, each as likely as its weight says."""
+class RealUsers:
+    """The server, the pictures with their weights, and the results."""
 
     client: ClientSession
     url: str
     bodies: Sequence[bytes]
     weights: Sequence[float]
-    told: Told
+    result: Result
     began: float
 
     def now(self) -> float:
-        """Seconds since the crowd came."""
+        """Seconds since the start of the load."""
         return asyncio.get_running_loop().time() - self.began
 
     async def request(self, first: float) -> None:
-        """Asks, and asks again when refused, if that is what the crowd does; counts from the moment `first`."""
+        """Send a request, and retry after refusals if the load does so; times count from `first`."""
         began = first
         while pause := await self._attempt(began, first):
-            if not self.told.crowd.retries:
+            if not self.result.workload.retries:
                 return
             await asyncio.sleep(pause)
             began = self.now()
 
     async def live(self, pauses: Iterator[float]) -> None:
-        """A user, to the end."""
+        """Simulate one user until it is cancelled."""
         for pause in pauses:
             await asyncio.sleep(pause)
             await self.request(self.now())
 
     async def _attempt(self, began: float, first: float) -> int:
-        """Gives the seconds after which to ask again, 0 when there is nothing more to ask."""
+        """Return the seconds until the next attempt, or 0 if there is none."""
         (body,) = random.choices(self.bodies, self.weights)
         try:
             async with self.client.post(self.url, data=body, headers=_TYPE) as response:
                 await response.read()
         except (ClientError, OSError, TimeoutError):
-            self.told.failed += 1
+            self.result.failed += 1
             return 0
-        if response.status == 503 and hdrs.RETRY_AFTER in response.headers:  # noqa: PLR2004  # come again
-            self.told.refuse(self.now())
+        if response.status == 503 and hdrs.RETRY_AFTER in response.headers:  # noqa: PLR2004  # a refusal
+            self.result.refuse(self.now())
             return int(response.headers[hdrs.RETRY_AFTER])
         if response.ok:
-            self.told.answer(self.now(), began, first)
+            self.result.answer(self.now(), began, first)
         else:
-            self.told.failed += 1
+            self.result.failed += 1
         return 0
 
 
-async def meet(url: str, bodies: Sequence[bytes], weights: Sequence[float], crowd: Crowd, seed: int) -> Told:
-    """Lets the crowd come; ends when its time is over, however many still wait."""
+async def run_users(
+    url: str, bodies: Sequence[bytes], weights: Sequence[float], workload: Workload, seed: int
+) -> Result:
+    """Run the load; returns when its time is over, and cancels requests in progress."""
     async with session() as client:
-        told = Told(crowd)
-        street = Street(client, url, bodies, weights, told, asyncio.get_running_loop().time())
-        users = [asyncio.create_task(street.live(crowd.user(number, seed))) for number in range(crowd.users)]
-        for moment in crowd.arrivals(seed):
-            await asyncio.sleep(moment - street.now())
-            users.append(asyncio.create_task(street.request(moment)))
-        await asyncio.sleep(crowd.end_s - street.now())
+        result = Result(workload)
+        real = RealUsers(client, url, bodies, weights, result, asyncio.get_running_loop().time())
+        users = [asyncio.create_task(real.live(workload.user(number, seed))) for number in range(workload.users)]
+        for moment in workload.arrivals(seed):
+            await asyncio.sleep(moment - real.now())
+            users.append(asyncio.create_task(real.request(moment)))
+        await asyncio.sleep(workload.end_s - real.now())
         for user in users:
             user.cancel()
         await asyncio.gather(*users, return_exceptions=True)
-        return told
+        return result

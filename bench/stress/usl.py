@@ -1,6 +1,4 @@
-"""The Universal Scalability Law: throughput of n at work, with what they wait for each other (contention) and what they
-tell each other (coherence). Knows nothing of what is counted.
-"""
+"""The Universal Scalability Law: the throughput of n cores or users, reduced by contention and by coherence."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +7,7 @@ from dataclasses import dataclass
 from scipy.optimize import least_squares
 
 Point = tuple[float, float]
-"""How many, and their throughput together."""
+"""A number, and the throughput at that number."""
 
 
 @dataclass(frozen=True)
@@ -21,25 +19,25 @@ class Usl:
     coherence: float = 0.0
 
     def at(self, n: float) -> float:
-        """Throughput of `n`."""
+        """Throughput at `n`."""
         return self.rate * n * self.efficiency(n)
 
     def efficiency(self, n: float) -> float:
-        """Of what `n` would do if each did as much as one alone, 0 to 1."""
+        """Throughput at `n` as a share of `n` times that of one, 0 to 1."""
         return 1 / (1 + self.contention * (n - 1) + self.coherence * n * (n - 1))
 
     @property
     def peak(self) -> float:
-        """The number beyond which throughput falls; infinite when it never does."""
+        """The number beyond which throughput falls; infinite if there is none."""
         return math.sqrt(max(0.0, 1 - self.contention) / self.coherence) if self.coherence > 0 else math.inf
 
 
 def fit_usl(points: Sequence[Point]) -> Usl:
-    """The curve with the least relative error. Points at fewer than three numbers tell nothing of coherence, and those
-    at one nothing of contention: these stay 0. Raises ValueError without points.
+    """Fit the curve with the least relative error. Points at fewer than three numbers do not determine coherence, and
+    points at one number not contention: these stay 0. Raises ValueError without points.
     """
     if not points:
-        raise ValueError("There is nothing to fit: give at least one point.")
+        raise ValueError("There is nothing to fit: at least one point is needed.")
     free = min(3, len({n for n, _ in points}))
     start = [max(rate / n for n, rate in points), 0.01, 0.001][:free]
 

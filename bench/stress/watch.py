@@ -1,5 +1,5 @@
-"""What a service uses, seen from outside once a second: CPU, memory, descriptors, connections, bytes; and how late its
-event loop is, if it tells. Knows no load.
+"""Samples the resources of a service from outside once a second: CPU, memory, descriptors, connections, bytes; and the
+lag of its event loop from /metrics, if it has it.
 """
 
 import threading
@@ -19,12 +19,12 @@ from bench.support.served import proportional
 
 PERIOD_S = 1.0
 LAG = "faceattr_event_loop_lag_seconds"
-_TELL_S = 2.0
+_METRICS_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True)
 class Sample:
-    """CPU, lag and bytes are totals since the beginning; the others are as of now."""
+    """CPU, lag and bytes are totals since the start; the others are current values."""
 
     at: float
     cores: int = 0
@@ -43,7 +43,9 @@ class Sample:
 
 
 class Watch:
-    """Samples in a thread until it is closed. `load` is the id of the process that makes the load, once it is known."""
+    """Samples in a thread until it is closed. `load` is the id of the process that generates the load, once it is
+    known.
+    """
 
     def __init__(self, pid: int, url: str) -> None:
         self.samples: list[Sample] = []
@@ -91,7 +93,7 @@ class Watch:
 
 
 def cpu_s(process: psutil.Process) -> float:
-    """Seconds of CPU that it has used; 0 once it has ended."""
+    """CPU seconds that a process has used; 0 once it has ended."""
     with suppress(psutil.NoSuchProcess):
         times = process.cpu_times()
         return float(times.user + times.system)
@@ -99,7 +101,7 @@ def cpu_s(process: psutil.Process) -> float:
 
 
 def machine_cpu_s() -> float:
-    """Seconds of CPU that everybody has used."""
+    """CPU seconds that all programs have used."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
 
@@ -117,10 +119,10 @@ def _written(process: psutil.Process) -> int:
 
 
 def _lag(url: str) -> tuple[float, float]:
-    """Sum and count of what /metrics says; zeros if it says nothing."""
+    """Sum and count of the lag in /metrics; zeros if there is none."""
     seen = {f"{LAG}_sum": 0.0, f"{LAG}_count": 0.0}
     with suppress(requests.RequestException, ValueError):
-        response = requests.get(f"{url}/metrics", timeout=_TELL_S)
+        response = requests.get(f"{url}/metrics", timeout=_METRICS_TIMEOUT_S)
         if response.ok:
             for family in text_string_to_metric_families(response.text):
                 seen |= {sample.name: sample.value for sample in family.samples if sample.name in seen}
@@ -128,7 +130,7 @@ def _lag(url: str) -> tuple[float, float]:
 
 
 def usage(samples: Sequence[Sample], began_s: float, seconds: float) -> Usage | None:
-    """Over that time; None if too little was seen of it."""
+    """Means and maxima over that time; None if there are too few samples."""
     within = [sample for sample in samples if began_s - PERIOD_S / 2 <= sample.at <= began_s + seconds + PERIOD_S / 2]
     if len(within) < 2:  # noqa: PLR2004  # a difference takes two
         return None

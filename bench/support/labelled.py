@@ -1,4 +1,4 @@
-"""Labelled faces and what the nets say of them: the common ground of `accuracy` and `calibrate`.
+"""Labelled faces and the estimates of the nets, used by `accuracy` and `calibrate`.
 
 A folder has `labels.csv` with the columns file, age (years), gender (female or male), and tightly cropped faces.
 """
@@ -29,12 +29,12 @@ from faceattr_aio.pipelines.imaging import Floats, Pixels, decode, limit_threads
 from faceattr_aio.pipelines.nets import read_network
 
 PADDING = 60
-"""Pixels added on each side by repeating the border: the faces are cropped more tightly than a photo ever is."""
+"""Pixels added on each side by repeating the border: the faces are cropped more tightly than in any photo."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """One labelled face; ages over 80 count as 80, the nets' last class."""
+    """One labelled face; ages over 80 count as 80, the last class of the net."""
 
     file: Path
     age: float
@@ -43,7 +43,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Estimates:
-    """What was found: for n faces, ages n x 81 (raw probabilities), female n, and the n truths."""
+    """Estimates for n faces: ages, n x 81 raw probabilities; female, n probabilities; and the n truths."""
 
     truths: list[Truth]
     ages: Floats
@@ -51,7 +51,7 @@ class Estimates:
 
     @property
     def years(self) -> Floats:
-        """The estimates in years."""
+        """The estimated ages in years."""
         return np.asarray(self.ages @ AGES)
 
     @property
@@ -60,7 +60,7 @@ class Estimates:
 
 
 def read_labels(folder: Path) -> list[Truth]:
-    """The faces of a folder."""
+    """Read the labels of a folder."""
     with (folder / "labels.csv").open(newline="") as file:
         return [
             Truth(folder / row["file"], min(float(row["age"]), OLDEST), row["gender"]) for row in csv.DictReader(file)
@@ -68,7 +68,7 @@ def read_labels(folder: Path) -> list[Truth]:
 
 
 def read_padded(path: Path) -> Pixels:
-    """The face with its border repeated on each side."""
+    """Decode a picture and repeat its border on each side."""
     pixels = decode(np.fromfile(path, np.uint8))
     padded = cv2.copyMakeBorder(pixels, PADDING, PADDING, PADDING, PADDING, cv2.BORDER_REPLICATE)
     return np.asarray(padded, np.uint8)
@@ -77,7 +77,7 @@ def read_padded(path: Path) -> Pixels:
 def estimate(
     truths: list[Truth], detector: str = "blazeface", models: Path | None = None, backend: Backend = "cv2"
 ) -> Estimates:
-    """Runs detector and nets on every face; a face that is not found is not in the result."""
+    """Run detector and nets on every face. A face that is not found is missing from the result."""
     limit_threads()
     settings = FaceSettings.model_validate({"detector": detector, "backend": backend})
     store = ModelStore(models or Config().models.dir)
@@ -86,12 +86,12 @@ def estimate(
     age = dlib_age_network(read_network(files["dlib-age-v1"].path, backend))
     gender = dlib_gender_network(read_network(files["dlib-gender-v1"].path, backend))
 
-    def look() -> Iterator[tuple[Truth, Floats, float]]:
+    def run() -> Iterator[tuple[Truth, Floats, float]]:
         for truth in tqdm(truths, unit="face"):
             pixels = read_padded(truth.file)
             for face in find.detect(pixels, 0.5)[:1]:
                 chip = cut_chip(pixels, face, DLIB_CHIP)
                 yield truth, age.probabilities(chip), float(gender.probabilities(chip)[0])
 
-    found, ages, female = zip(*look(), strict=True)
+    found, ages, female = zip(*run(), strict=True)
     return Estimates(list(found), np.array(ages), np.array(female))

@@ -1,4 +1,4 @@
-"""A pipeline that tells the number it was asked with and a word that no second run would tell again."""
+"""A pipeline that returns the number in its options and a random word, which differs in every run."""
 
 import secrets
 import time
@@ -16,7 +16,7 @@ class NumberSettings(PipelineSettings):
 
 
 class NumberPipeline:
-    """Sleeps `seconds` first."""
+    """Sleeps for `seconds` before it answers."""
 
     def __init__(self, plan: LoadSpec) -> None:
         assert isinstance(plan.settings, NumberSettings)
@@ -32,7 +32,7 @@ class NumberPipeline:
         return b""
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to release."""
 
 
 Numbered = Declaration(

@@ -1,5 +1,5 @@
-"""Open-loop load: requests begin at a fixed rate whether or not answers come, and the time of each counts from when it
-was meant to begin, so that a server that stalls cannot hide it. Knows no server.
+"""Open-loop load: requests start at a fixed rate, however late the answers, and the time of each counts from its
+scheduled start, so that a server that stalls cannot hide it.
 """
 
 import asyncio
@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
-from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]  # it says nothing of its types
+from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]  # it has no type hints
 
 _LONGEST_US, _DIGITS = 60_000_000, 3
 PATIENCE_S = 30.0
 
 Ask = Callable[[], Coroutine[Any, Any, str]]
-"""One request; gives its outcome: a status, or the name of what went wrong."""
+"""Sends one request and returns its outcome: a status, or the name of an error."""
 
 
 def _histogram() -> HdrHistogram:
@@ -24,7 +24,7 @@ def _histogram() -> HdrHistogram:
 
 @dataclass
 class Record:
-    """How many requests had which outcome, and the times of each outcome."""
+    """The number of requests by outcome, and the times of each outcome."""
 
     counts: Counter[str] = field(default_factory=Counter)
     times: dict[str, HdrHistogram] = field(default_factory=dict)
@@ -34,21 +34,21 @@ class Record:
         self.times.setdefault(outcome, _histogram()).record_value(max(1, round(seconds * 1e6)))
 
     def ms(self, outcome: str, percentile: float) -> float:
-        """Milliseconds; 0 when there was no such outcome."""
+        """Milliseconds at that percentile; 0 if there was no such outcome."""
         return float(self.times.get(outcome, _histogram()).get_value_at_percentile(percentile)) / 1e3
 
-    def strange(self) -> dict[str, int]:
-        """Outcomes that are neither an answer nor a refusal."""
+    def unexpected(self) -> dict[str, int]:
+        """Outcomes other than an answer or a refusal."""
         return {outcome: count for outcome, count in self.counts.items() if outcome not in ("200", "503")}
 
 
 def session() -> ClientSession:
-    """A client that opens as many connections as it takes, and keeps them."""
+    """A client with an unlimited number of kept connections."""
     return ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(PATIENCE_S))
 
 
 async def post(client: ClientSession, url: str, body: Any, content_type: str = "") -> str:
-    """The outcome of one upload: a form, or `body` with its type."""
+    """Upload a form, or `body` with its type. Return the outcome."""
     headers = {"Content-Type": content_type} if content_type else {}
     try:
         async with client.post(url, data=body, headers=headers) as response:
@@ -59,24 +59,24 @@ async def post(client: ClientSession, url: str, body: Any, content_type: str = "
 
 
 async def offer(ask: Ask, rate: float, seconds: float) -> Record:
-    """Begins `rate` requests a second for so many seconds, and waits for the last answer."""
+    """Start `rate` requests a second for `seconds`, and wait for the last answer."""
     loop, record = asyncio.get_running_loop(), Record()
     began = loop.time()
 
-    async def one(meant: float) -> None:
+    async def one(scheduled: float) -> None:
         outcome = await ask()
-        record.add(outcome, loop.time() - meant)
+        record.add(outcome, loop.time() - scheduled)
 
     async with asyncio.TaskGroup() as requests:
         for number in range(round(rate * seconds)):
-            meant = began + number / rate
-            await asyncio.sleep(max(0, meant - loop.time()))
-            requests.create_task(one(meant))
+            scheduled = began + number / rate
+            await asyncio.sleep(max(0, scheduled - loop.time()))
+            requests.create_task(one(scheduled))
     return record
 
 
 async def saturate(ask: Ask, clients: int, seconds: float) -> Record:
-    """Closed loop: so many clients, each of which asks again as soon as it has an answer."""
+    """Closed-loop load: each client sends its next request as soon as it has an answer."""
     loop, record = asyncio.get_running_loop(), Record()
     end = loop.time() + seconds
 

@@ -1,6 +1,4 @@
-"""A real server in a process of its own, as users run it, and what is seen of it from outside: memory, CPU time, open
-files, processes. Knows no pipeline.
-"""
+"""Starts a real server in a separate process, and measures it from outside: memory, CPU time, open files, processes."""
 
 import os
 import select
@@ -15,9 +13,9 @@ from typing import IO, Any
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
 UNCACHED = "[cache]\nbackend = 'none'\n"
-"""In the settings, where one picture is sent over and over and each time is to be worked on."""
+"""Setting for measurements that send the same picture again and again."""
 QUIET = {"FACEATTR_LOGGING__LEVEL": "warning"}
-"""No line for each request, where its cost is not what is asked for."""
+"""Environment without a log line for each request, for measurements that exclude its cost."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -33,19 +31,21 @@ class Server:
         return self.process.pid
 
     def stop(self) -> int:
-        """SIGTERM; the exit status."""
+        """Send SIGTERM. Return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE_S)
 
     def kill(self) -> None:
-        """SIGKILL, if it still runs."""
+        """Send SIGKILL, if it still runs."""
         self.process.kill()
         self.process.wait(PATIENCE_S)
         if self.process.stdout:
             self.process.stdout.close()
 
     def kill_all(self) -> None:
-        """SIGKILL to the server and to whatever it has started, even if it has ended itself; waits for their ends."""
+        """Send SIGKILL to the server and to all processes that it started, even if the server has ended; wait for their
+        ends.
+        """
         started = [handle for pid in self.descendants() if (handle := _handle(pid)) is not None]
         self.kill()
         with suppress(ProcessLookupError):
@@ -57,57 +57,57 @@ class Server:
             os.close(handle)
 
     def open_files(self) -> list[str]:
-        """What its descriptors of regular files stand for."""
+        """Paths of the regular files that it has open."""
         targets = []
         for descriptor in Path(f"/proc/{self.pid}/fd").iterdir():
-            with suppress(FileNotFoundError):  # closed since
+            with suppress(FileNotFoundError):  # closed in the meantime
                 targets.append(str(descriptor.readlink()))
         return [target for target in targets if target.startswith("/") and "/dev/" not in target]
 
     def descriptors(self) -> int:
-        """How many descriptors are open, sockets and pipes among them."""
+        """Number of open descriptors, including sockets and pipes."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def spread(self) -> list[int]:
-        """How many sockets each of the processes that serve has open, the listening one among them."""
+        """Number of open sockets of each serving process, including the listening one."""
         return [sockets(pid) for pid in self.serving()]
 
     def descendants(self) -> list[int]:
-        """The ids of all processes that it started, directly or not."""
+        """The ids of all processes that it started, directly or indirectly."""
         return descendants(self.pid)
 
     def children(self) -> list[int]:
-        """The ids of the processes that it started itself."""
+        """The ids of its child processes."""
         return children(self.pid)
 
     def memory(self) -> dict[int, int]:
-        """Resident bytes of the server and of each process it started, by id."""
+        """Resident bytes of the server and of each process that it started, by id."""
         return {pid: resident(pid) for pid in (self.pid, *self.descendants())}
 
     def proportional(self) -> int:
-        """Bytes of memory of the server and of all that it started; what they share is counted once."""
+        """Bytes of memory of the server and of all processes that it started; shared pages count once."""
         return sum(proportional(pid) for pid in (self.pid, *self.descendants()))
 
     def cpu_s(self) -> float:
-        """Seconds of CPU that the server's own process has used: the loop and its threads, not the workers."""
+        """CPU seconds of the server's own process: the event loop and its threads, without the workers."""
         return cpu_s(self.pid)
 
     def serving(self) -> list[int]:
-        """The ids of the processes that serve: its own, or those that it has started for that."""
+        """The ids of the serving processes: its own, or its children if there are several."""
         return [pid for pid in self.children() if _is_serving(pid)] or [self.pid]
 
     def peak(self) -> int:
-        """The most bytes of memory that its own process has held since `forget_peak`, or ever."""
+        """Peak memory of its own process in bytes since `forget_peak`, or since its start."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
     def forget_peak(self) -> None:
-        """From now on `peak` counts from what is held now."""
+        """Restart the measurement of `peak` from the current memory."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
 
 def _handle(pid: int) -> int | None:
-    """A descriptor that stands for the process and no later one; none if it has ended."""
+    """A descriptor that refers to this process and not to a later one with its id; None if it has ended."""
     try:
         return os.pidfd_open(pid)
     except ProcessLookupError:
@@ -115,38 +115,38 @@ def _handle(pid: int) -> int | None:
 
 
 def children(pid: int) -> list[int]:
-    """The ids of the processes that a process has started; none if it has ended."""
+    """The ids of a process's children; empty if it has ended."""
     found: list[str] = []
     with suppress(FileNotFoundError):
         for task in Path(f"/proc/{pid}/task").iterdir():
-            with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended since
+            with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended in the meantime
                 found += (task / "children").read_text().split()
     return [int(child) for child in found]
 
 
 def descendants(pid: int) -> list[int]:
-    """The ids of the process's children and of theirs."""
+    """The ids of a process's children and of their descendants."""
     return [found for child in children(pid) for found in (child, *descendants(child))]
 
 
 def _is_serving(pid: int) -> bool:
-    """Whether the process is one of those that `server.processes` asks for, rather than a helper of Python's."""
+    """Return whether the process is one of `server.processes`, not a helper of Python."""
     with suppress(FileNotFoundError):
         return "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
     return False
 
 
 def sockets(pid: int) -> int:
-    """How many sockets a process has open."""
+    """Number of open sockets of a process."""
     found = 0
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed since
+        with suppress(FileNotFoundError):  # closed in the meantime
             found += str(descriptor.readlink()).startswith("socket:")
     return found
 
 
 def cpu_s(pid: int) -> float:
-    """Seconds of CPU that a process has used with all its threads, to a hundredth."""
+    """CPU seconds of a process with all its threads, to a hundredth."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -165,7 +165,7 @@ def proportional(pid: int) -> int:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Ours without settings of the product, with this checkout within reach."""
+    """The environment without settings of the package, with this checkout on the import path."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("FACEATTR_")}
     return ours | {"PYTHONPATH": str(ROOT)} | more
 
@@ -173,8 +173,8 @@ def environment(**more: str) -> dict[str, str]:
 def start_server(
     folder: Path, config: str, more: Mapping[str, str], cores: set[int] | None = None, log: IO[str] | None = None
 ) -> Server:
-    """Serves on a free port with `config` (TOML), on `cores` alone if they are given, and returns once it answers. Its
-    log goes to ours, or to `log`.
+    """Start a server on a free port with `config` (TOML), pinned to `cores` if they are given, and return when it
+    accepts requests. It logs to standard error, or to `log`.
     """
     file = folder / "faceattr.toml"
     file.write_text(config)
@@ -189,15 +189,15 @@ def start_server(
 def start_program(
     command: Sequence[str], url: str, folder: Path, more: Mapping[str, str], cores: set[int], log: IO[str]
 ) -> Server:
-    """Any program that is to serve at `url`, on `cores` alone; whether it does is for the caller to find out. Stop it
-    with `kill_all`.
+    """Start any program that serves at `url`, pinned to `cores` unless they are empty. Does not wait until it answers.
+    Stop it with `kill_all`.
     """
     return Server(_launch(command, folder, more, cores, stdout=log, stderr=log, start_new_session=True), url)
 
 
 @contextmanager
 def server_core() -> Iterator[int]:
-    """The first core that we may use, for a server; meanwhile we keep to the others."""
+    """Yield the first core that this process may use, for a server, and move this process to the others meanwhile."""
     first, *others = sorted(os.sched_getaffinity(0))
     if not others:
         raise SystemExit("This needs two cores: one for the server, one for the load.")
@@ -211,12 +211,12 @@ def server_core() -> Iterator[int]:
 def _launch(
     command: Sequence[str], folder: Path, more: Mapping[str, str], cores: set[int] | None, **streams: Any
 ) -> "subprocess.Popen[str]":
-    return subprocess.Popen(  # noqa: S603  # programs that we know
+    return subprocess.Popen(  # noqa: S603  # programs of the measurements
         command,
         text=True,
         cwd=folder,
         env=environment(**more),
-        preexec_fn=_pin_to(cores) if cores else None,  # noqa: PLW1509  # no thread of ours holds a lock it needs
+        preexec_fn=_pin_to(cores) if cores else None,  # noqa: PLW1509  # it needs no lock that another thread could hold
         **streams,
     )
 

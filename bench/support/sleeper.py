@@ -1,4 +1,4 @@
-"""A pipeline that sleeps instead of working: for measuring what the server itself costs."""
+"""A pipeline that sleeps instead of working, to measure the cost of the server itself."""
 
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ class SleepSettings(PipelineSettings):
 
 
 class SleepPipeline:
-    """Answers with the seconds it slept."""
+    """Answers with the seconds that it slept."""
 
     def __init__(self, plan: LoadSpec) -> None:
         assert isinstance(plan.settings, SleepSettings)
@@ -27,11 +27,11 @@ class SleepPipeline:
         return b""
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to release."""
 
 
 SLEEP = "[pipelines.sleep]\nfactory = 'bench.support.sleeper:Sleep'\npath = '/sleep'\n"
-"""In the settings; `seconds` comes next."""
+"""Settings of the pipeline; append `seconds`."""
 
 Sleep = Declaration(
     load="bench.support.sleeper:SleepPipeline",

@@ -1,5 +1,5 @@
-"""Clients as lean as they can be, so that the load takes little of a core that a server could have: kept connections,
-a request made beforehand, and of an answer nothing is read but its status and its end. Knows no server.
+"""Clients with little overhead, so that the load leaves more of the machine to the server: kept connections, a prepared
+request, and only the status and the end of an answer are read.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ _HEAD_END, _LENGTH = b"\r\n\r\n", b"content-length: "
 
 
 def upload(path: str, body: bytes, content_type: str) -> bytes:
-    """A request as it goes over the wire."""
+    """The bytes of a request."""
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time, always the same."""
+    """A connection that sends the same request again and again, one at a time."""
 
     def __init__(self, request: bytes) -> None:
         self._request = request
         self._received = b""
         self._outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of TCP it is one
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a TCP transport
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -42,7 +42,7 @@ class Connection(asyncio.Protocol):
         self._end(LOST)
 
     async def ask(self) -> str:
-        """The status, or LOST."""
+        """Send the request. Return the status, or LOST."""
         if self._transport.is_closing():
             return LOST
         self._outcome = asyncio.get_running_loop().create_future()
@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
 
 @asynccontextmanager
 async def connections(url: str, request: bytes, number: int) -> AsyncIterator[Sequence[Connection]]:
-    """So many, opened at once as a burst of work does, each of which has been answered once."""
+    """Open `number` connections at the same time, each of which has been answered once."""
     parts, loop = urlsplit(url), asyncio.get_running_loop()
     assert parts.hostname
     assert parts.port
@@ -76,7 +76,9 @@ async def connections(url: str, request: bytes, number: int) -> AsyncIterator[Se
 
 
 async def saturate(opened: Sequence[Connection], seconds: float, pause_s: float = 0.0) -> Counter[str]:
-    """Each asks again as soon as it has an answer, or `pause_s` after it was refused; how many had which outcome."""
+    """Send on each connection as soon as it has an answer, or `pause_s` after a refusal. Return the number of each
+    outcome.
+    """
     loop, counts = asyncio.get_running_loop(), Counter[str]()
     end = loop.time() + seconds
 

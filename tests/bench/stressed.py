@@ -1,4 +1,6 @@
-"""What tests of the stress kit share: requests for the sleeping pipeline, and a server whose queue has no bound."""
+"""Shared parts of the tests of the stress kit: requests for a sleeping pipeline, a server with an unbounded queue, and
+made-up measurements.
+"""
 
 import threading
 import time
@@ -12,26 +14,26 @@ from bench.stress.measurements import Machine, Measurements, Picture, Run, Step,
 from bench.support.sleeper import SLEEP
 
 SERVED = "[inference]\nworkers = 1\nlimit = 2\n" + SLEEP
-"""Settings of a server of ours; `seconds` comes next."""
+"""Settings of a server; append `seconds`."""
 SLEEP_S = 0.05
 _PRESET = """
 think_s = [0.0, 0.02]
 [[request]]
 name = "sleep"
-path = "/sleep"
+path = "%s"
 check = { type = "application/json", has = ["seconds"] }
 """
 
 
-def sleep_preset(folder: Path) -> str:
-    """The name of a preset that asks for sleep."""
+def sleep_preset(folder: Path, path: str = "/sleep") -> str:
+    """Write a preset with a request for a sleeping pipeline. Return its name."""
     file = folder / "sleep.toml"
-    file.write_text(_PRESET)
+    file.write_text(_PRESET % path)
     return str(file)
 
 
 class _Sleeper(BaseHTTPRequestHandler):
-    """Works on one request at a time, in the order in which they came, whoever has gone meanwhile."""
+    """Processes one request at a time in their order, also those of clients that have disconnected."""
 
     protocol_version = "HTTP/1.1"
     working: ClassVar[threading.Lock] = threading.Lock()
@@ -47,7 +49,7 @@ class _Sleeper(BaseHTTPRequestHandler):
         self.wfile.write(b'{"seconds": 0.0}')
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -55,12 +57,12 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, *_: object) -> None:
-        """A client that has gone is nothing special."""
+        """Ignore disconnected clients."""
 
 
 @contextmanager
 def unbounded() -> Iterator[str]:
-    """The address of a server that takes in whatever comes."""
+    """Yield the address of a server with an unbounded queue."""
     with _Server(("127.0.0.1", 0), _Sleeper) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -72,7 +74,7 @@ def unbounded() -> Iterator[str]:
 
 
 def waits(ms: float, count: int = 100) -> Waits:
-    """All the same."""
+    """Waits of the same duration."""
     return Waits(count=count, mean_ms=ms, p50_ms=ms, p95_ms=ms, p99_ms=ms)
 
 

@@ -1,4 +1,4 @@
-"""The figures of models/README.md, on labelled faces that are not ours to ship."""
+"""The figures of models/README.md, on labelled faces that are not part of the repository."""
 
 from pathlib import Path
 
@@ -29,24 +29,24 @@ def test_nearly_all_faces_are_found(truths: list[Truth], estimates: Estimates) -
     assert len(estimates.truths) / len(truths) >= 0.98
 
 
-def test_age_and_gender_are_as_right_as_is_said(estimates: Estimates) -> None:
+def test_age_and_gender_are_as_accurate_as_documented(estimates: Estimates) -> None:
     assert accuracy.mean_error(estimates) <= 6.5
     assert accuracy.gender_right(estimates) >= 0.86
     assert accuracy.gender_right(estimates, accuracy.ADULT) >= 0.94
 
 
-def test_an_interval_holds_four_in_five_and_is_narrow(estimates: Estimates) -> None:
+def test_intervals_contain_four_in_five_ages_and_are_narrow(estimates: Estimates) -> None:
     held, width = accuracy.intervals(estimates)
     assert 0.75 <= held <= 0.85
     assert width <= 25
 
 
-def test_a_bracket_is_as_sure_as_it_is_right(estimates: Estimates) -> None:
+def test_the_probability_of_a_bracket_is_its_accuracy(estimates: Estimates) -> None:
     right, sure = accuracy.brackets(estimates)
     assert right == pytest.approx(sure, abs=0.08)
 
 
-def test_the_shipped_constants_are_those_that_are_fitted(estimates: Estimates) -> None:
+def test_the_constants_of_the_package_are_the_fitted_ones(estimates: Estimates) -> None:
     fitted, shipped = calibrate.fit(estimates), load_calibration("age-v1")
     assert fitted.temperature == shipped.temperature
     assert fitted.ages == shipped.ages

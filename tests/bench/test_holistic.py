@@ -1,4 +1,4 @@
-"""How near the landmarks are to those that MediaPipe itself gives, on pictures that are not ours to ship."""
+"""The distance of the landmarks from those of MediaPipe, on pictures that are not part of the repository."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.pixels
 
 
 def square(x: float = 0.0) -> Floats:
-    """Corners of a square whose diagonal is 100."""
+    """Corners of a square with a diagonal of 100."""
     side = 100 / np.sqrt(2)
     return np.array([[x, 0], [x + side, 0], [x + side, side], [x, side]])
 
@@ -28,10 +28,10 @@ def test_distances_are_shares_of_the_diagonal_of_the_expected_pose() -> None:
 
 
 @pytest.mark.parametrize("missing", ["face", "left_hand"])
-def test_a_part_that_only_one_found_is_no_agreement(missing: str) -> None:
+def test_a_part_that_only_one_found_is_not_an_agreement(missing: str) -> None:
     expected: Points = dict.fromkeys(PARTS, None) | {"pose": square(), "face": square()}
     found: Points = dict.fromkeys(PARTS, None) | {"pose": square(), "face": square()}
-    found |= {missing: None if found[missing] is not None else square()}  # type: ignore[index,dict-item]  # it is a part
+    found |= {missing: None if found[missing] is not None else square()}  # type: ignore[index,dict-item]  # the key is a part
     assert not judge("", found, expected).agrees
 
 
@@ -54,7 +54,7 @@ def rows(folder: Path, pipeline: HolisticPipeline) -> list[Row]:
     return compare(pipeline, folder, HolisticOptions())
 
 
-def test_landmarks_are_where_mediapipe_has_them(rows: list[Row]) -> None:
+def test_landmarks_are_near_those_of_mediapipe(rows: list[Row]) -> None:
     assert len(rows) == 8
     assert mean_distance(rows, "pose") <= 0.015
     assert mean_distance(rows, "face") <= 0.01
@@ -65,14 +65,14 @@ def test_the_same_parts_are_found(rows: list[Row]) -> None:
     assert sum(row.agrees for row in rows) >= 7
 
 
-def test_pictures_as_large_as_mediapipe_had_them_are_nearer_still(folder: Path, pipeline: HolisticPipeline) -> None:
+def test_landmarks_are_nearer_in_pictures_of_full_size(folder: Path, pipeline: HolisticPipeline) -> None:
     rows = compare(pipeline, folder, HolisticOptions(working_side=1024))
     assert mean_distance(rows, "pose") <= 0.008
     assert mean_distance(rows, "face") <= 0.001
     assert mean_distance(rows, "left_hand", "right_hand") <= 0.004
 
 
-def test_without_heatmaps_the_pose_is_a_little_less_exact(folder: Path, pipeline: HolisticPipeline) -> None:
+def test_the_pose_is_less_accurate_without_heatmaps(folder: Path, pipeline: HolisticPipeline) -> None:
     rows = compare(pipeline, folder, HolisticOptions(complexity=0))
     assert mean_distance(rows, "pose") <= 0.02
 
@@ -83,8 +83,8 @@ def test_the_report_has_a_line_for_each_picture(rows: list[Row]) -> None:
     assert lines[-1].endswith("of 8")
 
 
-def test_both_are_timed_in_every_round(pipeline: HolisticPipeline, png_file: Path, tmp_path: Path) -> None:
-    """Beside a MediaPipe that says it takes half a second."""
+def test_times_both_in_every_round(pipeline: HolisticPipeline, png_file: Path, tmp_path: Path) -> None:
+    """With a fake MediaPipe that reports half a second."""
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho ready\nwhile read -r line; do echo 0.5; done\n")
     python.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The comparison with other servers: those that need nothing that is not installed anyway, and those that fail."""
+"""The comparison with other servers: those without further dependencies, and those that fail."""
 
 import os
 import select
@@ -25,8 +25,8 @@ def cells(row: str) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_stays_behind() -> Iterator[None]:
-    """No process of ours, and no core that we may not use any more."""
+def _leaves_nothing_behind() -> Iterator[None]:
+    """No child process remains, and every core is available again."""
     before, cores = set(children(os.getpid())), os.sched_getaffinity(0)
     yield
     assert set(children(os.getpid())) == before
@@ -34,19 +34,19 @@ def _nothing_stays_behind() -> Iterator[None]:
 
 
 def compared(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    """The lines that are printed."""
+    """The printed lines."""
     assert program.main([*arguments, "--rounds", "1", "--seconds", "0.5"]) == 0
     return capsys.readouterr().out.splitlines()
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: str) -> str:
-    """The last line when the only server is this Python program."""
+    """The last printed line if the only server is this Python program."""
     peer = Peer("broken", (), RAW, lambda port, _: [sys.executable, "-c", code, str(port)])
     monkeypatch.setattr(program, "PEERS", (peer,))
     return compared(capsys)[-1]
 
 
-def test_ours_and_plain_aiohttp_are_measured_at_three_loads(capsys: pytest.CaptureFixture[str]) -> None:
+def test_measures_faceattr_aio_and_plain_aiohttp_at_three_loads(capsys: pytest.CaptureFixture[str]) -> None:
     head, _, *rows = compared(capsys, "--only", "faceattr-aio", "--only", "aiohttp")
     assert list(cells(head).values()) == list(COLUMNS)
     ours, plain = map(cells, rows[:2])
@@ -60,26 +60,24 @@ def test_ours_and_plain_aiohttp_are_measured_at_three_loads(capsys: pytest.Captu
     assert [line.split(" ")[0] for line in rows[2:]] == ["", "faceattr-aio:", "aiohttp:"]
 
 
-def test_a_server_that_does_not_start_is_told_with_its_last_words(
+def test_a_server_that_does_not_start_is_reported_with_its_last_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = failing(monkeypatch, capsys, "raise SystemExit('there is no model')")
     assert line == "broken: not measured in full: did not start: there is no model"
 
 
-def test_a_server_that_never_answers_is_given_up_and_ended(
+def test_a_server_that_never_answers_is_stopped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(measuring, "START_PATIENCE_S", 1.0)
     began = time.monotonic()
     line = failing(monkeypatch, capsys, "import time; time.sleep(600)")
-    assert line.startswith("broken: not measured in full: no answer within 1 s, but ClientConnectorError")
+    assert line.startswith("broken: not measured in full: no answer within 1 s; last outcome: ClientConnectorError")
     assert time.monotonic() - began < 30
 
 
-def test_a_server_has_the_first_core_to_itself(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_has_the_first_core_only(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     first = min(os.sched_getaffinity(0))
     line = failing(monkeypatch, capsys, "import os; print('cores', *os.sched_getaffinity(0))")
     assert line.endswith(f"did not start: cores {first}")
@@ -94,7 +92,7 @@ if {stays}: child.wait()
 
 
 def has_ended(pid: int) -> bool:
-    """Waits for the end, but not for long."""
+    """Wait up to ten seconds for the end of a process."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -106,7 +104,7 @@ def has_ended(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(("elsewhere", "stays"), [(True, True), (False, False)], ids=["own session", "orphan"])
-def test_what_a_server_has_started_ends_with_it(
+def test_child_processes_of_a_server_end_with_it(
     elsewhere: bool, stays: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(measuring, "START_PATIENCE_S", 2.0)
@@ -125,13 +123,13 @@ web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None)
 """
 
 
-def test_a_server_that_answers_something_else_is_no_peer(
+def test_a_server_with_another_answer_is_not_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "not the answer that ours gives" in failing(monkeypatch, capsys, CHEAT)
+    assert "its answer differs from that of faceattr_aio" in failing(monkeypatch, capsys, CHEAT)
 
 
-def test_a_server_that_is_not_installed_is_told_not_dropped(
+def test_a_server_that_is_not_installed_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     peer = Peer("absent", ("no-such-distribution",), RAW, PEERS[0].command)
@@ -147,7 +145,7 @@ def made_up(goodput: float) -> Measured:
 
 
 @pytest.mark.parametrize(("second", "status"), [(95.0, 0), (50.0, INCONCLUSIVE)])
-def test_what_differs_from_round_to_round_is_inconclusive(
+def test_a_large_spread_over_the_rounds_is_inconclusive(
     second: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rounds = iter([made_up(100.0), made_up(second)])

@@ -12,7 +12,7 @@ from faceattr_aio.pipelines.imaging import Pixels
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
-def test_a_generator_of_8_bits_draws_nearly_the_same_on_both_backends(
+def test_an_8_bit_generator_draws_almost_the_same_on_both_backends(
     layout: Layout, tmp_path: Path, astronaut: Pixels
 ) -> None:
     file, short = write_generator(tmp_path / "long.onnx", 8, layout), tmp_path / "short.onnx"
@@ -28,7 +28,7 @@ def test_a_generator_of_8_bits_draws_nearly_the_same_on_both_backends(
         assert 20 < closeness(drawn[backend], drawn["long"]) < 60
 
 
-def test_what_makes_the_colours_stays_as_it_is(tmp_path: Path) -> None:
+def test_the_last_convolution_stays_in_32_bits(tmp_path: Path) -> None:
     model = onnx.load(str(write_generator(tmp_path / "long.onnx", 4)))
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     assert len(find_convolutions(model)) == len(convolutions) - 1

@@ -1,14 +1,17 @@
-"""A stress test as a whole: from the start of a service to its report; and what is seen from outside meanwhile."""
+"""A whole stress test from the start of a service to its report, and the resources that are measured meanwhile."""
 
 import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
 from bench.stress import __main__ as program
-from bench.stress import services
+from bench.stress import services, watch
 from bench.stress.measurements import Targets, read
 from bench.stress.pictures import make_folder, read_folder
 from bench.stress.scrape import scrape
@@ -17,19 +20,25 @@ from bench.stress.templates import load_preset
 from bench.stress.watch import Sample, Watch, machine_cpu_s, usage
 from bench.support.served import Server
 from tests.bench.stressed import GROWING, SERVED, measured, run, sleep_preset
-from tests.conftest import StartServer
-from tests.support.process import PATIENCE_S
+from tests.support.process import PATIENCE_S, start_server
 
 NOTHING = Targets(most_mean_ms=None, most_p99_ms=None, most_failed=None)
-SLEEPING = f"{SERVED}seconds = 0.02\n"
 
 
-def test_a_service_is_stressed_and_the_report_is_there(
-    tmp_path: Path, start: StartServer, capsys: pytest.CaptureFixture[str]
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = start_server(tmp_path_factory.mktemp("server"), f"{SERVED}seconds = 0.02\n", {})
+    yield server
+    server.kill()
+
+
+def test_stresses_a_service_and_writes_a_report(
+    tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, pictures = start(SLEEPING), make_folder(tmp_path / "pictures", (64,))
+    monkeypatch.setattr(watch, "PERIOD_S", 0.5)
+    pictures = make_folder(tmp_path / "pictures", (64,))
     arguments = [f"--url={server.url}", f"--pid={server.pid}", f"--preset={sleep_preset(tmp_path)}"]
-    arguments += ["--users=1,8", "--seconds=3", "--settle=1", f"--pictures={pictures}", f"--reports={tmp_path / 'r'}"]
+    arguments += ["--users=1,8", "--seconds=2", "--settle=0.5", f"--pictures={pictures}", f"--reports={tmp_path / 'r'}"]
     arguments += ["--check", "--most-mean-ms=60000", "--most-p99-ms=60000", f"--plot={tmp_path / 'plot.png'}"]
     assert program.main(arguments) == 0
     page = Path(capsys.readouterr().out.splitlines()[2])
@@ -64,12 +73,14 @@ def test_a_missed_target_fails_the_check(
 ) -> None:
     asked = NOTHING.model_copy(update={"least_goodput_per_s": goodput})
     monkeypatch.setattr(program, "run_all", lambda *_: measured().model_copy(update={"targets": asked}))
+    monkeypatch.setattr(program, "write", lambda *_: "report.html")
     assert program.main([f"--reports={tmp_path}", "--check"]) == status
     assert program.main([f"--reports={tmp_path / 'again'}"]) == 0
 
 
-def test_what_is_worse_than_last_time_fails_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_regression_since_the_last_run_fails_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slower = run(*(one.model_copy(update={"goodput_per_s": 1.0}) for one in GROWING))
+    monkeypatch.setattr(program, "write", lambda *_: "report.html")
     for found, status in (
         (measured(made="2026-01-01"), 0),
         (measured(made="2026-01-02"), 0),
@@ -81,7 +92,7 @@ def test_what_is_worse_than_last_time_fails_the_check(tmp_path: Path, monkeypatc
 
 @pytest.mark.pixels
 @pytest.mark.parametrize(("serve", "name"), [(services.serve_ours, OURS), (services.serve_unbounded, UNBOUNDED)])
-def test_ours_and_an_unbounded_one_are_started_and_ended(serve: services.Serve, name: str, tmp_path: Path) -> None:
+def test_starts_and_stops_this_server_and_the_unbounded_one(serve: services.Serve, name: str, tmp_path: Path) -> None:
     (picture,) = read_folder(make_folder(tmp_path, (256,)))
     request = load_preset("plain").requests[0].fill(picture.data)
     with serve(request) as service:
@@ -93,29 +104,26 @@ def test_ours_and_an_unbounded_one_are_started_and_ended(serve: services.Serve, 
         services.send(service.url, request)
 
 
-def test_a_service_that_answers_wrongly_is_told_before_any_load(
-    start: StartServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unexpected_answer_is_reported_before_any_load(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "PATIENCE_S", 1.0)
-    server, request = start(SLEEPING), load_preset("spec002").requests[0].fill(b"")
+    request = load_preset("spec002").requests[0].fill(b"")
     with (
-        pytest.raises(ServiceFailedError, match=r"/predict was to answer POST 'predict', but: 404"),
+        pytest.raises(ServiceFailedError, match=r"/predict did not accept POST 'predict': 404"),
         services.found(request, server.url),
     ):
         pass
 
 
 def samples(server: Server, number: int) -> list[Sample]:
-    watch = Watch(server.pid, server.url)
+    watching = Watch(server.pid, server.url)
     end = time.monotonic() + PATIENCE_S
-    while len(watch.samples) < number and time.monotonic() < end:
+    while len(watching.samples) < number and time.monotonic() < end:
         requests.get(f"{server.url}/livez", timeout=5)
-    watch.close()
-    return watch.samples
+    watching.close()
+    return watching.samples
 
 
-def test_cpu_connections_files_and_loop_lag_are_seen_from_outside(start: StartServer) -> None:
-    server = start(SLEEPING)
+def test_measures_cpu_connections_files_and_loop_lag_from_outside(server: Server) -> None:
     seen = samples(server, 3)
     used = usage(seen, seen[0].at, seen[-1].at - seen[0].at)
     assert used is not None
@@ -129,17 +137,17 @@ def test_cpu_connections_files_and_loop_lag_are_seen_from_outside(start: StartSe
     assert usage(seen, seen[-1].at + 100, 10) is None
 
 
-def test_a_service_that_ends_ends_the_watch(start: StartServer) -> None:
-    server = start(SLEEPING)
-    watch = Watch(server.pid, server.url)
-    server.kill()
-    watch.close()
-    assert len(watch.samples) <= 2
+def test_the_watch_ends_with_its_process() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    watching = Watch(process.pid, "http://127.0.0.1:9")
+    process.kill()
+    process.wait()
+    watching.close()
+    assert len(watching.samples) <= 2
 
 
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
-def test_a_real_prometheus_counts_what_was_answered(start: StartServer, tmp_path: Path) -> None:
-    server = start(SLEEPING)
+def test_a_real_prometheus_counts_the_answers(server: Server, tmp_path: Path) -> None:
     with scrape(server.url, tmp_path) as prometheus:
         assert prometheus is not None
         for _ in range(7):
@@ -150,7 +158,7 @@ def test_a_real_prometheus_counts_what_was_answered(start: StartServer, tmp_path
     assert counted.version
 
 
-def test_without_a_prometheus_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_without_prometheus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with scrape("http://127.0.0.1:9", tmp_path) as prometheus:
         assert prometheus is None

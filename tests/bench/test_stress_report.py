@@ -1,4 +1,4 @@
-"""What measurements mean, and how they are told: on made-up ones, whose knee and faults are known."""
+"""The interpretation of measurements and the report, on made-up ones with a known knee and known faults."""
 
 import json
 from pathlib import Path
@@ -18,18 +18,18 @@ def law(users: float, a: float = 8.0, b: float = 0.02, c: float = 0.0005) -> flo
     return a * users / (1 + b * (users - 1) + c * users * (users - 1))
 
 
-def test_the_knee_of_a_known_curve_is_found_through_noise() -> None:
+def test_finds_the_knee_of_a_known_curve_with_noise() -> None:
     noise = np.random.default_rng(1).normal(0, 1.5, len(SPECIFIED))
     true = find_knee(SPECIFIED, [law(users) for users in SPECIFIED])
     found = find_knee(SPECIFIED, [law(users) + error for users, error in zip(SPECIFIED, noise, strict=True)])
     assert true.law.b == pytest.approx(0.02, rel=0.01)
-    assert true.users == pytest.approx(25.6, abs=0.3)  # nine tenths of the highest, which is at 44
+    assert true.users == pytest.approx(25.6, abs=0.3)  # nine tenths of the maximum, which is at 44
     assert true.low == pytest.approx(true.users, abs=0.5)
     assert found.low <= true.users <= found.high
     assert 0 < found.high - found.low < 15
 
 
-def test_the_knee_of_what_is_cut_off_flat_is_near_the_edge() -> None:
+def test_the_knee_of_a_curve_that_becomes_flat_is_near_the_bend() -> None:
     assert 10 < find_knee(SPECIFIED, [min(3.0 * users, 60) for users in SPECIFIED]).users < 35
 
 
@@ -39,21 +39,21 @@ def test_three_levels_have_no_knee() -> None:
 
 
 @pytest.mark.parametrize(("bound", "users"), [(5, 1), (150, 15), (1000, None)])
-def test_the_bound_is_crossed_between_two_levels(bound: float, users: float | None) -> None:
+def test_finds_the_crossing_between_two_levels(bound: float, users: float | None) -> None:
     assert crossing([1, 10, 20], [10, 100, 200], bound) == users
 
 
-def test_targets_are_held_against_the_worst_level_and_goodput_against_the_best() -> None:
+def test_judges_the_worst_level_and_the_best_goodput() -> None:
     found = {one.target: one.kept for one in verdicts(run(*GROWING), TARGETS)}
     assert found == {
         "goodput >= 40.0/s": True,
-        "mean of the accepted <= 300 ms": False,
-        "P99 of the accepted <= 250 ms": False,
+        "mean of accepted answers <= 300 ms": False,
+        "P99 of accepted answers <= 250 ms": False,
         "failed <= 0.50%": True,
     }
 
 
-def test_the_last_safe_load_is_before_the_first_that_is_not() -> None:
+def test_the_last_safe_load_is_before_the_first_unsafe_one() -> None:
     safe = last_safe(run(*GROWING), TARGETS)
     assert safe is not None
     assert safe.users == 20
@@ -70,7 +70,7 @@ def test_the_last_safe_load_is_before_the_first_that_is_not() -> None:
         ("most_memory_bytes", 200e6, "memory"),
     ],
 )
-def test_what_gives_way_first_is_named_with_its_load(part: str, value: float, name: str) -> None:
+def test_names_the_first_bottleneck_with_its_load(part: str, value: float, name: str) -> None:
     strained = step(20)
     assert strained.usage
     usage = strained.usage.model_copy(update={part: value})
@@ -80,13 +80,13 @@ def test_what_gives_way_first_is_named_with_its_load(part: str, value: float, na
     assert found[1].name.startswith(name)
 
 
-def test_waits_that_grow_without_refusals_are_a_queue() -> None:
+def test_growing_waits_without_refusals_are_a_queue() -> None:
     found = first_bottleneck(run(step(1, ms=20), step(50, ms=900)))
     assert found is not None
     assert found[1].name.startswith("the queue: answers")
 
 
-def test_refusals_while_there_is_time_left_are_the_limits_and_else_the_cores() -> None:
+def test_refusals_are_caused_by_the_limit_or_by_busy_cores() -> None:
     refusing = step(50, ms=60, refused=100)
     found = first_bottleneck(run(step(1, ms=20), refusing))
     assert found is not None
@@ -98,7 +98,7 @@ def test_refusals_while_there_is_time_left_are_the_limits_and_else_the_cores() -
     assert found[1].name.startswith("CPU")
 
 
-def test_what_nobody_waits_for_any_more_is_a_queue() -> None:
+def test_answers_after_clients_gave_up_are_a_queue() -> None:
     found = first_bottleneck(run(step(1), step(80, goodput=0, failed=70)))
     assert found is not None
     assert "given up" in found[1].name
@@ -114,15 +114,13 @@ def test_what_nobody_waits_for_any_more_is_a_queue() -> None:
         (run(*GROWING[:3]), []),
     ],
 )
-def test_what_became_worse_is_told(now: Run, worse: list[str]) -> None:
+def test_reports_regressions(now: Run, worse: list[str]) -> None:
     found = compare.regressions(measured(), measured(now))
     assert len(found) == len(worse)
     assert all(word in sentence for word, sentence in zip(worse, found, strict=True))
 
 
-def test_two_reports_stand_side_by_side_and_a_worse_one_fails(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_compares_two_reports_and_fails_for_a_worse_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = [tmp_path / "A", tmp_path / "B"]
     slower = run(*(one.model_copy(update={"goodput_per_s": one.goodput_per_s / 2}) for one in GROWING))
     for folder, found in zip(folders, (measured(), measured(slower)), strict=True):
@@ -130,12 +128,12 @@ def test_two_reports_stand_side_by_side_and_a_worse_one_fails(
         found.write(folder)
     assert compare.main([str(folders[0]), str(folders[0])]) == 0
     assert compare.main([str(folders[0]), str(folders[1])]) == 1
-    said = capsys.readouterr().out
-    assert "| ours | 20 | 55.0 -> 27.5 |" in said
-    assert "| cores | 2 | 2 |" in said
+    output = capsys.readouterr().out
+    assert "| ours | 20 | 55.0 -> 27.5 |" in output
+    assert "| cores | 2 | 2 |" in output
 
 
-def test_the_last_report_is_the_one_before(tmp_path: Path) -> None:
+def test_finds_the_latest_earlier_report(tmp_path: Path) -> None:
     for name in ("2026-01-01", "2026-01-03", "2026-01-02"):
         (tmp_path / name).mkdir()
         measured(made=name).write(tmp_path / name)
@@ -145,15 +143,15 @@ def test_the_last_report_is_the_one_before(tmp_path: Path) -> None:
     assert read(tmp_path / "2026-01-02").made == "2026-01-02"
 
 
-def test_a_report_tells_all_in_one_file(tmp_path: Path) -> None:
+def test_a_report_has_everything_in_one_file(tmp_path: Path) -> None:
     flat = run(*GROWING)
     fallen = run(step(1), step(10), step(40, 2, failed=60), step(80, 0, failed=90), name="unbounded")
     found = measured(flat, fallen.model_copy(update={"stopped": "90 of the last 90 requests failed"}))
     page = report.write(found, tmp_path, measured()).read_text()
     for heading in (
-        "Targets", "Beside the specifications", "The knee", "Throughput against latency", "Errors by type",
-        "What gives way first", "CPU, network, disk, connections: ours", "Cold and hot start", "Since the last run",
-        "Configuration and versions",
+        "Targets", "Comparison with the specifications", "The knee", "Throughput against latency", "Errors by type",
+        "First bottleneck", "CPU, network, disk, connections: ours", "Cold and hot start",
+        "Comparison with the last run", "Configuration and versions",
     ):  # fmt: skip
         assert f"<h2>{heading}" in page, heading
     assert page.count("<svg") == 5
@@ -166,16 +164,16 @@ def test_a_report_tells_all_in_one_file(tmp_path: Path) -> None:
     assert (tmp_path / "goodput.svg").exists()
 
 
-@pytest.mark.parametrize(("others", "told"), [(0.1, False), (0.9, True)])
-def test_a_machine_that_was_not_quiet_is_told(others: float, told: bool) -> None:
+@pytest.mark.parametrize(("others", "reported"), [(0.1, False), (0.9, True)])
+def test_reports_that_other_programs_disturbed_the_run(others: float, reported: bool) -> None:
     disturbed = step(1)
     assert disturbed.usage
     usage = disturbed.usage.model_copy(update={"cpu_others": others})
     found = measured(run(step(1), disturbed.model_copy(update={"usage": usage})))
-    assert any("Not to be relied on" in line for line in sections.overview(found, None, None)) == told
+    assert any("**Unreliable**" in line for line in sections.overview(found, None, None)) == reported
 
 
-def test_a_report_is_written_again_from_its_measurements(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_writes_a_report_again_from_its_measurements(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "2026-01-31"
     folder.mkdir()
     measured(run(step(1), step(2))).write(folder)
@@ -184,7 +182,7 @@ def test_a_report_is_written_again_from_its_measurements(tmp_path: Path, capsys:
     assert "Too few levels" in (folder / report.PAGE).read_text()
 
 
-def test_every_field_of_the_measurements_is_explained() -> None:
+def test_the_readme_explains_every_field_of_the_measurements() -> None:
     text = (Path(report.__file__).parent / "README.md").read_text()
     for definition in Measurements.model_json_schema()["$defs"].values():
         for name in definition["properties"]:

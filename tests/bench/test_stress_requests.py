@@ -1,4 +1,4 @@
-"""Requests as data, and what an answer to each is worth."""
+"""Requests as data, and the classification of their answers."""
 
 import json
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ def judged(status: int, body: object, **headers: str) -> Answer:
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in PRESETS.glob("*.toml")))
-def test_every_preset_can_be_read_and_has_a_good_request(name: str) -> None:
+def test_every_preset_is_readable_and_has_a_valid_request(name: str) -> None:
     preset = load_preset(name)
     assert preset.about
     assert any(not template.broken for template in preset.requests) or name == "hostile"
 
 
-def test_a_preset_with_the_same_name_twice_or_a_misspelt_key_is_refused() -> None:
+def test_rejects_a_preset_with_a_duplicate_name_or_an_unknown_key() -> None:
     once = {"name": "a", "path": "/"}
     with pytest.raises(ValidationError, match="same name"):
         Preset.model_validate({"request": [once, once]})
@@ -45,14 +45,14 @@ def test_a_form_has_the_picture_in_its_field() -> None:
     assert b"\r\n\r\nPICTURE\r\n--" in request.body
 
 
-def test_a_fresh_picture_differs_from_itself_behind_its_end_only() -> None:
+def test_fresh_pictures_differ_after_their_end_only() -> None:
     template = Template(name="raw", path="/", fresh=True)
     first, second = template.fill(b"PICTURE").body, template.fill(b"PICTURE").body
     assert first != second
     assert first[:7] == second[:7] == b"PICTURE"
 
 
-def test_json_bodies_have_the_address_of_the_picture() -> None:
+def test_a_json_body_has_the_address_of_the_picture() -> None:
     template = Template.model_validate({"name": "json", "path": "/", "json": {"image_url": "{picture_url}"}})
     request = template.fill(b"ignored", "http://127.0.0.1/p.jpg")
     assert json.loads(request.body) == {"image_url": "http://127.0.0.1/p.jpg"}
@@ -60,16 +60,16 @@ def test_json_bodies_have_the_address_of_the_picture() -> None:
 
 
 @pytest.mark.parametrize(("send", "size"), [("nothing", 0), ("zeros", 1000), ("picture", 7)])
-def test_broken_bodies_are_as_broken_as_is_asked(send: str, size: int) -> None:
+def test_makes_the_given_body(send: str, size: int) -> None:
     template = Template.model_validate({"name": "x", "path": "/", "send": send, "zeros": 1000})
     assert len(template.fill(b"PICTURE").body) == size
 
 
-def test_the_right_answer_is_accepted() -> None:
+def test_accepts_the_expected_answer() -> None:
     assert judged(200, {"faces": [{"age": 31}]}) == Answer("accepted", "200")
 
 
-def test_an_answer_is_more_than_its_status() -> None:
+def test_checks_more_than_the_status() -> None:
     assert judged(200, {"faces": []}) == Answer("failed", "200, but without faces.0.age")
     assert judge(PLAIN, 200, JSON, b"<html>") == Answer("failed", "200, but no JSON")
     assert judge(PLAIN, 200, {"Content-Type": "text/html"}, b"") == Answer("failed", "200, but text/html")
@@ -80,13 +80,13 @@ def test_an_answer_is_more_than_its_status() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_refusal_is_no_failure_and_says_when_to_come_back(status: int) -> None:
+def test_a_refusal_is_not_a_failure_and_has_its_retry_after(status: int) -> None:
     assert judged(status, {}, **{"Retry-After": "3"}) == Answer("refused", str(status), 3.0)
     assert judged(status, {}) == Answer("refused", str(status), None)
     assert judged(status, {}, **{"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}).wait_s is None
 
 
-def test_a_broken_request_is_to_be_rejected_and_its_success_is_a_failure() -> None:
+def test_a_broken_request_must_be_rejected_and_its_success_is_a_failure() -> None:
     broken = Template(name="empty", path="/", check=Check(status=400))
     assert judge(broken, 400, {}, b"") == Answer("rejected", "400")
     assert judge(broken, 200, {}, b"") == Answer("failed", "200")
@@ -108,12 +108,12 @@ def chained(*errors: Exception) -> Exception:
         (ValueError(), "ValueError"),
     ],
 )
-def test_no_answer_has_a_reason(error: Exception, outcome: str) -> None:
+def test_a_missing_answer_has_a_reason(error: Exception, outcome: str) -> None:
     assert no_answer(error) == Answer("failed", outcome)
 
 
 async def as_specified(request: web.Request) -> web.Response:
-    """A service as specifications 001 to 003 have it."""
+    """The services of specifications 001 to 003."""
     match request.path:
         case "/predict":
             return web.json_response({"landmarks": [[0.0, 0.0]] * 543})
@@ -128,7 +128,7 @@ def requests_of(name: str) -> Iterator[Template]:
 
 
 @pytest.mark.parametrize("name", ["spec001", "spec002", "spec003"])
-async def test_the_specifications_requests_run_against_their_services(
+async def test_requests_of_the_specifications_run_against_their_services(
     name: str, serve: Serve, client: ClientSession
 ) -> None:
     app = web.Application()
@@ -141,7 +141,7 @@ async def test_the_specifications_requests_run_against_their_services(
         assert answer.kind == ("rejected" if template.broken else "accepted"), (template.name, answer)
 
 
-def test_pictures_are_made_in_several_sizes_and_an_empty_folder_is_told(tmp_path: Path) -> None:
+def test_makes_pictures_in_several_sizes_and_rejects_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no picture in"):
         read_folder(tmp_path)
     pictures = read_folder(make_folder(tmp_path, (64, 256)))

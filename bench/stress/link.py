@@ -1,6 +1,4 @@
-"""Bad wires: a proxy that delays and resets, and a link with hardly any bandwidth in a network namespace of its own.
-Knows nothing of what goes over them.
-"""
+"""Bad network links: a proxy that delays and resets, and a link with little bandwidth in a separate namespace."""
 
 import asyncio
 import random
@@ -15,19 +13,19 @@ _CHUNK = 1 << 16
 
 
 @dataclass
-class Weather:
-    """What the wire does now: delays each piece by up to `delay_s`, cuts the connection at a share of them."""
+class LinkFaults:
+    """The faults of the link now: delays each chunk by up to `delay_s`, resets the connection at a share of chunks."""
 
     delay_s: float = 0.0
     resets: float = 0.0
     cut: int = 0
-    """Connections that it has cut so far."""
+    """Connections that were reset so far."""
 
     def clear(self) -> None:
         self.delay_s = self.resets = 0.0
 
     async def carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        """From end to end, piece by piece. Raises ConnectionError."""
+        """Copy from one end to the other. Raises ConnectionError."""
         while data := await source.read(_CHUNK):
             if random.random() < self.resets:
                 self.cut += 1
@@ -39,16 +37,16 @@ class Weather:
 
 
 @asynccontextmanager
-async def unreliable(url: str, weather: Weather) -> AsyncIterator[str]:
-    """The address of a proxy to that server."""
+async def unreliable(url: str, faults: LinkFaults) -> AsyncIterator[str]:
+    """Yield the address of a proxy to that server."""
     target, carrying = urlsplit(url), set[asyncio.Task[None]]()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(target.hostname, target.port)
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(weather.carry(reader, back))
-                both.create_task(weather.carry(there, writer))
+                both.create_task(faults.carry(reader, back))
+                both.create_task(faults.carry(there, writer))
         except* ConnectionError:
             pass
         finally:
@@ -66,13 +64,13 @@ async def unreliable(url: str, weather: Weather) -> AsyncIterator[str]:
 
 
 def tc(*words: str) -> None:
-    """Tells the kernel about the loopback link. Raises CalledProcessError."""
-    subprocess.run(["tc", "qdisc", *words], check=True)  # noqa: S603, S607  # Debian's own
+    """Configure the loopback link. Raises CalledProcessError."""
+    subprocess.run(["tc", "qdisc", *words], check=True)  # noqa: S603, S607  # a system program
 
 
 @contextmanager
 def narrow(kilobits: int) -> Iterator[None]:
-    """So many kilobits a second over loopback. Only in a network namespace of one's own: see `inside`."""
+    """Limit the loopback link to that bandwidth. Use it only in a separate network namespace: see `inside`."""
     tc("add", "dev", "lo", "root", "tbf", "rate", f"{kilobits}kbit", "burst", "16kb", "latency", "400ms")
     try:
         yield
@@ -81,17 +79,17 @@ def narrow(kilobits: int) -> Iterator[None]:
 
 
 def raise_link() -> None:
-    """Brings up the loopback link of a new namespace, with packets as long as a real wire's."""
-    subprocess.run(["ip", "link", "set", "lo", "mtu", "1500", "up"], check=True)  # noqa: S607  # Debian's own
+    """Bring up the loopback link of a new namespace, with packets of the size of a real network."""
+    subprocess.run(["ip", "link", "set", "lo", "mtu", "1500", "up"], check=True)  # noqa: S607  # a system program
 
 
 def inside(kind: str) -> list[str]:
-    """What goes before a command to run it in a namespace of its own: `net` or `mount`."""
+    """The words before a command that run it in a separate namespace of this kind: `net` or `mount`."""
     return ["unshare", f"--{kind}", "--map-root-user"]
 
 
 def permitted(kind: str, *programs: str) -> bool:
-    """Whether such a namespace can be made here, and these programs are there."""
+    """Return whether such a namespace can be created here, and these programs are installed."""
     if any(shutil.which(program) is None for program in ("unshare", *programs)):
         return False
     return subprocess.run([*inside(kind), "true"], check=False, capture_output=True).returncode == 0  # noqa: S603

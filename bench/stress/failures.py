@@ -1,5 +1,5 @@
-"""What can break under a steady load, and what is measured while it does. Knows not in which namespace it runs: some
-of these do harm outside of one of their own.
+"""The failures that are caused under a steady load, and the measurement of their effect. Some of them must run in a
+separate namespace, so that they do no harm outside.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from bench.load.overload import PICTURE, TYPE
-from bench.stress import fleet, wire
-from bench.stress.pulse import Beat, Pulse, pulse, settled
+from bench.stress import link, nginx_instances
+from bench.stress.probes import Probe, Probes, send_probes, settled
 from bench.support.served import QUIET, UNCACHED, Server, children, start_server
 from bench.support.sleeper import SLEEP
 
@@ -31,9 +31,7 @@ DISK = "size=4m"
 
 @dataclass(frozen=True)
 class Setting:
-    """What is served while it breaks, how many requests a second there are, and how long it is watched before, during
-    and after.
-    """
+    """The settings of the server, the rate of requests, and the duration of each part: before, during and after."""
 
     config: str = ""
     path: str = "/analyze"
@@ -44,17 +42,17 @@ class Setting:
         return f"{UNCACHED}[inference]\nworkers = {workers}\nlimit = {8 * workers}\n{more}{self.config}"
 
 
-SLEEPY = Setting(f"{SLEEP}seconds = 0.02\n", "/sleep", rate=40.0, seconds=1.0)
-"""Without a net, for machines that have better things to do."""
+SLEEPING = Setting(f"{SLEEP}seconds = 0.02\n", "/sleep", rate=40.0, seconds=1.0)
+"""Settings without a net, for tests on a busy machine."""
 
 
 class Outcome(BaseModel):
-    """`lost` had no answer or a wrong one, `refused` were told to come back, both from the fault on. `settled_s` is
-    from when the trouble was over until the last request that was not accepted had ended; `whole_s` until everything
-    was there again, if that can be seen.
+    """`lost` requests had no answer or a wrong one, `refused` ones were asked to retry; both count from the start of
+    the failure. `settled_s`: time from its end to the end of the last request that was not accepted. `whole_s`: time
+    until full recovery, if that is observable.
     """
 
-    trouble: str
+    failure: str
     requests: int
     lost: int
     refused: int
@@ -64,16 +62,16 @@ class Outcome(BaseModel):
     note: str = ""
 
 
-def tell(trouble: str, beats: Sequence[Beat], fault: float, mended: float, **more: object) -> Outcome:
-    since = [beat for beat in beats if beat.ended >= fault]
+def summarize(failure: str, probes: Sequence[Probe], fault: float, mended: float, **more: object) -> Outcome:
+    since = [probe for probe in probes if probe.ended >= fault]
     return Outcome.model_validate(
         {
-            "trouble": trouble,
+            "failure": failure,
             "requests": len(since),
-            "lost": sum(not beat.accepted and not beat.refused for beat in since),
-            "refused": sum(beat.refused for beat in since),
-            "settled_s": settled(beats, mended),
-            "outcomes": dict(Counter(beat.outcome for beat in since)),
+            "lost": sum(not probe.accepted and not probe.refused for probe in since),
+            "refused": sum(probe.refused for probe in since),
+            "settled_s": settled(probes, mended),
+            "outcomes": dict(Counter(probe.outcome for probe in since)),
             **more,
         }
     )
@@ -90,39 +88,42 @@ def _served(config: str) -> Iterator[Server]:
 
 
 def workers(server: Server) -> set[int]:
-    """The worker processes: what the fork server has started."""
+    """The worker processes, which are the children of the fork server."""
     return {worker for child in server.children() for worker in children(child)}
 
 
-def beating(url: str, setting: Setting) -> AbstractAsyncContextManager[Pulse]:
-    return pulse(url + setting.path, PICTURE.read_bytes(), TYPE, setting.rate)
+def probing(url: str, setting: Setting) -> AbstractAsyncContextManager[Probes]:
+    return send_probes(url + setting.path, PICTURE.read_bytes(), TYPE, setting.rate)
 
 
-async def _after(found: Pulse, setting: Setting) -> None:
-    """Watches it until it goes well, and for a while more."""
+async def _after(found: Probes, setting: Setting) -> None:
+    """Wait until requests are accepted again, and for some time more."""
     await found.until(round(setting.rate * setting.seconds), within_s=LONGEST_S)
 
 
 async def worker(setting: Setting) -> Outcome:
-    """Any of two, whatever it is at."""
+    """Kill one of two workers, whatever it does."""
     with _served(setting.with_workers(2)) as server:
-        async with beating(server.url, setting) as found:
+        async with probing(server.url, setting) as found:
             await _after(found, setting)
             before = workers(server)
             killed, fault = random.choice(sorted(before)), time.monotonic()
             os.kill(killed, signal.SIGKILL)
             async with asyncio.timeout(LONGEST_S):
-                while len(now := workers(server)) < len(before) or killed in now:  # noqa: ASYNC110  # other processes
+                while len(now := workers(server)) < len(before) or killed in now:  # noqa: ASYNC110  # the state of other processes
                     await asyncio.sleep(0.01)
             whole = time.monotonic() - fault
             await _after(found, setting)
-    return tell("a worker killed", found.beats, fault, fault, whole_s=whole, note="until there were two again")
+    return summarize("a worker killed", found.probes, fault, fault, whole_s=whole, note="recovered: two workers again")
 
 
 async def instance(setting: Setting) -> Outcome:
-    """One of three, with all it was at; it comes back after a while."""
-    with tempfile.TemporaryDirectory() as name, fleet.fleet(Path(name), setting.with_workers(1)) as (url, instances):
-        async with beating(url, setting) as found:
+    """Kill one of three instances with its requests in progress, and restart it later."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        nginx_instances.start_instances(Path(name), setting.with_workers(1)) as (url, instances),
+    ):
+        async with probing(url, setting) as found:
             await _after(found, setting)
             lost, fault = random.choice(instances), time.monotonic()
             lost.kill()
@@ -132,59 +133,67 @@ async def instance(setting: Setting) -> Outcome:
             await found.until(1, by=f":{lost.port}", within_s=LONGEST_S)
             whole = time.monotonic() - returned
             await _after(found, setting)
-    note = "settled from the loss on; whole from the restart until it answered again"
-    return tell("one of three instances lost", found.beats, fault, fault, whole_s=whole, note=note)
+    note = "last error: from the loss; recovered: from the restart to its first answer"
+    return summarize("one of three instances lost", found.probes, fault, fault, whole_s=whole, note=note)
 
 
 async def slow(setting: Setting) -> Outcome:
-    """A link with less bandwidth than is asked of it; runs in a network namespace of its own."""
-    wire.raise_link()
+    """Use a link with less bandwidth than the requests need; runs in a separate network namespace."""
+    link.raise_link()
     with _served(setting.with_workers(2)) as server:
-        async with beating(server.url, setting) as found:
+        async with probing(server.url, setting) as found:
             await _after(found, setting)
             fault = time.monotonic()
-            with wire.narrow(NARROW_KBIT):
+            with link.narrow(NARROW_KBIT):
                 await asyncio.sleep(setting.seconds)
             mended = time.monotonic()
             await _after(found, setting)
-    return tell(f"a wire of {NARROW_KBIT} kbit/s", found.beats, fault, mended, note="settled from its mending on")
+    return summarize(
+        f"a network link of {NARROW_KBIT} kbit/s",
+        found.probes,
+        fault,
+        mended,
+        note="last error: from the end of the failure",
+    )
 
 
 async def unreliable(setting: Setting) -> Outcome:
-    """Delays, and connections that are reset."""
-    weather = wire.Weather()
+    """Delay data, and reset connections."""
+    faults = link.LinkFaults()
     with _served(setting.with_workers(2)) as server:
-        async with wire.unreliable(server.url, weather) as url, beating(url, setting) as found:
+        async with link.unreliable(server.url, faults) as url, probing(url, setting) as found:
             await _after(found, setting)
             fault = time.monotonic()
-            weather.delay_s, weather.resets = DELAY_S, RESETS
+            faults.delay_s, faults.resets = DELAY_S, RESETS
             await asyncio.sleep(setting.seconds)
-            weather.clear()
+            faults.clear()
             mended = time.monotonic()
             await _after(found, setting)
-    return tell("an unreliable wire", found.beats, fault, mended, note=f"{weather.cut} connections were cut")
+    return summarize(
+        "an unreliable network link", found.probes, fault, mended, note=f"{faults.cut} connections were reset"
+    )
 
 
 async def disk(setting: Setting) -> Outcome:
-    """No room for uploads, for a while; runs in a mount namespace of its own."""
+    """Fill the upload folder for some time; runs in a separate mount namespace."""
     with tempfile.TemporaryDirectory() as name:
         subprocess.run(["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", name], check=True)  # noqa: ASYNC221, S603, S607
         with _served(setting.with_workers(2, f"[upload]\ndir = '{name}'\n")) as server:
-            async with beating(server.url, setting) as found:
+            async with probing(server.url, setting) as found:
                 await _after(found, setting)
                 fault, filler = time.monotonic(), Path(name) / "filler"
                 while time.monotonic() < fault + setting.seconds:
-                    _fill(filler)  # again: uploads that were under way have given back their room
+                    _fill(filler)  # again, because uploads in progress release space
                     await asyncio.sleep(0.02)
                 filler.unlink()
                 mended = time.monotonic()
                 await _after(found, setting)
         subprocess.run(["umount", name], check=True)  # noqa: ASYNC221, S603, S607
-    return tell("a full disk", found.beats, fault, mended, note="settled from when there was room again")
+    return summarize("a full disk", found.probes, fault, mended, note="last error: from the end of the failure")
 
 
 def _fill(file: Path) -> None:
-    """Until there is no room, not for a byte."""
+    """Write until there is not space for one more byte."""
     with file.open("ab", buffering=0) as out:
         for size in (1 << 16, 1):
             try:
@@ -195,24 +204,24 @@ def _fill(file: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """`space` is the kind of namespace that it needs, `programs` what has to be installed."""
+class Failure:
+    """`space` is the kind of namespace that it needs, `programs` are the programs that it needs."""
 
     run: Callable[[Setting], Awaitable[Outcome]]
     space: str = ""
     programs: tuple[str, ...] = ()
 
     def missing(self) -> str:
-        """Why it cannot be had here; nothing if it can."""
+        """The reason why it cannot run on this machine; empty if it can."""
         if self.space:
-            return "" if wire.permitted(self.space, *self.programs) else f"no {self.space} namespace of one's own"
-        return "" if fleet.installed() or "nginx" not in self.programs else "nginx is not installed"
+            return "" if link.permitted(self.space, *self.programs) else f"no permission for a {self.space} namespace"
+        return "" if nginx_instances.installed() or "nginx" not in self.programs else "nginx is not installed"
 
 
-TROUBLES = {
-    "worker": Trouble(worker),
-    "instance": Trouble(instance, programs=("nginx",)),
-    "slow": Trouble(slow, "net", ("ip", "tc")),
-    "unreliable": Trouble(unreliable),
-    "disk": Trouble(disk, "mount", ("mount",)),
+FAILURES = {
+    "worker": Failure(worker),
+    "instance": Failure(instance, programs=("nginx",)),
+    "slow": Failure(slow, "net", ("ip", "tc")),
+    "unreliable": Failure(unreliable),
+    "disk": Failure(disk, "mount", ("mount",)),
 }

@@ -1,5 +1,5 @@
-"""What a request costs nginx in front of an instance, in CPU seconds: measured with the portrait, on another core than
-the instance's.
+"""Measures the CPU time of nginx for a request to an instance behind it, with the portrait, on another core than the
+instance's.
 """
 
 import tempfile
@@ -19,19 +19,19 @@ _SETTINGS = f"[inference]\nworkers = 4\nlimit = 16\npool = 'thread'\n{SLEEP}"
 
 
 def request_cpu_s(seconds: float) -> float:
-    """Raises FileNotFoundError without nginx."""
+    """CPU seconds of nginx for a request. Raises FileNotFoundError without nginx."""
     with tempfile.TemporaryDirectory() as name, server_core() as core, (Path(name) / "log").open("w") as log:
         server = start_server(Path(name), _SETTINGS, QUIET, {core}, log)
         try:
-            with balanced([server.url], "least_conn", Path(name), set()) as front:
-                return uvloop.run(_measure(front, seconds))
+            with balanced([server.url], "least_conn", Path(name), set()) as proxy:
+                return uvloop.run(_measure(proxy, seconds))
         finally:
             server.kill_all()
 
 
-async def _measure(front: Server, seconds: float) -> float:
+async def _measure(proxy: Server, seconds: float) -> float:
     async with session() as client:
-        ask = partial(post, client, f"{front.url}/sleep", PICTURE.read_bytes(), TYPE)
+        ask = partial(post, client, f"{proxy.url}/sleep", PICTURE.read_bytes(), TYPE)
         await saturate(ask, _CLIENTS, seconds / 4)
-        before, record = front.cpu_s(), await saturate(ask, _CLIENTS, seconds)
-        return (front.cpu_s() - before) / record.counts["200"]
+        before, record = proxy.cpu_s(), await saturate(ask, _CLIENTS, seconds)
+        return (proxy.cpu_s() - before) / record.counts["200"]

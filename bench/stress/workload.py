@@ -1,6 +1,4 @@
-"""What users do, in simulation and against a real server: how many, how long they think, what they do when refused; and
-what came of it. Knows neither.
-"""
+"""The load that users make, in simulation and against a real server, and the results that they record."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -10,10 +8,10 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Crowd:
-    """Closed loop: so many users, each of which thinks between `think_s` seconds, evenly, before it asks again. Open:
-    with `rate`, so many requests a second instead, at moments of chance. Who is refused asks again after `Retry-After`
-    if `retries`, else gives up. What happens in the first `warm_up_s` does not count.
+class Workload:
+    """Closed loop: `users` users, each of which thinks for a uniformly distributed time within `think_s` before each
+    request. Open loop: with `rate`, that many requests a second at random moments. A refused user retries after
+    `Retry-After` if `retries`, else gives up. Results of the first `warm_up_s` do not count.
     """
 
     users: int = 0
@@ -28,15 +26,15 @@ class Crowd:
         return self.warm_up_s + self.seconds
 
     def arrivals(self, seed: int) -> list[float]:
-        """The moments at which open requests begin; a seed gives the same ones again."""
+        """The start times of open-loop requests; the same for the same seed."""
         chance, moments, at = random.Random(seed), [], 0.0
         while self.rate and (at := at + chance.expovariate(self.rate)) < self.end_s:
             moments.append(at)
         return moments
 
     def user(self, number: int, seed: int) -> Iterator[float]:
-        """The pauses of one user, without end: the same ones in every world. The first is a part of one, so that not
-        all begin together.
+        """The pauses of one user, without end; the same for the same seed and number. The first is shorter, so that
+        users do not start together.
         """
         chance = random.Random(seed + number)
         yield chance.uniform(0, self.think_s[1])
@@ -45,20 +43,20 @@ class Crowd:
 
 
 @dataclass
-class Told:
-    """What users saw after the warm-up: seconds of each answered request, of the last attempt (`answers`) and with all
-    that was waited before it (`waits`); and how many attempts were refused, given up, or failed.
+class Result:
+    """Results after the warm-up: seconds of each answered request, of its last attempt (`answers`) and including all
+    earlier attempts (`waits`); and the numbers of refused and of failed attempts.
     """
 
-    crowd: Crowd
+    workload: Workload
     answers: list[float] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     refused: int = 0
     failed: int = 0
 
     def counts(self, now: float) -> bool:
-        """Whether what ends now is within the time that counts."""
-        return self.crowd.warm_up_s <= now < self.crowd.end_s
+        """Return whether an event at `now` is after the warm-up and before the end."""
+        return self.workload.warm_up_s <= now < self.workload.end_s
 
     def answer(self, now: float, began: float, first: float) -> None:
         if self.counts(now):
@@ -71,11 +69,11 @@ class Told:
     @property
     def throughput(self) -> float:
         """Answers a second."""
-        return len(self.answers) / self.crowd.seconds
+        return len(self.answers) / self.workload.seconds
 
     @property
     def refusal_rate(self) -> float:
-        """Of all attempts, 0 to 1."""
+        """Share of refused attempts, 0 to 1."""
         return self.refused / max(1, self.refused + len(self.answers))
 
     def p99_s(self) -> float:
@@ -86,5 +84,5 @@ class Told:
 
 
 def percentile(seconds: Sequence[float], percent: float) -> float:
-    """0 when there is nothing."""
+    """The percentile; 0 without values."""
     return float(np.percentile(seconds, percent)) if seconds else 0.0

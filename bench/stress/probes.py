@@ -1,5 +1,5 @@
-"""A steady beat of requests while something breaks: what became of each, how many were lost, and how long it took until
-all went well again. Knows not what breaks.
+"""A steady rate of requests during a failure: the outcome of each, the number of lost requests, and the time until all
+requests are accepted again.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from bench.stress.answers import REFUSALS, no_answer
 
 PATIENCE_S = 5.0
 BY = "X-Served-By"
-"""Header of an answer, where somebody in between says whose it is."""
+"""Header of the balancer with the address of the instance that answered."""
 
 
 @dataclass(frozen=True)
-class Beat:
-    """One request: when it was to begin, how long it took, what came of it, and who answered, if that is told."""
+class Probe:
+    """One request: scheduled start, duration, outcome, and the instance that answered, if known."""
 
     at: float
     seconds: float
@@ -39,34 +39,34 @@ class Beat:
 
 
 @dataclass
-class Pulse:
-    """All beats so far, in the order in which they ended."""
+class Probes:
+    """All requests so far, in the order in which they ended."""
 
-    beats: list[Beat] = field(default_factory=list)
+    probes: list[Probe] = field(default_factory=list)
 
     async def until(self, number: int, by: str = "", within_s: float = 60.0) -> None:
-        """So many more were accepted, by that server if one is named. Raises TimeoutError."""
-        seen = len(self.beats)
+        """Wait until `number` more requests are accepted, by one instance if it is given. Raises TimeoutError."""
+        seen = len(self.probes)
         async with asyncio.timeout(within_s):
-            while self._accepted(seen, by) < number:  # noqa: ASYNC110  # they end in tasks of their own
+            while self._accepted(seen, by) < number:  # noqa: ASYNC110  # they end in other tasks
                 await asyncio.sleep(0.01)
 
     def _accepted(self, since: int, by: str) -> int:
-        return sum(beat.accepted and beat.by.endswith(by) for beat in self.beats[since:])
+        return sum(probe.accepted and probe.by.endswith(by) for probe in self.probes[since:])
 
 
 @asynccontextmanager
-async def pulse(url: str, body: bytes, content_type: str, rate: float) -> AsyncIterator[Pulse]:
-    """`rate` requests a second, each on time whatever became of the others; in the end all are waited for."""
-    found, end = Pulse(), asyncio.Event()
+async def send_probes(url: str, body: bytes, content_type: str, rate: float) -> AsyncIterator[Probes]:
+    """Send `rate` requests a second, however late the answers; at the end wait for all answers."""
+    found, end = Probes(), asyncio.Event()
     timeout = ClientTimeout(PATIENCE_S)
     async with ClientSession(connector=TCPConnector(limit=0), timeout=timeout) as client, asyncio.TaskGroup() as tasks:
 
-        async def one(meant: float) -> None:
+        async def one(scheduled: float) -> None:
             outcome, by = await _ask(client, url, body, content_type)
-            found.beats.append(Beat(meant, asyncio.get_running_loop().time() - meant, outcome, by))
+            found.probes.append(Probe(scheduled, asyncio.get_running_loop().time() - scheduled, outcome, by))
 
-        async def beat() -> None:
+        async def schedule() -> None:
             due = asyncio.get_running_loop().time()
             while not end.is_set():
                 tasks.create_task(one(due))
@@ -74,7 +74,7 @@ async def pulse(url: str, body: bytes, content_type: str, rate: float) -> AsyncI
                 with suppress(TimeoutError):
                     await asyncio.wait_for(end.wait(), max(0.0, due - asyncio.get_running_loop().time()))
 
-        tasks.create_task(beat())
+        tasks.create_task(schedule())
         try:
             yield found
         finally:
@@ -90,7 +90,7 @@ async def _ask(client: ClientSession, url: str, body: bytes, content_type: str) 
         return no_answer(error).outcome, ""
 
 
-def settled(beats: Sequence[Beat], mended: float) -> float:
-    """Seconds from when the trouble was over until the last request that was not accepted had ended."""
-    late = [beat.ended for beat in beats if not beat.accepted and beat.ended >= mended]
+def settled(probes: Sequence[Probe], mended: float) -> float:
+    """Seconds from `mended`, the end of the failure, until the last request that was not accepted had ended."""
+    late = [probe.ended for probe in probes if not probe.accepted and probe.ended >= mended]
     return max(late, default=mended) - mended

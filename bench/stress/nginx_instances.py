@@ -1,4 +1,6 @@
-"""Three servers behind a real nginx with the file that we give for it; one can be lost and come back. Knows no load."""
+"""Starts three servers behind a real nginx with the configuration file of this project; an instance can be killed and
+restarted.
+"""
 
 import shutil
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-from bench.stress.pulse import BY
+from bench.stress.probes import BY
 from bench.stress.services import free_port
 from bench.support.served import QUIET, ROOT, Server, start_program
 
@@ -42,7 +44,7 @@ def installed() -> bool:
 
 @dataclass
 class Instance:
-    """One server at a port of its own; `server` is the present process."""
+    """One server at its own port; `server` is its current process."""
 
     port: int
     launch: Callable[[int], Server]
@@ -52,13 +54,13 @@ class Instance:
         self.server.kill_all()
 
     def restart(self) -> None:
-        """At the same port; returns at once."""
+        """Start it again at the same port; does not wait until it is ready."""
         self.server = self.launch(self.port)
 
 
 @contextmanager
-def fleet(folder: Path, config: str) -> Iterator[tuple[str, list[Instance]]]:
-    """The balancer's address, and the servers behind it, all ready."""
+def start_instances(folder: Path, config: str) -> Iterator[tuple[str, list[Instance]]]:
+    """Yield the balancer's address, and the servers behind it, when all are ready."""
     file = folder / "instance.toml"
     file.write_text(config)
     with ExitStack() as ends, (folder / "log").open("w") as log:
@@ -80,7 +82,7 @@ def fleet(folder: Path, config: str) -> Iterator[tuple[str, list[Instance]]]:
 
 
 def _balance(folder: Path, instances: list[Instance]) -> Server:
-    """Our file, but for the addresses."""
+    """Start nginx with the project's file, with other addresses."""
     port = free_port()
     ours = _OURS.read_text().replace("listen 80;", f"listen 127.0.0.1:{port};")
     for number, instance in enumerate(instances):
@@ -94,7 +96,7 @@ def _balance(folder: Path, instances: list[Instance]) -> Server:
 
 
 def _until_ready(url: str) -> None:
-    """Raises TimeoutError."""
+    """Wait until /readyz answers 200. Raises TimeoutError."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         try:

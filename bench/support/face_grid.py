@@ -1,5 +1,5 @@
-"""A picture with as many faces as are wanted, and otherwise always the same: one face, tiled; the tiles without a face
-have its blocks in another order, so that they take as long to decode.
+"""A picture with a given number of faces, made of tiles of one face. Tiles without a face contain the same blocks in
+another order, so that they take as long to decode.
 """
 
 import cv2
@@ -9,14 +9,14 @@ from bench.speed.ceiling import PICTURE
 from faceattr_aio.pipelines.imaging import Pixels
 
 TILES, TILE, BLOCK = 4, 256, 16
-"""Tiles in a row and in a column; pixels of a tile's side, and of a block's."""
+"""Tiles in a row and in a column; pixels of the side of a tile, and of a block."""
 MOST = TILES * TILES
 _FACE = slice(20, 220), slice(125, 325)
 _QUALITY = 90
 
 
-def crowd(faces: int) -> bytes:
-    """A JPEG of 1024 x 1024 pixels with 0 to 16 faces, spread over it."""
+def face_grid(faces: int) -> bytes:
+    """A JPEG of 1024 x 1024 pixels with 0 to 16 faces at fixed random places."""
     face = _face()
     order = np.random.default_rng(1).permutation(MOST)
     tiles = [face if place < faces else _scrambled(face) for place in np.argsort(order)]
