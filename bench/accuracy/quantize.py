@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 
 from bench.stress.pictures import read_folder
 from faceattr_aio.pipelines import imaging
-from faceattr_aio.pipelines.anime.generators import Generators, convert
+from faceattr_aio.pipelines.anime.predict import Generators, convert
 from faceattr_aio.pipelines.imaging import Floats, Pixels
 from faceattr_aio.pipelines.nets import OpenVinoNetwork, load_openvino
 

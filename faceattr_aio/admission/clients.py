@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Protocol
 
 from faceattr_aio.admission.limiter import Limiter
@@ -99,7 +100,7 @@ class RateLimiter:
 
     def _forget(self) -> None:
         """Forget half of the clients at once, so that it happens seldom."""
-        latest = sorted(self._recovered.items(), key=lambda entry: entry[1])[_MAX_CLIENTS // 2 :]
+        latest = sorted(self._recovered.items(), key=itemgetter(1))[_MAX_CLIENTS // 2 :]
         now = self._clock()
         self._recovered = {client: when for client, when in latest if when > now}
 
@@ -132,17 +133,15 @@ class ClientLimits:
         self._uploads = uploads
         self._rate = rate
         self._shared_rate = shared_rate
-
-    @property
-    def enabled(self) -> bool:
-        """Whether there is any limit."""
-        return self._rate is not None or self._slots.share != math.inf
+        self.enabled: bool = rate is not None or slots.share != math.inf
+        """False when nothing is limited; then no request needs to be checked or counted."""
 
     def change(self, share: float, per_minute: int | None) -> None:
         """Set other limits; slots above a lower share are kept until the work is over."""
         self._slots.share = self._uploads.share = share
         if per_minute != (self._rate and self._rate.per_minute):
             self._rate = RateLimiter(per_minute) if per_minute else None
+        self.enabled = self._rate is not None or share != math.inf
 
     def check(self, client: str) -> None:
         """Check that the client may make a request now. Raises RateLimited."""

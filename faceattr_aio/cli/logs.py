@@ -33,8 +33,8 @@ class BoundedHandler(QueueHandler):
     `flush_soon` is called for warnings and errors, so that they are written without delay.
     """
 
-    def __init__(self, lines: Lines, flush_soon: Callable[[], None]) -> None:
-        super().__init__(lines)
+    def __init__(self, records: Lines, flush_soon: Callable[[], None]) -> None:
+        super().__init__(records)
         self.dropped = 0
         self._flush_soon = flush_soon
 
@@ -69,9 +69,9 @@ class StderrHandler(logging.Handler):
 class LogWriter(threading.Thread):
     """Writes the queued lines every 0.2 s: waking for each line would cost more than writing it."""
 
-    def __init__(self, lines: Lines, handler: logging.Handler) -> None:
+    def __init__(self, records: Lines, handler: logging.Handler) -> None:
         super().__init__(name="faceattr-log", daemon=True)
-        self._lines, self._handler = lines, handler
+        self._lines, self._handler = records, handler
         self._due = threading.Event()
         self._closing = False
 
@@ -104,11 +104,11 @@ def set_up_log(settings: LoggingConfig, number: int | None = None) -> None:
     Errors in a client's request are not logged, because they are in its response. Raises StartError when the file
     cannot be written.
     """
-    lines: Lines = queue.Queue(_QUEUE_SIZE)
-    writer = LogWriter(lines, _make_handler(settings, number))
+    records: Lines = queue.Queue(_QUEUE_SIZE)
+    writer = LogWriter(records, _make_handler(settings, number))
     writer.start()
     atexit.register(writer.close)
-    logging.basicConfig(level=settings.level.upper(), handlers=[BoundedHandler(lines, writer.flush_soon)], force=True)
+    logging.basicConfig(level=settings.level.upper(), handlers=[BoundedHandler(records, writer.flush_soon)], force=True)
     logging.getLogger("aiohttp.server").addFilter(_is_not_malformed_request)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
 

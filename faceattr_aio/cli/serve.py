@@ -99,7 +99,7 @@ def _set_up(parsed: argparse.Namespace, number: int | None = None) -> LiveConfig
     live = LiveConfig(partial(_load, parsed), number or 0)
     set_up_log(live.config.logging, number)
     if live.config.logging.traces:
-        load_extra("faceattr_aio.cli.tracing", "otel").set_up_tracing()
+        load_extra("faceattr_aio.telemetry.tracing", "otel").set_up_tracing()
     limit_decoder(live.config.image.max_pixels)
     _raise_descriptor_limit()
     return live

@@ -20,7 +20,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from faceattr_aio.config import Config
 from faceattr_aio.errors import StartError
 from faceattr_aio.telemetry.metrics import SHARED
-from faceattr_aio.uploads.temp_dir import TempDir
+from faceattr_aio.uploads.spool import TempDir
 
 log = logging.getLogger("faceattr_aio.cli.fleet")
 

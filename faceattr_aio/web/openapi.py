@@ -67,7 +67,7 @@ class _Interface:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        declarations = {name: entry.declaration for name, entry in config.pipelines.items()}
+        declarations = {name: settings.declaration for name, settings in config.pipelines.items()}
         can_queue = [name for name, declaration in declarations.items() if JSON in declaration.media_types]
         self.queued = can_queue if config.jobs.backend != "none" else []
         models = [HealthReport, StatsReport, RequestReport, ReloadReport, *([Job] if self.queued else [])]
@@ -78,8 +78,8 @@ class _Interface:
 
     def document(self) -> Node:
         paths = self.fixed_paths()
-        for name, entry in self.config.pipelines.items():
-            paths.setdefault(entry.path, {})["post"] = self.pipeline(name, entry)
+        for name, settings in self.config.pipelines.items():
+            paths.setdefault(settings.path, {})["post"] = self.pipeline(name, settings)
         unchanged = response("If-None-Match has the current version.", None, "ETag")
         return {
             "openapi": "3.1.1",
@@ -133,8 +133,8 @@ class _Interface:
         absent = {*(() if server.page else ("/", "/docs")), *(() if server.metrics_port is None else ("/metrics",))}
         return {path: methods for path, methods in paths.items() if path not in absent}
 
-    def pipeline(self, name: str, entry: PipelineEntry) -> Node:
-        declaration, upload = entry.declaration, self.config.upload
+    def pipeline(self, name: str, settings: PipelineEntry) -> Node:
+        declaration, upload = settings.declaration, self.config.upload
         types = dict.fromkeys(declaration.media_types, _BINARY)
         if JSON in types:
             types |= {JSON: self.schemas.answer(name, declaration.result), NDJSON: {"schema": _LINES}}

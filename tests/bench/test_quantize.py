@@ -7,7 +7,7 @@ import pytest
 
 from bench.accuracy.quantize import closeness, find_convolutions, find_ranges, quantize
 from bench.support.generator import Layout, write_generator
-from faceattr_aio.pipelines.anime.generators import Generators, convert
+from faceattr_aio.pipelines.anime.predict import Generators, convert
 from faceattr_aio.pipelines.imaging import Pixels
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from faceattr_aio.errors import StartError
-from faceattr_aio.inference.download import Wheel, from_wheel
+from faceattr_aio.inference.models import Wheel, from_wheel
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from threading import Event
 import pytest
 
 from faceattr_aio.errors import StartError, StorageUnavailable
-from faceattr_aio.uploads.spool import IoThreads, Spool
-from faceattr_aio.uploads.temp_dir import sweep
+from faceattr_aio.uploads.spool import IoThreads, Spool, sweep
 
 
 @pytest.fixture(params=["unnamed", "named"])

@@ -10,8 +10,7 @@ import numpy as np
 
 from faceattr_aio.pipeline import Clock, ModelFile
 from faceattr_aio.pipelines.holistic import Part
-from faceattr_aio.pipelines.holistic.detector import SsdDetector
-from faceattr_aio.pipelines.holistic.roi import Roi, around, direction, spanned, whole
+from faceattr_aio.pipelines.holistic.regions import Roi, SsdDetector, around, direction, full_region, spanned
 from faceattr_aio.pipelines.imaging import Floats, Pixels
 from faceattr_aio.pipelines.nets import Layers, Network, make_anchors, read_pixel_network, sigmoid
 
@@ -71,7 +70,7 @@ class PoseFinder:
 
         The detector's first two keypoints are the centre of the hips and the edge of a circle around the person.
         """
-        points = self.detector.best(pixels, whole(pixels))
+        points = self.detector.best(pixels, full_region(pixels))
         if points is None:
             return None
         roi = spanned(points[0], points[1], _UP).grown(_POSE_MARGIN)
@@ -82,7 +81,7 @@ class PoseFinder:
         places = rows[:, :3] / _POSE_SIDE
         for heatmap in heatmaps:
             places[:, :2] = refine(places[:, :2], heatmap)
-        return np.column_stack([roi.place(places), sigmoid(rows[:, 3])])
+        return np.column_stack([roi.to_picture(places), sigmoid(rows[:, 3])])
 
 
 def refine(points: Floats, heatmaps: Floats) -> Floats:
@@ -130,7 +129,7 @@ class FaceFinder:
         numbers, presence = self.landmarks.run(roi.cut(pixels, _FACE_SIDE))
         if sigmoid(presence.astype(np.float64)).item() <= _PRESENT:
             return None
-        return roi.place(numbers.reshape(_FACE_COUNT, 3) / _FACE_SIDE)
+        return roi.to_picture(numbers.reshape(_FACE_COUNT, 3) / _FACE_SIDE)
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ class HandFinder:
         """Run both networks once, since the self-test may find no hand."""
         self._recrop, self._landmarks = recrop, landmarks
         black = np.zeros((64, 64, 3), np.uint8)
-        self._find_in(black, self._refine_roi(black, whole(black)))
+        self._find_in(black, self._refine_roi(black, full_region(black)))
 
     def find(self, pixels: Pixels, arm: Floats) -> Hand | None:
         """Return the hand at three rows of the pose (wrist, little finger, index finger), or None if it is hidden."""
@@ -159,7 +158,7 @@ class HandFinder:
     def _refine_roi(self, pixels: Pixels, roi: Roi) -> Roi:
         """Return the exact square: the network gives the hand's centre and the edge of a circle around it."""
         (numbers,) = self._recrop.run(roi.cut(pixels, _RECROP_SIDE))
-        centre, edge = roi.place(numbers.reshape(2, 2) / _RECROP_SIDE)
+        centre, edge = roi.to_picture(numbers.reshape(2, 2) / _RECROP_SIDE)
         return spanned(centre, edge, _DOWN).grown(1.0, _TOWARDS_FINGERS)
 
     def _find_in(self, pixels: Pixels, roi: Roi) -> Hand | None:
@@ -168,7 +167,7 @@ class HandFinder:
         if presence[0] <= _PRESENT:
             return None
         points = numbers.reshape(_HAND_COUNT, 3) / _HAND_SIDE / (1, 1, _DEPTH)
-        return Hand(roi.place(points), 1 - float(mirrored[0]))
+        return Hand(roi.to_picture(points), 1 - float(mirrored[0]))
 
 
 def hand_roi(arm: Floats) -> Roi:

@@ -11,8 +11,7 @@ from PIL import Image
 from faceattr_aio.errors import UnreadableImage
 from faceattr_aio.pipeline import Clock
 from faceattr_aio.pipelines.anime import AnimeOptions
-from faceattr_aio.pipelines.anime.generators import convert
-from faceattr_aio.pipelines.anime.predict import AnimePipeline
+from faceattr_aio.pipelines.anime.predict import AnimePipeline, convert
 from faceattr_aio.pipelines.imaging import Pixels
 from tests.pipelines.anime.conftest import LoadAnime
 from tests.support.pictures import with_orientation

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from faceattr_aio.pipelines.holistic.detector import SsdDetector, blend, overlaps
 from faceattr_aio.pipelines.holistic.person import FACE_LAYERS, POSE_LAYERS
-from faceattr_aio.pipelines.holistic.roi import Roi
+from faceattr_aio.pipelines.holistic.regions import Roi, SsdDetector, blend, overlaps
 from faceattr_aio.pipelines.nets import make_anchors
 from tests.support.networks import FakeNetwork
 

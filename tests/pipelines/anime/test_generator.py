@@ -10,7 +10,7 @@ from bench.support.generator import Layout, write_generator
 from faceattr_aio.errors import BadOption, StartError, TooManyPixels
 from faceattr_aio.inference.models import ModelStore, file_hash
 from faceattr_aio.pipelines import Backend
-from faceattr_aio.pipelines.anime.generators import Generator, Generators, convert
+from faceattr_aio.pipelines.anime.predict import Generator, Generators, convert
 from faceattr_aio.pipelines.imaging import Floats, Pixels
 from faceattr_aio.pipelines.nets import IS_OPENCV_4, Values
 from tests.pipelines.anime.conftest import BACKEND, NARROW

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from faceattr_aio.pipelines.holistic.roi import Roi, around, direction, spanned, whole
+from faceattr_aio.pipelines.holistic.regions import Roi, around, direction, full_region, spanned
 from faceattr_aio.pipelines.imaging import Floats, Pixels
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.5, 0.5]])
@@ -22,26 +22,26 @@ def quarters() -> Pixels:
 
 
 def test_the_whole_picture_is_in_the_centre_of_its_square() -> None:
-    assert whole(np.zeros((100, 300, 3), np.uint8)) == Roi(150, 50, 300)
+    assert full_region(np.zeros((100, 300, 3), np.uint8)) == Roi(150, 50, 300)
 
 
 def test_an_upright_square_maps_its_corners_to_the_picture() -> None:
-    placed = Roi(50, 40, 20).place(CORNERS)
+    placed = Roi(50, 40, 20).to_picture(CORNERS)
     assert placed == pytest.approx(points((40, 30), (60, 30), (60, 50), (40, 50), (50, 40)))
 
 
 def test_a_square_rotated_clockwise_maps_its_top_to_the_right() -> None:
-    placed = Roi(50, 40, 20, pi / 2).place(points((0.5, 0.0)))
+    placed = Roi(50, 40, 20, pi / 2).to_picture(points((0.5, 0.0)))
     assert placed == pytest.approx(points((60, 40)))
 
 
 def test_depth_is_scaled_and_columns_after_it_are_copied() -> None:
-    assert Roi(50, 40, 20).place(points((0.5, 0.5, 0.25, 0.9))) == pytest.approx(points((50, 40, 5, 0.9)))
+    assert Roi(50, 40, 20).to_picture(points((0.5, 0.5, 0.25, 0.9))) == pytest.approx(points((50, 40, 5, 0.9)))
 
 
 def test_the_given_points_are_not_changed() -> None:
     given = points((0.5, 0.0, 1.0))
-    Roi(50, 40, 20, 1.0).place(given)
+    Roi(50, 40, 20, 1.0).to_picture(given)
     assert np.array_equal(given, points((0.5, 0.0, 1.0)))
 
 
@@ -62,7 +62,7 @@ def test_a_point_in_the_cut_square_maps_back_to_the_picture() -> None:
     roi = Roi(190, 100, 80, 0.7)
     cut = roi.cut(pixels, 160)
     y, x = np.argwhere(cut[..., 0] > 127).mean(axis=0)
-    assert roi.place(points((x / 160, y / 160))) == pytest.approx(points((210, 90)), abs=0.6)
+    assert roi.to_picture(points((x / 160, y / 160))) == pytest.approx(points((210, 90)), abs=0.6)
 
 
 @pytest.mark.pixels
