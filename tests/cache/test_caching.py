@@ -98,7 +98,7 @@ async def test_fifty_identical_uploads_cost_one_inference_and_one_slot(
     answers = await asyncio.gather(*requests)
     assert answers.count(MISS) == 1
     assert set(answers) <= {MISS, HIT, (200, "fwd=uri-miss; collapsed", False)}
-    assert not gate.somebody_came()
+    assert not gate.has_arrival()
 
 
 async def test_a_full_server_answers_cached_results_by_content_digest(

@@ -99,6 +99,6 @@ async def test_damaged_pictures_get_documented_responses_and_leave_no_resource_i
     sender = Sender(server.url, range(FIRST, FIRST + INPUTS), tally)
     await sender.send_all()
     assert warming.faults + sender.faults == []
-    after = await server.is_whole(before, png)
+    after = await server.stop_and_check(before, png)
     tally.notes += [f"before: {before}", f"after: {after}"]
     assert server.faults() == []

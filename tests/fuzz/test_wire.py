@@ -218,6 +218,6 @@ async def test_any_request_is_answered_or_closed_and_leaves_no_resource_in_use(
     converse_often(server.url, WARM_UP, tally)
     before = await server.settled()
     converse_often(server.url, EXAMPLES, tally)
-    after = await server.is_whole(before, png)
+    after = await server.stop_and_check(before, png)
     tally.notes += [f"before: {before}", f"after: {after}"]
     assert server.faults() == []

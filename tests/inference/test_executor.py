@@ -317,7 +317,7 @@ async def test_past_the_deadline_no_picture_starts(make_executor: MakeExecutor, 
     gate.wait_for(1)
     gate.open()
     await idle(executor)
-    assert not gate.somebody_came()
+    assert not gate.has_arrival()
 
 
 async def test_waiting_is_counted_once(make_executor: MakeExecutor, png_file: Path) -> None:

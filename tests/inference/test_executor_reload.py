@@ -129,7 +129,7 @@ async def test_a_quota_gets_another_worker_as_soon_as_there_are_enough(
     )
     held = await hold(executor, png_file, 3)
     await asyncio.to_thread(gate.wait_for, 1)
-    assert not gate.somebody_came()
+    assert not gate.has_arrival()
     await asyncio.to_thread(executor._maintenance.resize, 1)
     await asyncio.to_thread(gate.wait_for, 1)
     gate.open()

@@ -34,7 +34,7 @@ def test_each_worker_runs_one_picture_at_a_time(start_pool: StartPool, gate: Gat
     pool = start_pool(threads(gate=gate.folder), 2)
     works = [pool.submit(make_batch(task)) for _ in range(3)]
     gate.wait_for(2)
-    assert not gate.somebody_came()
+    assert not gate.has_arrival()
     gate.open()
     assert all(isinstance(work.result(PATIENCE_S)[0], Reply) for work in works)
 
@@ -199,7 +199,7 @@ def test_a_quota_that_grows_gets_another_worker_at_once(start_pool: StartPool, g
     quota = Quota(limiter, 0.5, "requests for slow")
     works = [pool.submit(make_batch(task, quota=quota)) for _ in range(2)]
     gate.wait_for(1)
-    assert not gate.somebody_came()
+    assert not gate.has_arrival()
     limiter.resize(9, 4)
     pool.wake()
     gate.wait_for(1)

@@ -29,7 +29,7 @@ def until_restarted(pool: Pool, crashes: int) -> None:
     assert pool.fault is None
 
 
-def is_hopeless(pool: Pool) -> bool:
+def cannot_start(pool: Pool) -> bool:
     try:
         pool.check()
     except Unavailable:
@@ -187,7 +187,7 @@ def test_a_fault_lasts_until_the_last_worker_is_back(start_pool: StartPool, file
     pool = start_pool(starter, 2)
     crash(pool, file)
     crash(pool, file)
-    until(lambda: is_hopeless(pool))
+    until(lambda: cannot_start(pool))
     permits.release()
     until(lambda: pool.restarts["crashed"] == 1)
     assert pool.fault == BROKEN

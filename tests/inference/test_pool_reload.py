@@ -183,7 +183,7 @@ def test_it_grows_and_shrinks_by_one_worker(start_pool: StartPool, gate: Gate, t
     assert pool.restarts == {"scaled": 3}
     works = [pool.submit(make_batch(task)) for _ in range(3)]
     gate.wait_for(2)
-    assert not gate.somebody_came()
+    assert not gate.has_arrival()
     gate.open()
     for work in works:
         work.result(PATIENCE_S)

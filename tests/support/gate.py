@@ -25,7 +25,7 @@ class Gate:
             assert ready, "no worker arrived at the gate"
             os.read(self._arrivals, 1)
 
-    def somebody_came(self) -> bool:
+    def has_arrival(self) -> bool:
         """Whether a worker has arrived that `wait_for` has not counted. Workers at an open gate count as well."""
         return bool(select.select([self._arrivals], [], [], 0)[0])
 
@@ -42,7 +42,7 @@ class Gate:
         """Hold workers again, and discard the count of those that have arrived."""
         if not self._bar.exists():
             os.mkfifo(self._bar)
-        while self.somebody_came():
+        while self.has_arrival():
             os.read(self._arrivals, 1024)
 
     def close(self) -> None:

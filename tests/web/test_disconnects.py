@@ -66,7 +66,7 @@ async def test_a_client_that_disconnects_in_the_queue_costs_no_work(
     gate.open()
     assert await held == 200
     await until_in_flight(apps[0], 0)
-    assert not gate.somebody_came()
+    assert not gate.has_arrival()
 
 
 async def test_a_client_that_half_closes_the_connection_gets_no_answer_and_leaks_no_slot(

@@ -131,7 +131,7 @@ async def test_work_whose_deadline_passes_in_the_queue_is_never_started(
     gate.open()
     assert (await patient).status == 200
     await until_in_flight(apps[0], 0)
-    assert not gate.somebody_came()
+    assert not gate.has_arrival()
 
 
 async def test_the_deadline_includes_the_upload(make: Make, png: bytes, client: ClientSession) -> None:

@@ -129,7 +129,7 @@ async def test_a_cancelled_job_returns_its_capacity_and_is_not_started(
     async with asyncio.timeout(30):
         while job_apps[0][EXECUTOR].limiter.in_flight:
             await asyncio.sleep(0.005)
-    assert not gate.somebody_came()  # the queued job was not started
+    assert not gate.has_arrival()  # the queued job was not started
 
 
 async def test_a_cancelled_job_returns_its_bytes(
@@ -183,7 +183,7 @@ async def test_a_job_that_is_cancelled_during_its_cache_lookup_is_not_started(
     endpoint.results.cache = None
     assert (await fetch(client, await submit(client, f"{url}/jobs", png))).status == "done"
     await asyncio.to_thread(gate.wait_for, 1)
-    assert not gate.somebody_came()
+    assert not gate.has_arrival()
 
 
 async def test_a_cached_result_is_used_for_a_job(serve_jobs: ServeJobs, png: bytes, client: ClientSession) -> None:

@@ -60,7 +60,7 @@ async def test_a_quota_of_one_half_leaves_the_other_workers_and_slots_free(
 
     statuses = await asyncio.gather(*(send_25_requests() for _ in range(4)))
     assert statuses == [[200] * 25] * 4
-    assert not gate.somebody_came()  # the slow pipeline uses one worker
+    assert not gate.has_arrival()  # the slow pipeline uses one worker
     assert app[EXECUTOR].limiter.in_flight == 4
 
 

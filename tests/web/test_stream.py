@@ -233,7 +233,7 @@ async def test_a_client_that_disconnects_releases_every_resource(
     assert apps[0][UPLOADS].spool.used == len(png)  # of the picture that is in a worker
     gate.open()
     await until(lambda: is_released(apps[0]))
-    assert not gate.somebody_came()  # the other pictures were dropped
+    assert not gate.has_arrival()  # the other pictures were dropped
 
 
 async def test_a_client_that_never_reads_is_disconnected(make: Make, apps: list[web.Application]) -> None:
@@ -286,7 +286,7 @@ async def test_a_stream_waits_while_its_client_holds_its_share_of_slots(
         await until(lambda: apps[0][UPLOADS].spool.used == 2 * len(png))
         line = asyncio.create_task(stream.line())
         assert not (await asyncio.wait({line}, timeout=0.3))[0]
-        assert not gate.somebody_came()  # although one worker is idle
+        assert not gate.has_arrival()  # although one worker is idle
         gate.open()
         assert (await line)["bytes"] == len(png)
     assert (await held).status == 200
