@@ -68,7 +68,7 @@ class FuzzedServer:
         return [line for line in self._log.read_text(errors="replace").splitlines() if any(map(line.count, markers))]
 
     async def stop_and_check(self, before: Holdings, picture: bytes) -> Holdings:
-        """Check that the server holds what it held before, stop it, check that every slot was free; return the holdings."""
+        """Check that the server holds what it held before and that every slot is free; stop it; return the holdings."""
         after = await self.settled()
         assert list(self.spool.iterdir()) == []
         await self._fill_every_slot(picture)
