@@ -63,7 +63,7 @@ async def kill(fork_server: int, seen: Seen, seconds: float) -> None:
 
 
 async def watch(fork_server: int, server: Server, client: ClientSession, seen: Seen) -> None:
-    """Count as untrue: ready, although there was no worker before and after the request."""
+    """Count false `ready` responses: ready, although there was no worker before and after the request."""
     while True:
         before = descendants(fork_server)
         ready = await is_ready(server, client)

@@ -62,7 +62,7 @@ class Outcome(BaseModel):
     note: str = ""
 
 
-def summarize(failure: str, probes: Sequence[Probe], fault: float, mended: float, **more: object) -> Outcome:
+def summarize(failure: str, probes: Sequence[Probe], fault: float, failure_ended: float, **more: object) -> Outcome:
     since = [probe for probe in probes if probe.ended >= fault]
     return Outcome.model_validate(
         {
@@ -70,7 +70,7 @@ def summarize(failure: str, probes: Sequence[Probe], fault: float, mended: float
             "requests": len(since),
             "lost": sum(not probe.accepted and not probe.refused for probe in since),
             "refused": sum(probe.refused for probe in since),
-            "settled_s": settled(probes, mended),
+            "settled_s": settled(probes, failure_ended),
             "outcomes": dict(Counter(probe.outcome for probe in since)),
             **more,
         }
@@ -146,13 +146,13 @@ async def slow(setting: Setting) -> Outcome:
             fault = time.monotonic()
             with link.narrow(NARROW_KBIT):
                 await asyncio.sleep(setting.seconds)
-            mended = time.monotonic()
+            failure_ended = time.monotonic()
             await _after(found, setting)
     return summarize(
         f"a network link of {NARROW_KBIT} kbit/s",
         found.probes,
         fault,
-        mended,
+        failure_ended,
         note="last error: from the end of the failure",
     )
 
@@ -167,10 +167,10 @@ async def unreliable(setting: Setting) -> Outcome:
             faults.delay_s, faults.resets = DELAY_S, RESETS
             await asyncio.sleep(setting.seconds)
             faults.clear()
-            mended = time.monotonic()
+            failure_ended = time.monotonic()
             await _after(found, setting)
     return summarize(
-        "an unreliable network link", found.probes, fault, mended, note=f"{faults.cut} connections were reset"
+        "an unreliable network link", found.probes, fault, failure_ended, note=f"{faults.cut} connections were reset"
     )
 
 
@@ -186,10 +186,10 @@ async def disk(setting: Setting) -> Outcome:
                     _fill(filler)  # again, because uploads in progress release space
                     await asyncio.sleep(0.02)
                 filler.unlink()
-                mended = time.monotonic()
+                failure_ended = time.monotonic()
                 await _after(found, setting)
         subprocess.run(["umount", name], check=True)  # noqa: ASYNC221, S603, S607
-    return summarize("a full disk", found.probes, fault, mended, note="last error: from the end of the failure")
+    return summarize("a full disk", found.probes, fault, failure_ended, note="last error: from the end of the failure")
 
 
 def _fill(file: Path) -> None:

@@ -90,7 +90,7 @@ async def _ask(client: ClientSession, url: str, body: bytes, content_type: str) 
         return no_answer(error).outcome, ""
 
 
-def settled(probes: Sequence[Probe], mended: float) -> float:
-    """Seconds from `mended`, the end of the failure, until the last request that was not accepted had ended."""
-    late = [probe.ended for probe in probes if not probe.accepted and probe.ended >= mended]
-    return max(late, default=mended) - mended
+def settled(probes: Sequence[Probe], failure_ended: float) -> float:
+    """Seconds from `failure_ended`, the end of the failure, until the last request that was not accepted had ended."""
+    late = [probe.ended for probe in probes if not probe.accepted and probe.ended >= failure_ended]
+    return max(late, default=failure_ended) - failure_ended

@@ -26,7 +26,7 @@ def clock() -> Clock:
 
 
 def wait_ns(rate: RateLimiter, client: str = "a") -> int:
-    """How long the client has to wait; 0 when it may make a request now."""
+    """Return the wait in ns; 0 when the client may make a request now."""
     try:
         rate.check(client)
     except RateLimited as refused:
@@ -35,7 +35,7 @@ def wait_ns(rate: RateLimiter, client: str = "a") -> int:
 
 
 def spend(rate: RateLimiter, client: str = "a") -> int:
-    """How many requests the client may make at this moment; it makes them."""
+    """Make requests until one is refused and return their number."""
     made = 0
     while not wait_ns(rate, client):
         rate.count(client)

@@ -9,7 +9,7 @@ from bench.speed import stream
 from bench.support.served import UNCACHED
 from tests.conftest import StartServer
 from tests.support.process import TRICK
-from tests.support.streams import part, talk
+from tests.support.streams import open_stream, part
 
 pytestmark = pytest.mark.pixels
 
@@ -31,7 +31,10 @@ async def test_open_streams_end_cleanly_and_the_server_stops_at_sigterm(
 ) -> None:
     settings = f"[server]\nprocesses = {processes}\n[inference]\nworkers = 2\n{TRICK}sleep_s = 0.2\n"
     server = start(settings)
-    async with talk(client, f"{server.url}/trick") as working, talk(client, f"{server.url}/trick") as idle:
+    async with (
+        open_stream(client, f"{server.url}/trick") as working,
+        open_stream(client, f"{server.url}/trick") as idle,
+    ):
         idle.show(png)
         assert (await idle.line())["number"] == 0
         working.show(png, png)

@@ -91,7 +91,7 @@ async def test_a_reload_under_load_applies_settings_and_fails_no_request(
         broken = f"{inference}1\n{TRICK}broken_while = '{tmp_path}'\n"
         log = await one.reload(broken, FAILED)
         assert log.count(" ERROR ") == 1
-        assert "The trick is broken: mend it." in log
+        assert "The trick is broken: repair it." in log
         log = await one.reload("[server]\ndrain_s = -1\n", FAILED)
         assert log.count(" ERROR ") == 1
         assert "server.drain_s = -1" in log

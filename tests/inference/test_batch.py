@@ -86,7 +86,7 @@ def test_pictures_that_have_not_started_can_be_failed() -> None:
     assert len(observed) == 1
 
 
-def test_the_time_of_waiting_is_told_for_each_picture() -> None:
+def test_the_queue_time_of_each_picture_is_reported() -> None:
     batch = make_batch(TASK, TASK)
     time.sleep(0.02)
     outcomes = run(batch, ScriptedWorker(Reply(1), Reply(2, None, {"decode": 1.0})))

@@ -45,7 +45,7 @@ async def test_a_reload_that_fails_changes_nothing_and_is_reported_once(
 ) -> None:
     executor = await make_executor({"broken_while": str(tmp_path / "broken")})
     (tmp_path / "broken").touch()
-    with pytest.raises(ReloadFailed, match="mend it"):
+    with pytest.raises(ReloadFailed, match="repair it"):
         await executor.reload()
     fault = executor.reload_fault
     assert fault == BROKEN

@@ -198,7 +198,7 @@ def test_a_fault_lasts_until_the_last_worker_is_back(start_pool: StartPool, file
 
 def test_a_pool_that_cannot_start_leaves_no_worker(tmp_path: Path) -> None:
     starter = RecordingStarter(processes(broken_while=tmp_path))
-    with pytest.raises(StartError, match="mend it"):
+    with pytest.raises(StartError, match="repair it"):
         Pool(starter, 2).start()
     assert [worker.alive for worker in starter.started] == [False, False]
 

@@ -43,7 +43,7 @@ def test_a_reload_replaces_all_workers_one_after_another_and_never_below_the_siz
 def test_a_reload_that_fails_puts_back_workers_of_the_previous_kind(failing: int, pool_of_threads: Threads) -> None:
     (pool, old), new, ready = pool_of_threads, RecordingStarter(failing=(failing,)), list[int]()
     old.on_start = new.on_start = lambda: ready.append(old.alive + new.alive)
-    with pytest.raises(StartError, match="mend it"):
+    with pytest.raises(StartError, match="repair it"):
         pool.reload(new)
     until_alive((old, 3), (new, 0))
     assert min(ready) >= 3

@@ -112,7 +112,7 @@ def test_a_signal_to_the_group_ends_neither_a_worker_nor_the_fork_server(
 
 def test_a_process_that_cannot_load_reports_why(tmp_path: Path) -> None:
     worker = processes(broken_while=tmp_path)()
-    with pytest.raises(StartError, match="mend it"):
+    with pytest.raises(StartError, match="repair it"):
         worker.ready()
     worker.close()
     assert not worker.alive

@@ -41,5 +41,5 @@ def test_an_undeclared_exception_is_internal_and_only_the_log_has_its_text(file:
 def test_a_pipeline_that_cannot_be_loaded_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"'gone' .* cannot be loaded"):
         Worker({"gone": LoadSpec("tests.support.pipelines:Nothing", TrickSettings(), {}, 1024)})
-    with pytest.raises(StartError, match="mend it"):
+    with pytest.raises(StartError, match="repair it"):
         Worker(load_specs(broken_while=tmp_path))

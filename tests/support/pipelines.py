@@ -16,7 +16,7 @@ from tests.support.gate import stop_at
 
 
 class TrickOptions(Options):
-    do: Literal["tell", "raise", "refuse", "die", "hang"] = "tell"
+    do: Literal["report", "raise", "refuse", "die", "hang"] = "report"
     times: Annotated[int, Field(ge=1, le=9)] = 1
 
 
@@ -36,7 +36,7 @@ class TrickPipeline:
         model = self._settings.model
         self.models = {"trick": hashlib.sha256(model.read_bytes()).hexdigest() if model else "0" * 64}
         if self._settings.broken_while and self._settings.broken_while.exists():
-            raise StartError("The trick is broken: mend it.")
+            raise StartError("The trick is broken: repair it.")
 
     def predict(self, path: Path, options: TrickOptions, clock: Clock) -> dict[str, Any]:
         data = path.read_bytes()
@@ -59,7 +59,7 @@ class TrickPipeline:
             case "raise":
                 raise ZeroDivisionError("a secret that must not be public")
             case "refuse":
-                raise UnreadableImage("The trick does not like this picture.")
+                raise UnreadableImage("The trick refuses this picture.")
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "hang":

@@ -19,7 +19,7 @@ def part(picture: bytes) -> bytes:
     return b'Content-Disposition: form-data; name="image"\r\n\r\n' + picture + b"\r\n" + BOUNDARY
 
 
-class Talk:
+class OpenRequest:
     """A request in progress. Data is sent at once; lines are read on demand."""
 
     def __init__(self, session: ClientSession, url: str, headers: dict[str, str]) -> None:
@@ -73,8 +73,8 @@ class Talk:
 
 
 @asynccontextmanager
-async def talk(session: ClientSession, url: str, **headers: str) -> AsyncIterator[Talk]:
-    talking = Talk(session, url, headers)
+async def open_stream(session: ClientSession, url: str, **headers: str) -> AsyncIterator[OpenRequest]:
+    talking = OpenRequest(session, url, headers)
     try:
         yield talking
     finally:

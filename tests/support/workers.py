@@ -15,7 +15,7 @@ from tests.support.pipelines import TrickSettings
 
 MODULES = ("tests.support.pipelines",)
 LIMITS = ProcessLimits(nice=5, memory=1 << 30)
-BROKEN = "The trick is broken: mend it."
+BROKEN = "The trick is broken: repair it."
 
 
 def load_specs(**settings: object) -> dict[str, LoadSpec]:

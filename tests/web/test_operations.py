@@ -81,7 +81,7 @@ async def test_the_server_is_not_ready_while_a_worker_cannot_be_replaced(
             document = await until_ready_is(503, url, client)
             detail = document["checks"]["workers"]
     assert document["status"] == "workers"
-    assert detail == "The trick is broken: mend it."
+    assert detail == "The trick is broken: repair it."
     broken.unlink()
     assert (await until_ready_is(200, url, client))["status"] == "ok"
     async with client.post(f"{url}/trick", data=png, headers={"Content-Type": "image/png"}) as response:
@@ -174,11 +174,11 @@ async def test_a_failed_reload_returns_a_sentence_and_the_server_stays_ready(
     (tmp_path / "broken").touch()
     status, problem = await ask(client, url, ADMINS)
     assert (status, problem["type"]) == (409, "urn:faceattr:reload-failed")
-    assert problem["detail"] == "The previous models and settings stay in use. The trick is broken: mend it."
+    assert problem["detail"] == "The previous models and settings stay in use. The trick is broken: repair it."
     async with client.get(f"{url}/readyz?verbose") as response:
         document = await response.json()
     assert (response.status, document["status"]) == (200, "ok")
-    assert document["last_reload"] == "The trick is broken: mend it."
+    assert document["last_reload"] == "The trick is broken: repair it."
     (tmp_path / "broken").unlink()
     assert (await ask(client, url, ADMINS))[0] == 200
     async with client.get(f"{url}/readyz?verbose") as response:

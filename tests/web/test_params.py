@@ -54,7 +54,7 @@ def test_attributes_can_be_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "expected"),
     [
         ("min_confidence", "1.5", "min_confidence: input should be less than or equal to 1, not '1.5'"),
         ("min_confidence", "nan", "min_confidence: input should be less than or equal to 1, not 'nan'"),
@@ -69,10 +69,10 @@ def test_attributes_can_be_empty() -> None:
         ),
     ],
 )
-def test_a_bad_option_is_refused_with_its_name_and_range(name: str, value: str, said: str) -> None:
+def test_a_bad_option_is_refused_with_its_name_and_range(name: str, value: str, expected: str) -> None:
     with pytest.raises(BadOption) as refused:
         read((name, value))
-    assert said in refused.value.detail
+    assert expected in refused.value.detail
 
 
 def test_a_repeated_option_is_refused() -> None:

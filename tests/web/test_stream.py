@@ -19,7 +19,7 @@ from faceattr_aio.web.app import ENDPOINTS, EXECUTOR, STREAMS, UPLOADS, drain, i
 from tests.conftest import Serve
 from tests.support.gate import Gate
 from tests.support.http import Make, trick_config, until
-from tests.support.streams import BOUNDARY, END, HEADERS, part, talk
+from tests.support.streams import BOUNDARY, END, HEADERS, open_stream, part
 
 STEADY = {"factory": "tests.support.pipelines:Steady"}
 KEY = "0123456789abcdef"
@@ -53,7 +53,7 @@ async def test_each_picture_of_a_stream_is_answered_by_a_line_in_order(
     make: Make, png: bytes, client: ClientSession
 ) -> None:
     url = await make(upload={"max_bytes": len(png), "max_batch": 1, "max_parts": 2})
-    async with talk(client, url, **{"X-Request-ID": "mine"}) as stream:
+    async with open_stream(client, url, **{"X-Request-ID": "mine"}) as stream:
         stream.show(png, b"no picture", b"", png, png)
         stream.end()
         response = await stream.response()
@@ -69,7 +69,7 @@ async def test_each_picture_of_a_stream_is_answered_by_a_line_in_order(
 async def test_the_first_line_is_sent_while_the_next_picture_is_awaited_without_a_slot(
     make: Make, apps: list[web.Application], png: bytes, client: ClientSession
 ) -> None:
-    async with talk(client, await make()) as stream:
+    async with open_stream(client, await make()) as stream:
         for number in range(3):
             stream.show(png)
             assert (await stream.line())["number"] == number
@@ -89,7 +89,7 @@ async def test_no_more_pictures_are_in_progress_than_the_window_allows(
     make: Make, apps: list[web.Application], gate: Gate, png: bytes, client: ClientSession
 ) -> None:
     url = await make({"gate": str(gate.folder)}, upload={"stream_window": 3}, inference={"workers": 1, "limit": 8})
-    async with talk(client, url) as stream:
+    async with open_stream(client, url) as stream:
         stream.show(*[png] * 20)
         stream.end()
         await asyncio.to_thread(gate.wait_for, 1)
@@ -107,7 +107,7 @@ async def test_a_stream_waits_for_a_slot_and_is_never_refused_one(
     held = [asyncio.create_task(client.post(url, data=png, headers=raw)) for _ in range(2)]
     await asyncio.to_thread(gate.wait_for, 1)
     await until(lambda: apps[0][EXECUTOR].limiter.in_flight == 2)
-    async with talk(client, url) as stream:
+    async with open_stream(client, url) as stream:
         stream.show(png, png)
         stream.end()
         await until(lambda: apps[0][EXECUTOR].limiter.reserved == 1)
@@ -149,7 +149,7 @@ async def test_a_stream_is_sent_only_when_accept_prefers_ndjson(make: Make, png:
 async def test_a_later_error_is_the_last_line_and_closes_the_connection(
     broken: bytes, kind: str, make: Make, png: bytes, client: ClientSession
 ) -> None:
-    async with talk(client, await make(upload={"max_parts": 2})) as stream:
+    async with open_stream(client, await make(upload={"max_parts": 2})) as stream:
         stream.show(png)
         assert (await stream.line())["number"] == 0
         stream.show(png)
@@ -161,7 +161,7 @@ async def test_a_later_error_is_the_last_line_and_closes_the_connection(
 
 
 async def test_a_stream_of_a_silent_client_is_ended(make: Make, png: bytes, client: ClientSession) -> None:
-    async with talk(client, await make(upload={"timeout_s": 0.3})) as stream:
+    async with open_stream(client, await make(upload={"timeout_s": 0.3})) as stream:
         stream.show(png)
         first, last = await stream.lines()
     assert (first["number"], last["error"]["status"]) == (0, 408)
@@ -169,10 +169,10 @@ async def test_a_stream_of_a_silent_client_is_ended(make: Make, png: bytes, clie
 
 async def test_no_more_streams_are_open_than_the_limit(make: Make, png: bytes, client: ClientSession) -> None:
     url = await make(upload={"max_streams": 1})
-    async with talk(client, url) as stream:
+    async with open_stream(client, url) as stream:
         stream.show(png)
         assert (await stream.line())["number"] == 0
-        async with talk(client, url) as another:
+        async with open_stream(client, url) as another:
             assert (await another.response()).status == 503
         async with client.post(url, data=png, headers={"Content-Type": "image/png"}) as response:
             assert response.status == 200
@@ -184,7 +184,7 @@ async def test_expect_continue_of_a_refused_stream_gets_the_final_status(
     make: Make, png: bytes, client: ClientSession
 ) -> None:
     url = await make(upload={"max_streams": 1})
-    async with talk(client, url, Expect="100-continue") as stream:
+    async with open_stream(client, url, Expect="100-continue") as stream:
         stream.show(png)
         assert (await stream.line())["number"] == 0
         host, port = url.split("/")[2].split(":")
@@ -199,7 +199,7 @@ async def test_pictures_that_have_arrived_are_answered_before_the_server_stops(
     make: Make, apps: list[web.Application], gate: Gate, png: bytes, client: ClientSession
 ) -> None:
     url = await make({"gate": str(gate.folder)}, inference={"workers": 1, "limit": 8}, upload={"stream_window": 3})
-    async with talk(client, url) as stream, talk(client, url) as begun:
+    async with open_stream(client, url) as stream, open_stream(client, url) as begun:
         stream.show(*[png] * 5)
         begun.send(part(png)[:-100])
         await asyncio.to_thread(gate.wait_for, 1)
@@ -208,7 +208,7 @@ async def test_pictures_that_have_arrived_are_answered_before_the_server_stops(
         gate.open()
         *answered, last = await stream.lines()
         assert (await begun.response()).status == 503
-        async with talk(client, url) as late:
+        async with open_stream(client, url) as late:
             assert (await late.response()).status == 503
     assert [line["bytes"] for line in answered] == [len(png)] * 3
     assert last["error"]["type"] == "urn:faceattr:draining"
@@ -261,7 +261,7 @@ def send_until_reset(connection: socket.socket, start: bytes) -> None:
 async def test_each_picture_counts_for_the_rate_limit_and_waits_for_it(
     make: Make, apps: list[web.Application], png: bytes, client: ClientSession
 ) -> None:
-    async with talk(client, await make(clients={"requests_per_minute": 2})) as stream:
+    async with open_stream(client, await make(clients={"requests_per_minute": 2})) as stream:
         stream.show(png, png, png)
         assert [(await stream.line())["number"] for _ in range(2)] == [0, 1]
         await until(lambda: apps[0][UPLOADS].spool.used == len(png))  # received; may start in half a minute
@@ -277,7 +277,7 @@ async def test_a_stream_waits_while_its_client_holds_its_share_of_slots(
     make: Make, apps: list[web.Application], gate: Gate, png: bytes, client: ClientSession
 ) -> None:
     url = await make({"gate": str(gate.folder)}, inference={"workers": 2, "limit": 2}, clients={"fair": True})
-    async with talk(client, url) as stream:
+    async with open_stream(client, url) as stream:
         stream.send(part(png)[:-100])
         await until(lambda: apps[0][UPLOADS].limiter.in_flight == 1)
         held = asyncio.create_task(client.post(url, data=png, headers={"Content-Type": "image/png"}))
@@ -295,7 +295,7 @@ async def test_a_stream_waits_while_its_client_holds_its_share_of_slots(
 async def test_a_cached_picture_of_a_stream_takes_no_slot(
     make: Make, apps: list[web.Application], png: bytes, client: ClientSession
 ) -> None:
-    async with talk(client, await make(STEADY)) as stream:
+    async with open_stream(client, await make(STEADY)) as stream:
         stream.show(png)
         first = await stream.line()
         limiter = apps[0][EXECUTOR].limiter
@@ -309,7 +309,7 @@ async def test_a_cached_picture_of_a_stream_takes_no_slot(
 
 
 async def test_an_internal_error_affects_one_picture_of_a_stream(make: Make, png: bytes, client: ClientSession) -> None:
-    async with talk(client, f"{await make()}?do=raise") as stream:
+    async with open_stream(client, f"{await make()}?do=raise") as stream:
         stream.show(png, png)
         stream.end()
         assert [line["error"]["status"] for line in await stream.lines()] == [500, 500]
@@ -326,7 +326,7 @@ async def test_a_stream_is_recorded_for_each_picture_and_once_as_a_request(
     def count(name: str) -> float:
         return registry.get_sample_value(name, {"pipeline": "trick"} if "pictures" in name else {}) or 0
 
-    async with talk(client, url, **{"X-Request-ID": "whole"}) as stream:
+    async with open_stream(client, url, **{"X-Request-ID": "whole"}) as stream:
         stream.show(png, b"no picture")
         await stream.line()
         await stream.line()
