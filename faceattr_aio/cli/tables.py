@@ -7,7 +7,7 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,18 +38,15 @@ class Table(Protocol):
 
 def open_table(path: Path) -> Table:
     """Raises StartError."""
-    formats: dict[str, Callable[[Path], Table]] = {
-        ".jsonl": JsonLinesTable,
-        ".ndjson": JsonLinesTable,
-        ".csv": CsvTable,
-    }
-    suffix = path.suffix.lower()
     try:
-        if suffix == ".parquet":
-            table: Table = load_extra("faceattr_aio.cli.parquet", "bulk").ParquetTable(path)
-            return table
-        if suffix in formats:
-            return formats[suffix](path)
+        match path.suffix.lower():
+            case ".jsonl" | ".ndjson":
+                return JsonLinesTable(path)
+            case ".csv":
+                return CsvTable(path)
+            case ".parquet":
+                table: Table = load_extra("faceattr_aio.cli.parquet", "bulk").ParquetTable(path)
+                return table
     except BlockingIOError as error:
         raise StartError(f"{path} is being written to by another process.") from error
     except OSError as error:
