@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm.asyncio import tqdm
+from tqdm import tqdm
 
 from faceattr_aio.cli import FAILED, bulk
 from faceattr_aio.cli.analyzers import PIPELINE, Analyze, Analyzer, local_analyzer, remote_analyzer
@@ -62,13 +62,15 @@ def _targets(files: Sequence[Path], target: Path | None) -> list[Path] | list[No
 async def _analyze_all(analyzer: Analyzer, files: Sequence[Path], targets: Iterable[Path | None]) -> list[Outcome]:
     async with analyzer as (analyze, concurrency):
         slots = asyncio.Semaphore(concurrency)
+        with tqdm(total=len(files), unit="file", disable=len(files) == 1, file=sys.stderr) as bar:
 
-        async def analyze_one(file: Path, target: Path | None) -> Outcome:
-            async with slots:
-                return await _analyze(analyze, file, target)
+            async def analyze_one(file: Path, target: Path | None) -> Outcome:
+                async with slots:
+                    outcome = await _analyze(analyze, file, target)
+                bar.update()
+                return outcome
 
-        calls = map(analyze_one, files, targets)
-        return await tqdm.gather(*calls, unit="file", disable=len(files) == 1, file=sys.stderr)
+            return await asyncio.gather(*map(analyze_one, files, targets))
 
 
 async def _analyze(analyze: Analyze, file: Path, target: Path | None) -> Outcome:

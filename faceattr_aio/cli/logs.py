@@ -105,19 +105,15 @@ def set_up_log(settings: LoggingConfig, number: int | None = None) -> None:
     Errors in a client's request are not logged, because they are in its response. Raises StartError when the file
     cannot be written.
     """
+    handler = _open_file(settings.file, settings, number) if settings.file else StderrHandler()
+    handler.setFormatter(_FORMATTERS[settings.format])
     records: Lines = queue.Queue(_QUEUE_SIZE)
-    writer = LogWriter(records, _make_handler(settings, number))
+    writer = LogWriter(records, handler)
     writer.start()
     atexit.register(writer.close)
     logging.basicConfig(level=settings.level.upper(), handlers=[BoundedHandler(records, writer.due.set)], force=True)
     logging.getLogger("aiohttp.server").addFilter(_is_not_malformed_request)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
-
-
-def _make_handler(settings: LoggingConfig, number: int | None) -> logging.Handler:
-    handler = _open_file(settings.file, settings, number) if settings.file else StderrHandler()
-    handler.setFormatter(_FORMATTERS[settings.format])
-    return handler
 
 
 def _open_file(path: Path, settings: LoggingConfig, number: int | None) -> logging.Handler:

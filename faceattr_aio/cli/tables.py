@@ -105,19 +105,17 @@ class JsonLinesTable(_AppendedFile):
         for line in self._read_lines():
             if not line.endswith(b"\n"):
                 break
-            yield self._read(line)
+            try:
+                row = json.loads(line)
+                name, failed = row["file"], "error" in row
+            except (ValueError, LookupError, TypeError) as error:
+                raise self._foreign() from error
+            yield name, failed
             size += len(line)
         self._truncate(size, b'{"file": "')
 
     def add(self, row: Row) -> None:
         self._write(json.dumps(row).encode() + b"\n")
-
-    def _read(self, line: bytes) -> tuple[str, bool]:
-        try:
-            row = json.loads(line)
-            return row["file"], "error" in row
-        except (ValueError, LookupError, TypeError) as error:
-            raise self._foreign() from error
 
 
 class CsvTable(_AppendedFile):

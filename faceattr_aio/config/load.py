@@ -131,7 +131,7 @@ def _messages(error: ValidationError, origins: Origins, prefix: tuple[str | int,
         if isinstance(cause, ValidationError):
             yield from _messages(cause, origins, path)
             continue
-        key = ".".join(str(part) for part in path)
+        key = ".".join(map(str, path))
         origin = origin_of(key, origins)
         source = "" if origin == DEFAULT else f", from {origin}"
         is_unknown = fault["type"] == "extra_forbidden"
