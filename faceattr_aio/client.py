@@ -10,17 +10,17 @@ import random
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import ExitStack
 from http import HTTPStatus
-from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NoReturn, Self
+from typing import IO, Any, Self
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, FormData, hdrs
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, FormData, hdrs
 
 from faceattr_aio import errors
 from faceattr_aio.errors import DeadlineExceeded, FaceattrError, RetryableError
+from faceattr_aio.pipeline import JSON, NDJSON
 from faceattr_aio.schemas import Answer, Job
 
 __all__ = ["Client", "Option", "Picture", "UnexpectedAnswer", "Unreachable"]
@@ -29,8 +29,6 @@ Picture = Path | bytes
 Pictures = Iterable[Picture] | AsyncIterable[Picture]
 Option = str | float
 
-_JSON = "application/json"
-_NDJSON = "application/x-ndjson"
 _BYTES = "application/octet-stream"
 _SUCCESS = HTTPStatus.OK, HTTPStatus.ACCEPTED
 _MIN_BACKOFF_S, _MAX_DOUBLINGS = 0.1, 6
@@ -102,14 +100,14 @@ class Client:
         Raises the failure of the whole stream, and any exception of `pictures`.
         """
         body = _StreamedForm(pictures)
-        headers = {hdrs.ACCEPT: _NDJSON, hdrs.CONTENT_TYPE: f"multipart/form-data; boundary={body.boundary}"}
+        headers = {hdrs.ACCEPT: NDJSON, hdrs.CONTENT_TYPE: f"multipart/form-data; boundary={body.boundary}"}
         request = self._session.post(
             self._url, data=body.chunks(), params=options, headers=headers, read_bufsize=_MAX_LINE
         )
         try:
             async with request as response:
                 if response.status != HTTPStatus.OK:
-                    _raise_failure(await response.read(), response.status, response.headers)
+                    raise _failure_in(await response.read(), response)
                 async for line in response.content:
                     yield _outcome_of_line(line)
         except ClientError as error:
@@ -123,13 +121,12 @@ class Client:
         self, pictures: Sequence[Picture], deadline_s: float | None = None, options: Mapping[str, Option] | None = None
     ) -> dict[str, Any]:
         """Return the server's JSON document about one picture or several."""
-        return _parse(await self._send(self._url, pictures, _JSON, deadline_s, options or {}), HTTPStatus.OK)
+        return _parse(await self._send(self._url, pictures, JSON, deadline_s, options or {}), HTTPStatus.OK)
 
     async def submit(self, pictures: Sequence[Picture], *, deadline_s: float | None = None, **options: Option) -> Job:
         """Submit a job and return it at once. The options may include `pipeline` and `callback`."""
-        return Job.model_validate(
-            _parse(await self._send(self._jobs_url, pictures, _JSON, deadline_s, options), HTTPStatus.ACCEPTED)
-        )
+        content = await self._send(self._jobs_url, pictures, JSON, deadline_s, options)
+        return Job.model_validate(_parse(content, HTTPStatus.ACCEPTED))
 
     async def result(self, identity: str, *, deadline_s: float | None = None) -> Job:
         """Wait until a job is done or has failed, and return it."""
@@ -161,7 +158,7 @@ class Client:
 
         async def attempt(left_s: float, retries: int) -> bytes:
             headers = {hdrs.ACCEPT: accept, "Prefer": f"wait={left_s:.3f}"}
-            async with AsyncExitStack() as files:
+            with ExitStack() as files:
                 body = await _body_of(pictures, files)
                 if not isinstance(body, FormData):
                     headers[hdrs.CONTENT_TYPE] = _BYTES
@@ -173,8 +170,8 @@ class Client:
 
     async def _retry(self, attempt: Callable[[float, int], Awaitable[bytes]], deadline_s: float) -> bytes:
         """Call `attempt(left_s, retries)` until it succeeds, fails permanently, or no time is left for a retry."""
-        end = time.monotonic() + deadline_s
-        for retries in count():
+        end, retries = time.monotonic() + deadline_s, 0
+        while True:
             left_s = max(0.0, end - time.monotonic())
             try:
                 async with asyncio.timeout(left_s):
@@ -187,7 +184,7 @@ class Client:
                 if is_lost or wait_s >= end - time.monotonic():
                     raise
                 await asyncio.sleep(wait_s)
-        raise AssertionError  # count() does not end
+                retries += 1
 
     async def _request(self, method: str, url: str, **arguments: Any) -> bytes:
         """Make one attempt and return the body of the response."""
@@ -197,7 +194,7 @@ class Client:
         except ClientError as error:
             raise Unreachable(f"There is no response from {url}: {error}.", retry_after_s=0) from error
         if response.status not in _SUCCESS:
-            _raise_failure(content, response.status, response.headers)
+            raise _failure_in(content, response)
         return content
 
 
@@ -226,8 +223,8 @@ def failure_of(problem: dict[str, Any], retry_after: str = "") -> FaceattrError:
     return failure(detail, retry_after_s=problem.get("retry_after_ms", header_s * 1e3) / 1e3, **members)
 
 
-def _raise_failure(content: bytes, status: int, headers: Mapping[str, str]) -> NoReturn:
-    raise failure_of(_parse(content, status), headers.get(hdrs.RETRY_AFTER, ""))
+def _failure_in(content: bytes, response: ClientResponse) -> FaceattrError:
+    return failure_of(_parse(content, response.status), response.headers.get(hdrs.RETRY_AFTER, ""))
 
 
 def _parse(content: bytes, status: int) -> dict[str, Any]:
@@ -260,9 +257,9 @@ def _backoff_s(retries: int) -> float:
     return _MIN_BACKOFF_S * math.exp2(min(retries, _MAX_DOUBLINGS)) * random.uniform(0.75, 1.25)  # noqa: S311  # jitter
 
 
-async def _body_of(pictures: Sequence[Picture], files: AsyncExitStack) -> FormData | IO[bytes]:
+async def _body_of(pictures: Sequence[Picture], files: ExitStack) -> FormData | IO[bytes]:
     """Return one picture as it is, or a form of several. Files are read while they are sent, and closed by `files`."""
-    contents = [await _open(picture, files) for picture in pictures]
+    contents = [files.enter_context(await _open(picture)) for picture in pictures]
     if len(contents) == 1:
         return contents[0]
     form = FormData()
@@ -271,10 +268,8 @@ async def _body_of(pictures: Sequence[Picture], files: AsyncExitStack) -> FormDa
     return form
 
 
-async def _open(picture: Picture, files: AsyncExitStack) -> IO[bytes]:
-    if isinstance(picture, bytes):
-        return io.BytesIO(picture)
-    return files.enter_context(await asyncio.to_thread(picture.open, "rb"))
+async def _open(picture: Picture) -> IO[bytes]:
+    return io.BytesIO(picture) if isinstance(picture, bytes) else await asyncio.to_thread(picture.open, "rb")
 
 
 class _StreamedForm:
@@ -294,8 +289,8 @@ class _StreamedForm:
         try:
             async for picture in _iterate(self._pictures):
                 yield _PART_HEADER
-                async with aclosing(_chunks_of(picture)) as chunks:
-                    async for chunk in chunks:
+                with await _open(picture) as file:
+                    while chunk := await asyncio.to_thread(file.read, _CHUNK):
                         yield chunk
                 yield b"\r\n" + boundary + b"\r\n"
         except Exception as error:  # noqa: BLE001  # raised in Client.stream
@@ -311,12 +306,3 @@ async def _iterate(pictures: Pictures) -> AsyncGenerator[Picture]:
         return
     for picture in pictures:
         yield picture
-
-
-async def _chunks_of(picture: Picture) -> AsyncGenerator[bytes]:
-    if isinstance(picture, bytes):
-        yield picture
-        return
-    with await asyncio.to_thread(picture.open, "rb") as file:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK):
-            yield chunk

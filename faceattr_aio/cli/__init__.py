@@ -3,12 +3,10 @@ worker processes import this package too.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
 
 from faceattr_aio.errors import StartError
 
@@ -37,25 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + 2
     return status
-
-
-def flags(parsed: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Return the flags that are set, as settings by section: `--port` is `server.port`."""
-    settings: dict[str, dict[str, Any]] = {}
-    for name, value in vars(parsed).items():
-        section, dot, key = name.partition(".")
-        if dot and value is not None:
-            settings.setdefault(section, {})[key] = value
-    return settings
-
-
-def limit_decoder(max_pixels: int) -> None:
-    """Set OpenCV's own limit of pixels, in addition to `image.max_pixels`. Workers read it when they import OpenCV.
-
-    Replaces an existing value, because OpenCV ends a process if the value is not a number.
-    """
-    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max_pixels)
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -8,35 +8,28 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tqdm import tqdm
 
-from faceattr_aio.cli import FAILED, bulk, flags, limit_decoder
+from faceattr_aio.cli import FAILED, bulk
 from faceattr_aio.cli.analyzers import PIPELINE, Analyze, Analyzer, local_analyzer, remote_analyzer
-from faceattr_aio.config import load_config
+from faceattr_aio.cli.settings import limit_decoder, load
 from faceattr_aio.errors import FaceattrError, StartError, StorageUnavailable
 from faceattr_aio.pipeline import Outcome, Reply
 
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 
 
-class _Annotated(NamedTuple):
-    """The file for an annotated picture, and its type."""
-
-    file: Path
-    media_type: str
-
-
 def run(parsed: argparse.Namespace) -> int:
     """Return 0 when every file was analyzed, else 1. Raises StartError."""
-    config, _ = load_config(flags(parsed), parsed.config)
+    config = load(parsed)
     if PIPELINE not in config.pipelines and not parsed.server:
         raise StartError(f"The settings have no pipeline '{PIPELINE}'.")
     if parsed.jobs and not parsed.server:
         raise StartError("--jobs needs a server: set --server.")
     targets = _targets(parsed.files, parsed.annotate)
-    if {file.resolve() for file in parsed.files} & {target.file.resolve() for target in targets if target}:
+    if {file.resolve() for file in parsed.files} & {target.resolve() for target in targets if target}:
         raise StartError("The annotated picture would overwrite its source: choose another file.")
     limit_decoder(config.image.max_pixels)
     analyzer = remote_analyzer(parsed.server, config, parsed.jobs) if parsed.server else local_analyzer(config)
@@ -48,13 +41,14 @@ def run(parsed: argparse.Namespace) -> int:
     return FAILED if any(isinstance(outcome, FaceattrError) for outcome in outcomes) else 0
 
 
-def _targets(files: Sequence[Path], target: Path | None) -> list[_Annotated | None]:
+def _targets(files: Sequence[Path], target: Path | None) -> list[Path] | list[None]:
+    """Return the file for the annotated picture of each file. Raises StartError."""
     if target is None:
         return [None] * len(files)
     if len(files) == 1 and not target.is_dir():
         if target.suffix.lower() not in _MEDIA_TYPES:
             raise StartError(f"{target} is not a supported picture type: use .jpg or .png, or an existing folder.")
-        return [_Annotated(target, _MEDIA_TYPES[target.suffix.lower()])]
+        return [target]
     targets = [target / f"{file.stem}.annotated.jpg" for file in files]
     if len(set(targets)) < len(targets):
         raise StartError("Two of the files have the same name, so one would overwrite the other: use one folder each.")
@@ -62,17 +56,15 @@ def _targets(files: Sequence[Path], target: Path | None) -> list[_Annotated | No
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StartError(f"{target} cannot be used as the folder for several pictures: {error.strerror}.") from error
-    return [_Annotated(file, "image/jpeg") for file in targets]
+    return targets
 
 
-async def _analyze_all(
-    analyzer: Analyzer, files: Sequence[Path], targets: Iterable[_Annotated | None]
-) -> list[Outcome]:
+async def _analyze_all(analyzer: Analyzer, files: Sequence[Path], targets: Iterable[Path | None]) -> list[Outcome]:
     async with analyzer as (analyze, concurrency):
         slots = asyncio.Semaphore(concurrency)
         with tqdm(total=len(files), unit="file", disable=len(files) == 1, file=sys.stderr) as bar:
 
-            async def analyze_one(file: Path, target: _Annotated | None) -> Outcome:
+            async def analyze_one(file: Path, target: Path | None) -> Outcome:
                 async with slots:
                     outcome = await _analyze(analyze, file, target)
                 bar.update()
@@ -81,13 +73,11 @@ async def _analyze_all(
             return await asyncio.gather(*map(analyze_one, files, targets))
 
 
-async def _analyze(analyze: Analyze, file: Path, target: _Annotated | None) -> Outcome:
-    if target is None:
-        return await analyze(file, None)
-    outcome = await analyze(file, target.media_type)
+async def _analyze(analyze: Analyze, file: Path, target: Path | None) -> Outcome:
+    outcome = await analyze(file, _MEDIA_TYPES[target.suffix.lower()] if target else None)
     try:
-        if isinstance(outcome, Reply) and outcome.body is not None:
-            target.file.write_bytes(outcome.body)
+        if target and isinstance(outcome, Reply) and outcome.body is not None:
+            await asyncio.to_thread(target.write_bytes, outcome.body)
     except OSError as error:
         return StorageUnavailable(f"The picture cannot be written to {error.filename}: {error.strerror}.")
     return outcome

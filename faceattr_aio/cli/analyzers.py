@@ -29,7 +29,7 @@ _RESULT = ("image", "faces", "models")
 @asynccontextmanager
 async def local_analyzer(config: Config) -> AsyncIterator[tuple[Analyze, int]]:
     """Start workers. Two files at a time for each of them keep all of them busy."""
-    executor = Executor(config.with_auto_pool("process"))
+    executor = Executor(config)
     try:
         await executor.start()
         yield partial(_analyze_locally, executor), min(config.inference.limit_count, 2 * config.inference.worker_count)

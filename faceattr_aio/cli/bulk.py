@@ -8,11 +8,8 @@ import os
 import sqlite3
 import sys
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +22,7 @@ from faceattr_aio.errors import FaceattrError, RetryableError, StartError
 from faceattr_aio.pipeline import Outcome, Reply
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
-_SCAN_CHUNK = 256
-"""Files that a thread looks up at a time."""
+_SCHEMA = "PRAGMA journal_mode = OFF; CREATE TABLE seen (name TEXT PRIMARY KEY) WITHOUT ROWID; BEGIN"
 
 
 def run(parsed: argparse.Namespace, analyzer: Analyzer) -> int:
@@ -34,15 +30,15 @@ def run(parsed: argparse.Namespace, analyzer: Analyzer) -> int:
     if parsed.annotate or parsed.json:
         raise StartError("--out cannot be combined with --annotate or --json.")
     with closing(open_table(parsed.out)) as table, closing(ResumeIndex()) as index:
-        counts = _resume(table, index)
+        bulk = _BulkRun(parsed.files, table, index)
         try:
-            asyncio.run(_BulkRun(parsed.files, table, index, counts).run(analyzer))
+            asyncio.run(bulk.run(analyzer))
         except RetryableError as error:
             raise StartError(f"{error.detail} Run the same command to continue.") from error
         except OSError as error:
             raise StartError(f"{parsed.out} cannot be written to: {error.strerror}.") from error
-    print(f"{parsed.out}: {counts.rows} files, {counts.failed} of them failed; {counts.existing} were already there")
-    return FAILED if counts.failed else 0
+    print(f"{parsed.out}: {bulk.rows} files, {bulk.failed} of them failed; {bulk.existing} were already there")
+    return FAILED if bulk.failed else 0
 
 
 def row_of(file: Path, outcome: Outcome) -> Row:
@@ -91,9 +87,7 @@ class ResumeIndex:
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute("CREATE TABLE seen (name TEXT PRIMARY KEY) WITHOUT ROWID")
-        self._database.execute("BEGIN")
+        self._database.executescript(_SCHEMA)
 
     def add(self, name: str) -> bool:
         """Add the name and return whether it is new."""
@@ -104,39 +98,26 @@ class ResumeIndex:
         self._database.close()
 
 
-@dataclass
-class RowCounts:
-    """Rows of the table: all, the failures among them, and those from before this run."""
-
-    rows: int = 0
-    failed: int = 0
-    existing: int = 0
-
-
-def _resume(table: Table, index: ResumeIndex) -> RowCounts:
-    counts = RowCounts()
-    for name, failed in table.resume():
-        index.add(name)
-        counts.rows += 1
-        counts.existing += 1
-        counts.failed += failed
-    return counts
-
-
 class _BulkRun:
-    """One run of the command."""
+    """One run of the command. Counts the rows of the table: all, the failures among them, and those from before."""
 
-    def __init__(self, paths: Sequence[Path], table: Table, index: ResumeIndex, counts: RowCounts) -> None:
-        self._paths, self._table, self._counts = paths, table, counts
+    def __init__(self, paths: Sequence[Path], table: Table, index: ResumeIndex) -> None:
+        """Read the rows of the table. Raises StartError."""
+        self._paths, self._table = paths, table
+        self.rows = self.failed = 0
+        for name, failed in table.resume():
+            index.add(name)
+            self.rows += 1
+            self.failed += failed
+        self.existing = self.rows
         self._new_files = (file for file in scan(paths) if index.add(name_of(file)))
-        self._queue: deque[Path] = deque()
         self._scan_lock = asyncio.Lock()
         self._finished = threading.Event()
 
     async def run(self, analyzer: Analyzer) -> None:
         """Analyze all files. Raises RetryableError when no file can be analyzed at present."""
         async with analyzer as (analyze, concurrency):
-            with tqdm(unit="file", initial=self._counts.rows, file=sys.stderr) as bar:
+            with tqdm(unit="file", initial=self.rows, file=sys.stderr) as bar:
                 tasks = [asyncio.create_task(self._work(analyze, bar)) for _ in range(concurrency)]
                 counting = asyncio.create_task(asyncio.to_thread(self._count_files, bar))
                 try:
@@ -153,16 +134,14 @@ class _BulkRun:
             if isinstance(outcome, RetryableError):
                 raise outcome
             self._table.add(row_of(file, outcome))
-            self._counts.rows += 1
-            self._counts.failed += isinstance(outcome, FaceattrError)
+            self.rows += 1
+            self.failed += isinstance(outcome, FaceattrError)
             bar.update()
 
     async def _next_file(self) -> Path | None:
         """Return a file that has no row, or None after the last."""
         async with self._scan_lock:
-            if not self._queue:
-                self._queue.extend(await asyncio.to_thread(list, islice(self._new_files, _SCAN_CHUNK)))
-            return self._queue.popleft() if self._queue else None
+            return await asyncio.to_thread(next, self._new_files, None)
 
     def _count_files(self, bar: "tqdm[Any]") -> None:
         """Count all files for the progress bar, in a thread of its own."""
@@ -171,4 +150,4 @@ class _BulkRun:
             if self._finished.is_set():
                 return
             total += 1
-        bar.total = max(total, self._counts.existing)
+        bar.total = max(total, self.existing)

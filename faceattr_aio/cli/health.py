@@ -8,8 +8,8 @@ import sys
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout
 from yarl import URL
 
-from faceattr_aio.cli import FAILED, flags
-from faceattr_aio.config import load_config
+from faceattr_aio.cli import FAILED
+from faceattr_aio.cli.settings import load
 from faceattr_aio.config.schema import ServerConfig
 from faceattr_aio.errors import StartError
 
@@ -19,7 +19,7 @@ _LOOPBACK = {"": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 def run(parsed: argparse.Namespace) -> int:
     """Print whether the server is ready. Raises StartError when its URL is invalid or cannot be derived."""
-    url = _parse_url(parsed.url) if parsed.url else _configured_url(load_config(flags(parsed), parsed.config)[0].server)
+    url = _parse_url(parsed.url) if parsed.url else _configured_url(load(parsed).server)
     fault = asyncio.run(find_fault(url, parsed.timeout))
     if fault is None:
         print(f"{url} is ready")

@@ -18,8 +18,12 @@ from pythonjsonlogger.json import JsonFormatter
 from faceattr_aio.config.schema import LoggingConfig
 from faceattr_aio.errors import StartError
 
-_TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-_JSON = "{asctime}{levelname}{name}{message}"
+_JSON_NAMES = {"asctime": "time", "levelname": "level", "name": "logger"}
+_FORMATTERS = {
+    "text": logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"),
+    "json": JsonFormatter("{asctime}{levelname}{name}{message}", style="{", rename_fields=_JSON_NAMES),
+}
+_DROPPED = "%d lines were dropped because they could not be written fast enough"
 _QUEUE_SIZE = 10_000
 """Lines. Further lines are dropped and counted."""
 _STDERR = 2
@@ -45,7 +49,8 @@ class BoundedHandler(QueueHandler):
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
             if self.dropped:
-                self.queue.put_nowait(_dropped_record(self.dropped))
+                count = (self.dropped,)
+                self.queue.put_nowait(logging.LogRecord(__name__, logging.WARNING, __file__, 0, _DROPPED, count, None))
                 self.dropped = 0
             self.queue.put_nowait(record)
         except queue.Full:
@@ -71,25 +76,21 @@ class LogWriter(threading.Thread):
 
     def __init__(self, records: Lines, handler: logging.Handler) -> None:
         super().__init__(name="faceattr-log", daemon=True)
-        self._lines, self._handler = records, handler
-        self._due = threading.Event()
-        self._closing = False
+        self.due = threading.Event()
+        """Set it to write the queued lines now."""
+        self._lines, self._handler, self._closing = records, handler, False
 
     def run(self) -> None:
         while not self._closing:
-            self._due.wait(_WRITE_PERIOD_S)
-            self._due.clear()
+            self.due.wait(_WRITE_PERIOD_S)
+            self.due.clear()
             self._write()
         self._write()
-
-    def flush_soon(self) -> None:
-        """Write the queued lines now, without waiting for it."""
-        self._due.set()
 
     def close(self) -> None:
         """Write the queued lines and stop; gives up after 2 s, because the reader may have stopped reading."""
         self._closing = True
-        self.flush_soon()
+        self.due.set()
         self.join(_EXIT_TIMEOUT_S)
 
     def _write(self) -> None:
@@ -104,23 +105,15 @@ def set_up_log(settings: LoggingConfig, number: int | None = None) -> None:
     Errors in a client's request are not logged, because they are in its response. Raises StartError when the file
     cannot be written.
     """
+    handler = _open_file(settings.file, settings, number) if settings.file else StderrHandler()
+    handler.setFormatter(_FORMATTERS[settings.format])
     records: Lines = queue.Queue(_QUEUE_SIZE)
-    writer = LogWriter(records, _make_handler(settings, number))
+    writer = LogWriter(records, handler)
     writer.start()
     atexit.register(writer.close)
-    logging.basicConfig(level=settings.level.upper(), handlers=[BoundedHandler(records, writer.flush_soon)], force=True)
+    logging.basicConfig(level=settings.level.upper(), handlers=[BoundedHandler(records, writer.due.set)], force=True)
     logging.getLogger("aiohttp.server").addFilter(_is_not_malformed_request)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
-
-
-def _make_handler(settings: LoggingConfig, number: int | None) -> logging.Handler:
-    handler = _open_file(settings.file, settings, number) if settings.file else StderrHandler()
-    if settings.format == "json":
-        names = {"asctime": "time", "levelname": "level", "name": "logger"}
-        handler.setFormatter(JsonFormatter(_JSON, style="{", rename_fields=names))
-    else:
-        handler.setFormatter(logging.Formatter(_TEXT))
-    return handler
 
 
 def _open_file(path: Path, settings: LoggingConfig, number: int | None) -> logging.Handler:
@@ -133,11 +126,6 @@ def _open_file(path: Path, settings: LoggingConfig, number: int | None) -> loggi
         )
     except OSError as error:
         raise StartError(f"The log file {path} cannot be written: {error.strerror}.") from error
-
-
-def _dropped_record(count: int) -> logging.LogRecord:
-    text = "%d lines were dropped because they could not be written fast enough"
-    return logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (count,), None)
 
 
 def _is_not_malformed_request(record: logging.LogRecord) -> bool:

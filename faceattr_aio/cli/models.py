@@ -5,23 +5,21 @@ import sys
 
 from tqdm import tqdm
 
-from faceattr_aio.cli import FAILED, flags
-from faceattr_aio.config import Config, load_config
+from faceattr_aio.cli import FAILED
+from faceattr_aio.cli.settings import load
+from faceattr_aio.config import Config
 from faceattr_aio.errors import StartError
 from faceattr_aio.inference.models import ModelStore
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Raises StartError."""
-    config, _ = load_config(flags(parsed), parsed.config)
-    store = ModelStore(config.models.dir)
-    match parsed.action:
-        case "pull":
-            return _pull(store, parsed.names or used_models(config))
-        case "verify":
-            return verify(store, parsed.names or used_models(config))
-        case _:
-            return _list(store, used_models(config))
+    config = load(parsed)
+    store, used = ModelStore(config.models.dir), used_models(config)
+    if parsed.action == "list":
+        return _list(store, used)
+    action = _pull if parsed.action == "pull" else verify
+    return action(store, parsed.names or used)
 
 
 def used_models(config: Config) -> list[str]:

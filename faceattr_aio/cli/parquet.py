@@ -17,26 +17,25 @@ _MAX_ROWS, _MAX_AGE_S = 10_000, 60.0
 """Limits for the rows in memory: their number, and the age of the first. Then they are written as a file."""
 _NEW = ".new"
 
-_POINT = pa.list_(pa.int32())
+_TEXT, _INT, _FLOAT = pa.string(), pa.int32(), pa.float32()
+_POINT = pa.list_(_INT)
 _LANDMARKS = pa.struct([(name, _POINT) for name in ("left_eye", "right_eye", "nose", "mouth")])
-_BOX = pa.struct([(name, pa.int32()) for name in ("x", "y", "width", "height")])
-_GENDER = pa.struct([("label", pa.string()), ("probability", pa.float32())])
-_AGE = pa.struct(
-    [("years", pa.float32()), ("interval", _POINT), ("bracket", pa.string()), ("probability", pa.float32())]
-)
+_BOX = pa.struct([(name, _INT) for name in ("x", "y", "width", "height")])
+_GENDER = pa.struct([("label", _TEXT), ("probability", _FLOAT)])
+_AGE = pa.struct([("years", _FLOAT), ("interval", _POINT), ("bracket", _TEXT), ("probability", _FLOAT)])
 _FACE = pa.struct(
-    [("box", _BOX), ("confidence", pa.float32()), ("landmarks", _LANDMARKS), ("gender", _GENDER), ("age", _AGE)]
+    [("box", _BOX), ("confidence", _FLOAT), ("landmarks", _LANDMARKS), ("gender", _GENDER), ("age", _AGE)]
 )
 SCHEMA = pa.schema(
     [
-        ("file", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("format", pa.string()),
+        ("file", _TEXT),
+        ("width", _INT),
+        ("height", _INT),
+        ("format", _TEXT),
         ("faces", pa.list_(_FACE)),
-        ("models", pa.map_(pa.string(), pa.string())),
-        ("error", pa.string()),
-        ("detail", pa.string()),
+        ("models", pa.map_(_TEXT, _TEXT)),
+        ("error", _TEXT),
+        ("detail", _TEXT),
     ]
 )
 

@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 import uvloop
 from aiohttp import web
 
-from faceattr_aio.cli import flags, limit_decoder
 from faceattr_aio.cli.logs import set_up_log
+from faceattr_aio.cli.settings import limit_decoder, load
 from faceattr_aio.cli.supervisor import (
     ControlEvents,
     Supervisor,
@@ -25,7 +25,7 @@ from faceattr_aio.cli.supervisor import (
     events_from_signals,
     shared_metrics,
 )
-from faceattr_aio.config import Config, load_config, load_extra
+from faceattr_aio.config import Config, load_extra
 from faceattr_aio.errors import ReloadFailed, StartError
 from faceattr_aio.telemetry.setup import make_metrics_app
 from faceattr_aio.web.app import ADMIN, EXECUTOR, drain, is_idle, make_app, retire
@@ -48,10 +48,9 @@ class LiveConfig:
     `config` holds the settings of all serving processes together; `number` is the number of this one.
     """
 
-    def __init__(self, load: Callable[[], Config], number: int = 0) -> None:
-        self.config = load()
-        self._load = load
-        self._number = number
+    def __init__(self, parsed: argparse.Namespace, number: int) -> None:
+        self.config = load(parsed)
+        self._parsed, self._number = parsed, number
 
     def own(self, config: Config | None = None) -> Config:
         """Return the settings of this process. Raises StartError when there are too few workers or slots to divide."""
@@ -59,7 +58,7 @@ class LiveConfig:
 
     def load_changes(self) -> tuple[Config, list[str]]:
         """Return the settings after a reload, and the changed keys that need a restart. Raises StartError."""
-        config, need_restart = merge(self.config, self._load())
+        config, need_restart = merge(self.config, load(self._parsed))
         self.own(config)
         return config, need_restart
 
@@ -96,24 +95,14 @@ def _serve_as_one_of_several(
 
 def _set_up(parsed: argparse.Namespace, number: int | None = None) -> LiveConfig:
     """Load the settings and apply those that concern the whole process. `number` is None for the first process."""
-    live = LiveConfig(partial(_load, parsed), number or 0)
+    live = LiveConfig(parsed, number or 0)
     set_up_log(live.config.logging, number)
     if live.config.logging.traces:
         load_extra("faceattr_aio.telemetry.tracing", "otel").set_up_tracing()
     limit_decoder(live.config.image.max_pixels)
-    _raise_descriptor_limit()
-    return live
-
-
-def _load(parsed: argparse.Namespace) -> Config:
-    config, _ = load_config(flags(parsed), parsed.config)
-    return config.with_auto_pool("process")
-
-
-def _raise_descriptor_limit() -> None:
-    """Raise the soft limit of open files to the hard limit: idle connections alone can use up the usual 1024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # idle connections alone can use up the usual 1024
+    return live
 
 
 def _warn_if_open(address: str, config: Config) -> None:
@@ -132,11 +121,10 @@ def _listen(host: str, port: int) -> socket.socket:
     except (socket.gaierror, UnicodeError) as error:
         raise StartError(f"The host {host} cannot be resolved: {error}.") from error
     except OSError as error:
+        fault = f"cannot be opened: {error.strerror}"
         if error.errno == errno.EADDRINUSE:
-            raise StartError(
-                f"Port {port} on {host} is in use: stop the other program or choose another port."
-            ) from error
-        raise StartError(f"Port {port} on {host} cannot be opened: {error.strerror}.") from error
+            fault = "is in use: stop the other program or choose another port"
+        raise StartError(f"Port {port} on {host} {fault}.") from error
 
 
 def _announce(listener: socket.socket) -> None:
@@ -154,24 +142,19 @@ async def _serve(
     app[ADMIN].is_only_process = config.server.processes == 1
     runners = [_runner(app, config), _runner(make_metrics_app(app), config)]
     try:
-        sites = [await _start_site(*pair) for pair in zip(runners, listeners, strict=False)]
+        for runner, listener in zip(runners, listeners, strict=False):
+            await runner.setup()
+            await web.SockSite(runner, listener).start()
         if events.stop.is_set():
             return
         announce()
         reloading = asyncio.create_task(_reload_on_request(app, live, events.reload))
         await events.stop.wait()
         reloading.cancel()
-        await _drain(app, sites[0], live.own().server.drain_s)
+        await _drain(app, runners[0], live.own().server.drain_s)
     finally:
         for runner in runners:
             await runner.cleanup()
-
-
-async def _start_site(runner: web.AppRunner, listener: socket.socket) -> web.SockSite:
-    await runner.setup()
-    site = web.SockSite(runner, listener)
-    await site.start()
-    return site
 
 
 def _runner(app: web.Application, config: Config) -> web.AppRunner:
@@ -202,14 +185,15 @@ async def _reload_on_request(app: web.Application, live: LiveConfig, requested: 
             logging.getLogger().setLevel(config.logging.level.upper())
 
 
-async def _drain(app: web.Application, site: web.SockSite, drain_s: float) -> None:
+async def _drain(app: web.Application, runner: web.AppRunner, drain_s: float) -> None:
     """Take readiness down, wait for load balancers to notice, close the port, and finish accepted work in `drain_s`."""
     retire(app)
     try:
         async with asyncio.timeout(drain_s):
             await asyncio.sleep(min(_PROBE_PERIOD_S, drain_s / 2))
             drain(app)
-            await site.stop()
+            for site in runner.sites:
+                await site.stop()
             while not is_idle(app):  # noqa: ASYNC110  # several endpoints count
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:

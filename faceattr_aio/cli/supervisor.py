@@ -9,7 +9,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -106,13 +106,7 @@ def divide_config(config: Config, number: int) -> Config:
     }
     # A request for a job may reach any process, and jobs in memory exist in one.
     jobs = {"backend": "none"} if config.jobs.backend == "memory" else {}
-    return config.model_copy(
-        update={
-            "jobs": config.jobs.model_copy(update=jobs),
-            "inference": inference.model_copy(update=counts),
-            "upload": upload.model_copy(update=uploads),
-        }
-    )
+    return config.with_values({"jobs": jobs, "inference": counts, "upload": uploads})
 
 
 class _ServingProcess:
@@ -120,19 +114,15 @@ class _ServingProcess:
 
     def __init__(self, serve: Serve, number: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pipe, child_end = context.Pipe()
-        self._process = context.Process(target=serve, args=(number, child_end), name=f"faceattr-serve-{number}")
-        self._process.start()
+        self.pipe, child_end = context.Pipe()
+        self.process = context.Process(target=serve, args=(number, child_end), name=f"faceattr-serve-{number}")
+        self.process.start()
         child_end.close()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid or 0
 
     async def until_ready(self) -> None:
         """Wait until it serves. Raises StartError."""
         try:
-            fault = await asyncio.to_thread(self._pipe.recv)
+            fault = await asyncio.to_thread(self.pipe.recv)
         except EOFError as error:
             raise StartError("A serving process exited during its start.") from error
         if fault is not None:
@@ -140,22 +130,19 @@ class _ServingProcess:
 
     def send(self, command: str) -> None:
         try:
-            self._pipe.send(command)
+            self.pipe.send(command)
         except OSError:
             log.warning("a serving process has already exited")
 
     async def until_exit(self) -> None:
         """Wait for its exit, without a thread: the default executor may have fewer threads than there are processes."""
         loop, exited = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self._process.sentinel, exited.set)
+        loop.add_reader(self.process.sentinel, exited.set)
         try:
             await exited.wait()
         finally:
-            loop.remove_reader(self._process.sentinel)
-        self._process.join()
-
-    def close(self) -> None:
-        self._pipe.close()
+            loop.remove_reader(self.process.sentinel)
+        self.process.join()
 
 
 class Supervisor:
@@ -178,20 +165,18 @@ class Supervisor:
             await asyncio.gather(*(process.until_ready() for process in self._processes))
             announce()
             await self._supervise(events)
-            await self._stop()
         finally:
             for process in self._processes:
-                process.close()
+                process.pipe.close()
 
     async def _supervise(self, events: ControlEvents) -> None:
+        """Restart processes and forward reloads until a stop is requested. Then stop all processes."""
         tasks = [asyncio.create_task(self._keep_running(number)) for number in self._numbers]
         tasks.append(asyncio.create_task(self._forward_reloads(events)))
         await events.stop.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _stop(self) -> None:
         for process in self._processes:
             process.send(_STOP)
         await asyncio.gather(*(process.until_exit() for process in self._processes))
@@ -211,11 +196,11 @@ class Supervisor:
     async def _keep_running(self, number: int) -> None:
         """Restart the process whenever it exits."""
         while True:
-            process = self._processes[number]
-            await process.until_exit()
+            serving = self._processes[number]
+            await serving.until_exit()
             log.error("serving process %d has exited; starting another one", number)
-            process.close()
-            mark_process_dead(process.pid)  # type: ignore[no-untyped-call]  # its counters remain in the sums
+            serving.pipe.close()
+            mark_process_dead(serving.process.pid)  # type: ignore[no-untyped-call]  # its counters remain in the sums
             await asyncio.sleep(_RESTART_DELAY_S)
             try:
                 self._processes[number] = _ServingProcess(self._serve, number)
@@ -227,10 +212,9 @@ class Supervisor:
 @contextmanager
 def shared_metrics() -> Iterator[None]:
     """Let serving processes add up their metrics in files of a temporary folder. Exit after all of them have exited."""
-    folder = TempDir(Path(tempfile.gettempdir()), "faceattr-metrics-")
-    os.environ[SHARED] = str(folder.path)
-    try:
-        yield
-    finally:
-        del os.environ[SHARED]
-        folder.close()
+    with closing(TempDir(Path(tempfile.gettempdir()), "faceattr-metrics-")) as folder:
+        os.environ[SHARED] = str(folder.path)
+        try:
+            yield
+        finally:
+            del os.environ[SHARED]

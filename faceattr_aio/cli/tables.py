@@ -7,7 +7,7 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,18 +38,15 @@ class Table(Protocol):
 
 def open_table(path: Path) -> Table:
     """Raises StartError."""
-    formats: dict[str, Callable[[Path], Table]] = {
-        ".jsonl": JsonLinesTable,
-        ".ndjson": JsonLinesTable,
-        ".csv": CsvTable,
-    }
-    suffix = path.suffix.lower()
     try:
-        if suffix == ".parquet":
-            table: Table = load_extra("faceattr_aio.cli.parquet", "bulk").ParquetTable(path)
-            return table
-        if suffix in formats:
-            return formats[suffix](path)
+        match path.suffix.lower():
+            case ".jsonl" | ".ndjson":
+                return JsonLinesTable(path)
+            case ".csv":
+                return CsvTable(path)
+            case ".parquet":
+                table: Table = load_extra("faceattr_aio.cli.parquet", "bulk").ParquetTable(path)
+                return table
     except BlockingIOError as error:
         raise StartError(f"{path} is being written to by another process.") from error
     except OSError as error:
@@ -108,19 +105,17 @@ class JsonLinesTable(_AppendedFile):
         for line in self._read_lines():
             if not line.endswith(b"\n"):
                 break
-            yield self._read(line)
+            try:
+                row = json.loads(line)
+                name, failed = row["file"], "error" in row
+            except (ValueError, LookupError, TypeError) as error:
+                raise self._foreign() from error
+            yield name, failed
             size += len(line)
         self._truncate(size, b'{"file": "')
 
     def add(self, row: Row) -> None:
         self._write(json.dumps(row).encode() + b"\n")
-
-    def _read(self, line: bytes) -> tuple[str, bool]:
-        try:
-            row = json.loads(line)
-            return row["file"], "error" in row
-        except (ValueError, LookupError, TypeError) as error:
-            raise self._foreign() from error
 
 
 class CsvTable(_AppendedFile):

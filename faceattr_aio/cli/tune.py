@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from statistics import median
 from typing import get_args
@@ -16,8 +17,8 @@ from typing import get_args
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from faceattr_aio.cli import flags, limit_decoder
-from faceattr_aio.config import Config, load_config
+from faceattr_aio.cli.settings import limit_decoder, load
+from faceattr_aio.config import Config
 from faceattr_aio.errors import FaceattrError, StartError
 from faceattr_aio.inference.executor import Executor
 from faceattr_aio.pipeline import Task
@@ -43,7 +44,7 @@ class Measurement:
 
 def run(parsed: argparse.Namespace) -> int:
     """Raises StartError when the picture cannot be used or the output file exists."""
-    config, _ = load_config(flags(parsed), parsed.config)
+    config = load(parsed)
     if parsed.output and parsed.output.exists():
         raise StartError(f"{parsed.output} already exists: choose a new file.")
     name = parsed.pipeline or next(iter(config.pipelines))
@@ -78,12 +79,8 @@ def recommend(knee: Measurement, name: str, wait_s: float) -> str:
 
 
 def table(measurements: Sequence[Measurement]) -> str:
-    return "\n".join(
-        [
-            "backend   workers  pictures/s  service time",
-            *(f"{m.backend:9} {m.workers:7}  {m.rate:10.1f}  {m.service_s * 1e3:9.1f} ms" for m in measurements),
-        ]
-    )
+    rows = (f"{m.backend:9} {m.workers:7}  {m.rate:10.1f}  {m.service_s * 1e3:9.1f} ms" for m in measurements)
+    return "\n".join(["backend   workers  pictures/s  service time", *rows])
 
 
 def backends(config: Config, name: str) -> list[str]:
@@ -113,12 +110,8 @@ async def _measure_all(config: Config, name: str, task: Task, seconds: float) ->
 def _with(config: Config, name: str, backend: str, workers: int) -> Config:
     """Return the settings with this backend and number of workers. Raises ValidationError when they are invalid."""
     values = config.model_dump()
-    values["inference"] |= {
-        "workers": workers,
-        "limit": _REQUESTS_PER_WORKER * workers,
-        "workers_min": 0,
-        "workers_max": 0,
-    }
+    counts = {"workers": workers, "limit": _REQUESTS_PER_WORKER * workers, "workers_min": 0, "workers_max": 0}
+    values["inference"] |= counts
     if backend:
         values["pipelines"][name]["backend"] = backend
     return Config(**values).with_auto_pool("process")
@@ -127,21 +120,18 @@ def _with(config: Config, name: str, backend: str, workers: int) -> Config:
 async def _measure(config: Config, name: str, backend: str, task: Task, seconds: float) -> Measurement:
     """Keep all workers busy for some seconds. Raises StartError when the picture is refused."""
     executor, service_times = Executor(config), list[float]()
-    workers = config.inference.worker_count
     try:
         await executor.start()
         await executor.run(name, task)  # warms up
         began = time.monotonic()
-        end = began + seconds
-        await asyncio.gather(
-            *(_repeat(executor, name, task, end, service_times) for _ in range(_REQUESTS_PER_WORKER * workers))
-        )
+        repeat = partial(_repeat, executor, name, task, began + seconds, service_times)
+        await asyncio.gather(*(repeat() for _ in range(config.inference.limit_count)))
         elapsed = time.monotonic() - began
     except FaceattrError as error:
         raise StartError(f"{task.path}: {error.detail}") from error
     finally:
         await executor.close()
-    return Measurement(backend, workers, len(service_times) / elapsed, median(service_times))
+    return Measurement(backend, config.inference.worker_count, len(service_times) / elapsed, median(service_times))
 
 
 async def _repeat(executor: Executor, name: str, task: Task, end: float, service_times: list[float]) -> None:

@@ -4,9 +4,9 @@ import argparse
 import logging
 from functools import partial
 
-from faceattr_aio.cli import flags, limit_decoder
 from faceattr_aio.cli.logs import set_up_log
-from faceattr_aio.config import load_config, load_extra
+from faceattr_aio.cli.settings import limit_decoder, load
+from faceattr_aio.config import load_extra
 from faceattr_aio.errors import StartError
 from faceattr_aio.inference.loader import starter
 from faceattr_aio.inference.pool import Pool
@@ -16,8 +16,7 @@ log = logging.getLogger(__name__)
 
 def run(parsed: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT, then finish the tasks in progress. Raises StartError."""
-    config, _ = load_config(flags(parsed), parsed.config)
-    config = config.with_auto_pool("process")
+    config = load(parsed)
     if config.jobs.backend != "celery":
         raise StartError("No jobs are queued: set jobs.backend to 'celery' for this worker and for the servers.")
     set_up_log(config.logging)

@@ -33,14 +33,9 @@ def load_config(flags: Mapping[str, Any] | None = None, file: Path | None = None
     is missing or not valid TOML, and for a key that is unknown or out of range, with key, value and allowed range.
     """
     path = _find_file(file)
-    sources: list[tuple[str, dict[str, Any]]] = [
-        (str(path), _read_file(path) if path else {}),
-        ("environment", _read_environment()),
-        ("flag", dict(flags or {})),
-    ]
-    merged: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for origin, values in sources:
+    merged, origins = dict[str, Any](), dict[str, str]()
+    file_values = _read_file(path) if path else {}
+    for origin, values in (str(path), file_values), ("environment", _read_environment()), ("flag", flags or {}):
         merged = _merge(merged, values)
         higher = dict.fromkeys((key for key, _ in leaves(values)), origin)
         origins = higher | {key: lower for key, lower in origins.items() if key not in higher}
@@ -84,11 +79,10 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _find_file(file: Path | None) -> Path | None:
-    named = os.environ.get(f"{PREFIX}CONFIG")
-    path = file or (Path(named) if named else None)
-    if path is not None and not path.is_file():
-        raise StartError(f"The configuration file {path} does not exist.")
-    return path or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    named = file or os.environ.get(f"{PREFIX}CONFIG")
+    if named and not Path(named).is_file():
+        raise StartError(f"The configuration file {named} does not exist.")
+    return Path(named) if named else DEFAULT_FILE if DEFAULT_FILE.is_file() else None
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -137,7 +131,7 @@ def _messages(error: ValidationError, origins: Origins, prefix: tuple[str | int,
         if isinstance(cause, ValidationError):
             yield from _messages(cause, origins, path)
             continue
-        key = ".".join(str(part) for part in path)
+        key = ".".join(map(str, path))
         origin = origin_of(key, origins)
         source = "" if origin == DEFAULT else f", from {origin}"
         is_unknown = fault["type"] == "extra_forbidden"

