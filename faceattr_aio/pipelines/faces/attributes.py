@@ -75,26 +75,25 @@ class Classifier(ABC):
         """Return the attribute as plain data, for a chip of `chip_side` x `chip_side` pixels."""
 
 
+@dataclass
 class AttributeClassifiers:
     """The classifier of each attribute, in the order of the response. Not thread-safe."""
 
-    def __init__(self, classifiers: Mapping[Attribute, Classifier]) -> None:
-        self._classifiers = classifiers
+    classifiers: Mapping[Attribute, Classifier]
 
     def names(self, attributes: Sequence[Attribute]) -> dict[str, str]:
         """Return the name of the model of each of the attributes."""
-        return {attribute: self._classifiers[attribute].name for attribute in sorted(set(attributes))}
+        return {attribute: self.classifiers[attribute].name for attribute in sorted(set(attributes))}
 
     def classify(self, pixels: Pixels, face: Detection, attributes: Sequence[Attribute]) -> dict[str, Any]:
         """Estimate the given attributes of one face."""
-        chosen = {name: one for name, one in self._classifiers.items() if name in attributes}
+        chosen = {name: one for name, one in self.classifiers.items() if name in attributes}
         chips = {side: cut_chip(pixels, face, side) for side in {one.chip_side for one in chosen.values()}}
         return {name: one.classify(chips[one.chip_side]) for name, one in chosen.items()}
 
 
 def load_attributes(settings: FaceSettings, files: Mapping[str, ModelFile]) -> AttributeClassifiers:
     """Load the classifiers that the settings name. Raises StartError when they cannot run here."""
-    gender: Classifier
     age: Classifier
     threshold, bracket_threshold = settings.gender_threshold, settings.bracket_threshold
     if settings.classifier == "dlib":
@@ -137,9 +136,9 @@ class Calibration:
     """
 
     temperature: float
-    ages: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    ages: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
 
     def soften(self, probabilities: Floats) -> Floats:
         """Return the distribution at the temperature, along the last axis."""
@@ -157,8 +156,7 @@ class Calibration:
 def load_calibration(name: str) -> Calibration:
     """Read the calibration `NAME.toml` of this package."""
     text = resources.files("faceattr_aio.pipelines.faces").joinpath(f"{name}.toml").read_text()
-    values = tomllib.loads(text)
-    return Calibration(values["temperature"], tuple(values["ages"]), tuple(values["low"]), tuple(values["high"]))
+    return Calibration(**tomllib.loads(text))
 
 
 @dataclass

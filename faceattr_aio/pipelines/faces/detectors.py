@@ -1,7 +1,8 @@
 """Face detectors: BlazeFace, YuNet and the res10 SSD, and a search in tiles for small faces."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -188,19 +189,13 @@ def keep_best(detections: Sequence[Detection]) -> list[Detection]:
 def detect_in_tiles(detector: FaceDetector, pixels: Pixels, min_confidence: float) -> list[Detection]:
     """Search the whole picture and then four overlapping tiles of it, in which small faces are larger."""
     found = detector.detect(pixels, min_confidence)
-    for x, y, tile in _tiles(pixels):
+    height, width = pixels.shape[:2]
+    tall, wide = round(height * _TILE), round(width * _TILE)
+    for y, x in product((0, height - tall), (0, width - wide)):
+        tile = pixels[y : y + tall, x : x + wide]
         faces = detector.detect(tile, min_confidence)
         found += [face.moved(x, y) for face in faces if not _is_cut(face, tile, pixels, x, y)]
     return keep_best(found)
-
-
-def _tiles(pixels: Pixels) -> Iterator[tuple[int, int, Pixels]]:
-    height, width = pixels.shape[:2]
-    tall, wide = round(height * _TILE), round(width * _TILE)
-    if min(tall, wide) > 0:
-        for y in (0, height - tall):
-            for x in (0, width - wide):
-                yield x, y, pixels[y : y + tall, x : x + wide]
 
 
 def _is_cut(face: Detection, tile: Pixels, pixels: Pixels, x: int, y: int) -> bool:
