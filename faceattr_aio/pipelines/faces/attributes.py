@@ -15,7 +15,6 @@ from faceattr_aio.pipelines import nets
 from faceattr_aio.pipelines.faces import UNKNOWN, Attribute, FaceSettings
 from faceattr_aio.pipelines.faces.detectors import Detection
 from faceattr_aio.pipelines.imaging import Floats, Pixels, warp
-from faceattr_aio.pipelines.nets import Network
 
 _EYES = np.array([[0.2273, 0.2214], [0.7528, 0.2212]])
 """The eyes of dlib's mean face, as shares of the face square."""
@@ -46,7 +45,7 @@ AGES: Floats = np.array([0.25, *range(1, OLDEST + 1)])
 class SoftmaxNetwork:
     """A network that ends in a softmax; the other fields are the arguments of `make_blob`. Not thread-safe."""
 
-    network: Network
+    network: nets.Network
     side: int
     scale: float
     mean: Sequence[float]
@@ -109,12 +108,12 @@ def load_attributes(settings: FaceSettings, files: Mapping[str, ModelFile]) -> A
     return AttributeClassifiers({"gender": gender, "age": age})
 
 
-def dlib_age_network(network: Network) -> SoftmaxNetwork:
+def dlib_age_network(network: nets.Network) -> SoftmaxNetwork:
     """Return dlib's age network: 64 x 64 pixels, 81 classes (AGES)."""
     return SoftmaxNetwork(network, 64, 1 / 256, _DLIB_MEAN, rgb=True)
 
 
-def dlib_gender_network(network: Network) -> SoftmaxNetwork:
+def dlib_gender_network(network: nets.Network) -> SoftmaxNetwork:
     """Return dlib's gender network: 32 x 32 pixels, two classes (female, male)."""
     return SoftmaxNetwork(network, 32, 1 / 256, _DLIB_MEAN, rgb=True)
 

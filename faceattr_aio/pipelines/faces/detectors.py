@@ -13,7 +13,6 @@ from faceattr_aio.pipeline import ModelFile
 from faceattr_aio.pipelines import nets
 from faceattr_aio.pipelines.faces import FaceSettings
 from faceattr_aio.pipelines.imaging import Floats, Picture, Pixels, shrink
-from faceattr_aio.pipelines.nets import Network, make_blob
 
 LANDMARKS = ("left_eye", "right_eye", "nose", "mouth")
 _MAX_OVERLAP = 0.3
@@ -93,14 +92,14 @@ class BlazeFace:
 
     name = "blazeface-full-range"
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: nets.Network) -> None:
         self._network = network
         self._anchors = (nets.make_anchors([(_BLAZEFACE_GRID, 1)]) * _BLAZEFACE_SIDE).astype(np.float32)
 
     def detect(self, pixels: Pixels, min_confidence: float) -> list[Detection]:
         """Return the faces in the picture, the highest confidence first."""
         square, scale, offset = _letterbox(pixels, _BLAZEFACE_SIDE)
-        blob = make_blob(square, _BLAZEFACE_SIDE, 1 / 127.5, (127.5,) * 3, rgb=True)
+        blob = nets.make_blob(square, _BLAZEFACE_SIDE, 1 / 127.5, (127.5,) * 3, rgb=True)
         scores, numbers = sorted(self._network.run(blob), key=np.size)  # backends differ in the order of outputs
         confidences = nets.sigmoid(scores.ravel())
         sure = confidences >= min_confidence
@@ -153,12 +152,12 @@ class Res10Ssd:
 
     name = "res10-ssd"
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: nets.Network) -> None:
         self._network = network
 
     def detect(self, pixels: Pixels, min_confidence: float) -> list[Detection]:
         """Return the faces in the picture, the highest confidence first."""
-        (output,) = self._network.run(make_blob(pixels, _RES10_SIDE, 1.0, _RES10_MEAN, rgb=False))
+        (output,) = self._network.run(nets.make_blob(pixels, _RES10_SIDE, 1.0, _RES10_MEAN, rgb=False))
         rows = output.reshape(-1, 7)  # picture, class, score, and two corners as shares of the sides
         rows = rows[rows[:, 2] >= min_confidence]
         near, far = np.split(rows[:, 3:] * np.array([*pixels.shape[1::-1]] * 2, np.float32), 2, axis=1)
