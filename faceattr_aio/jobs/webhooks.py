@@ -27,6 +27,7 @@ _CONCURRENCY, _MAX_PENDING = 8, 1000
 _REDIRECTIONS, _SERVER_ERRORS, _RETRYABLE = 300, 500, frozenset({408, 425, 429})
 """The first status of each kind; the client errors after which a call is repeated."""
 _NAT64 = IPv6Network("64:ff9b::/96")
+"""A NAT64 gateway connects to the IPv4 address in the last 32 bits."""
 
 
 class Webhooks:
@@ -138,13 +139,9 @@ def is_private(host: str) -> bool:
     except ValueError:
         return False
     if isinstance(address, IPv6Address):
-        address = address.ipv4_mapped or address.sixtofour or _from_nat64(address) or address
+        from_nat64 = IPv4Address(int(address) & 0xFFFF_FFFF) if address in _NAT64 else None
+        address = address.ipv4_mapped or address.sixtofour or from_nat64 or address
     return not address.is_global or address.is_multicast
-
-
-def _from_nat64(address: IPv6Address) -> IPv4Address | None:
-    """Return the IPv4 address that a NAT64 gateway connects to."""
-    return IPv4Address(int(address) & 0xFFFF_FFFF) if address in _NAT64 else None
 
 
 def _is_host(url: URL, listed: str) -> bool:
