@@ -128,19 +128,19 @@ class YuNet:
         self._net.setInputSize((width, height))
         self._net.setScoreThreshold(min_confidence)
         _, rows = self._net.detect(small)
-        found = [] if rows is None else [self._detection(row, width / pixels.shape[1]) for row in rows]
+        found = [] if rows is None else [_read_yunet_row(row, width / pixels.shape[1]) for row in rows]
         return sorted(found, key=lambda face: -face.confidence)
 
-    @staticmethod
-    def _detection(row: Floats, scale: float) -> Detection:
-        """Read a row: the box, five points, the score.
 
-        The points are the eye on the left of the picture (the person's right eye, as YuNet names it), the other eye,
-        the nose, and two corners of the mouth.
-        """
-        points = row[4:14].reshape(5, 2) / scale
-        mouth = points[3:5].mean(axis=0)
-        return Detection(row[:4] / scale, float(row[14]), np.vstack([points[:3], mouth]))
+def _read_yunet_row(row: Floats, scale: float) -> Detection:
+    """Read the box, five points and the score.
+
+    The points are the eye on the left of the picture (the person's right eye, as YuNet names it), the other eye, the
+    nose, and two corners of the mouth.
+    """
+    points = row[4:14].reshape(5, 2) / scale
+    mouth = points[3:5].mean(axis=0)
+    return Detection(row[:4] / scale, float(row[14]), np.vstack([points[:3], mouth]))
 
 
 class Res10Ssd:
