@@ -22,10 +22,10 @@ def run(parsed: argparse.Namespace) -> int:
     set_up_log(config.logging)
     limit_decoder(config.image.max_pixels)
     pool = Pool(starter(config), config.inference.worker_count)
-    make_worker = load_extra("faceattr_aio.jobs.celery_worker", "celery").make_worker
+    job_worker = load_extra("faceattr_aio.jobs.celery_worker", "celery").JobWorker
     pool.start()
     try:
-        make_worker(config, pool, partial(print, "faceattr-aio: processing jobs", flush=True))()
+        job_worker(config, pool).run(partial(print, "faceattr-aio: processing jobs", flush=True))
     finally:
         pool.close()
     return 0

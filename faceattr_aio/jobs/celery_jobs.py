@@ -60,6 +60,9 @@ def make_celery(settings: JobsConfig) -> Celery:
 class CeleryJobs:
     """See `Jobs`. At most `settings.waiting` jobs have not ended, of all servers together."""
 
+    is_idle = True
+    """No job is lost with a server."""
+
     def __init__(self, settings: JobsConfig, capacity: JobCapacity, notify: Notify) -> None:
         self.capacity = capacity
         self.ended = Counter[str]()
@@ -75,11 +78,6 @@ class CeleryJobs:
         self._closed = False
         self._last_ended: Counter[str] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-
-    @property
-    def is_idle(self) -> bool:
-        """Always True: no job is lost with a server."""
-        return True
 
     async def start(self) -> None:
         for step in (self._count, self._listen, self._call_back):
@@ -219,9 +217,8 @@ def _storage_faults() -> Iterator[None]:
     try:
         yield
     except _FAULTS as error:
-        raise StorageUnavailable.from_exception(
-            error, "The storage of jobs cannot be reached; try again shortly."
-        ) from error
+        detail = "The storage of jobs cannot be reached; try again shortly."
+        raise StorageUnavailable.from_exception(error, detail) from error
 
 
 def _read_pictures(submission: Submission) -> list[bytes]:

@@ -13,7 +13,7 @@ import logging
 import tempfile
 import threading
 from collections.abc import Callable
-from functools import partial
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -46,25 +46,16 @@ _RETRIES = 10
 _FAULTS = (RedisError, OSError, OperationalError)
 
 
-def make_worker(config: Config, pool: Pool, announce: Callable[[], None]) -> Callable[[], None]:
-    """Return the function that processes jobs until SIGTERM or SIGINT.
-
-    Args:
-        config: the settings; the pipelines and `jobs.url` have to be those of the servers.
-        pool: the worker processes, started.
-        announce: called once the worker receives messages.
-
-    """
-    return partial(JobWorker(config, pool).run, announce)
-
-
 def _configure_logging(**_: object) -> None:
     """Keep Celery from changing the loggers, which it does without a receiver, and drop its lines on each message."""
     logging.getLogger("celery").setLevel(logging.WARNING)
 
 
 class JobWorker:
-    """Processes pictures with the pipelines of `config` on `pool`. `work` is called from many threads."""
+    """Processes pictures with the pipelines of `config` on `pool`, which has to be started.
+
+    The pipelines and `jobs.url` have to be those of the servers. `work` is called from many threads.
+    """
 
     def __init__(self, config: Config, pool: Pool) -> None:
         self._config, self._pool, self._celery = config, pool, make_celery(config.jobs)
@@ -78,7 +69,7 @@ class JobWorker:
         self._keeper = threading.Thread(target=self._keep, name="faceattr-leases", daemon=True)
 
     def run(self, announce: Callable[[], None]) -> None:
-        """Receive messages until SIGTERM or SIGINT."""
+        """Receive messages until SIGTERM or SIGINT; call `announce` once that begins."""
         signals.setup_logging.connect(_configure_logging, weak=False)
         signals.worker_ready.connect(lambda **_: announce(), weak=False)
         worker = self._celery.Worker(
@@ -90,10 +81,8 @@ class JobWorker:
             quiet=True,
         )
         self.start()
-        try:
+        with closing(self):
             worker.start()
-        finally:
-            self.close()
 
     def start(self) -> None:
         self._keeper.start()

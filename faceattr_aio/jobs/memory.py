@@ -195,13 +195,12 @@ class MemoryJobs:
         """Remove the job and return its capacity. A worker that is at one of its pictures keeps that file."""
         del self._active[job.id]
         self._queue = deque(entry for entry in self._queue if entry[0] is not job)
-        job.submission.close()
+        submission = job.submission
+        submission.close()
         job.release()
         self.ended[end] += 1
         job.over.set()
-        log.info(
-            "job %s of request %s: %s, %d pictures", job.id, job.submission.request, end, len(job.submission.items)
-        )
+        log.info("job %s of request %s: %s, %d pictures", job.id, submission.request, end, len(submission.items))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

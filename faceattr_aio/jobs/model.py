@@ -104,7 +104,7 @@ def describe(identity: str, pipeline: str, done: int, of: int, seconds: float | 
 
 
 def conclude(job: Job, request: str, bodies: Sequence[Document]) -> Job:
-    """Return the job with its result or error, from the response bodies of its pictures.
+    """Return the job with its result or error, from the response bodies of all its pictures.
 
     A job that was aborted by the end of a server fails as a whole, because it can be submitted again elsewhere.
     """
@@ -112,8 +112,7 @@ def conclude(job: Job, request: str, bodies: Sequence[Document]) -> Job:
     aborted = [error for error in errors if isinstance(error, dict) and error.get("type") == _ABORTED]
     if failed := aborted or (errors if job.progress.of == 1 else []):
         return job.model_copy(update={"status": FAILED, "error": failed[0]})
-    progress = Progress(done=job.progress.of, of=job.progress.of)
-    return job.model_copy(update={"status": DONE, "progress": progress, "result": answer_body(bodies, request)})
+    return job.model_copy(update={"status": DONE, "result": answer_body(bodies, request)})
 
 
 async def repeat(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from faceattr_aio.errors import FaceattrError
 from faceattr_aio.jobs.model import DONE, FAILED, Submission, conclude, describe
@@ -36,10 +36,8 @@ STORAGE_FULL = -2
 Script = tuple[Any, ...]
 
 
-class JobMeta(BaseModel):
+class JobMeta(BaseModel, frozen=True):
     """The stored data of a submission, without the pictures; `options` is JSON."""
-
-    model_config = ConfigDict(frozen=True)
 
     request: str
     pipeline: str

@@ -8,10 +8,11 @@ import errno
 import logging
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, ThreadedResolver, hdrs
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import ResolveResult
 from yarl import URL
 
 from faceattr_aio.errors import BadOption
@@ -26,6 +27,7 @@ _CONCURRENCY, _MAX_PENDING = 8, 1000
 _REDIRECTIONS, _SERVER_ERRORS, _RETRYABLE = 300, 500, frozenset({408, 425, 429})
 """The first status of each kind; the client errors after which a call is repeated."""
 _NAT64 = IPv6Network("64:ff9b::/96")
+"""A NAT64 gateway connects to the IPv4 address in the last 32 bits."""
 
 
 class Webhooks:
@@ -48,13 +50,12 @@ class Webhooks:
         """Check that the URL may be called. Raises BadOption."""
         if not self._allowed:
             raise BadOption("callback: none are allowed here.")
-        try:
+        with suppress(ValueError):
             url = URL(text)
             has_credentials = url.user or url.password
-            if url.scheme in {"http", "https"} and url.host and not has_credentials and self._is_allowed(url):
+            is_allowed = self._is_listed(url) or self._matches_pattern(url)
+            if url.scheme in {"http", "https"} and url.host and not has_credentials and is_allowed:
                 return
-        except ValueError:
-            pass
         raise BadOption("callback: that URL is not among those that are allowed here.")
 
     def notify(self, job: Job, url: str) -> None:
@@ -76,14 +77,13 @@ class Webhooks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _is_allowed(self, url: URL) -> bool:
-        return self._is_listed(url) or (self._matches_pattern(url) and not is_private(url.host or ""))
-
     def _is_listed(self, url: URL) -> bool:
         return any(_is_below(url, URL(one)) if "://" in one else _is_host(url, one) for one in self._allowed)
 
     def _matches_pattern(self, url: URL) -> bool:
-        return any(one.startswith("*") and (url.host or "").endswith(one[1:].lower()) for one in self._allowed)
+        host = url.host or ""
+        is_match = any(one.startswith("*") and host.endswith(one[1:].lower()) for one in self._allowed)
+        return is_match and not is_private(host)
 
     async def _send(self, job: Job, url: URL) -> None:
         async with self._slots:
@@ -117,25 +117,19 @@ class Webhooks:
             return response.status
 
 
-class PublicResolver(AbstractResolver):
+class PublicResolver(ThreadedResolver):
     """A resolver that refuses names with a private address.
 
     The connection itself uses it, so that a later change of the name cannot bypass the check.
     """
 
-    def __init__(self) -> None:
-        self._resolver = ThreadedResolver()
-
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        results = await self._resolver.resolve(host, port, family)
+        results = await super().resolve(host, port, family)
         if any(is_private(result["host"]) for result in results):
             raise OSError(errno.EACCES, "the name has a private address")
         return results
-
-    async def close(self) -> None:
-        await self._resolver.close()
 
 
 def is_private(host: str) -> bool:
@@ -145,13 +139,9 @@ def is_private(host: str) -> bool:
     except ValueError:
         return False
     if isinstance(address, IPv6Address):
-        address = address.ipv4_mapped or address.sixtofour or _from_nat64(address) or address
+        from_nat64 = IPv4Address(int(address) & 0xFFFF_FFFF) if address in _NAT64 else None
+        address = address.ipv4_mapped or address.sixtofour or from_nat64 or address
     return not address.is_global or address.is_multicast
-
-
-def _from_nat64(address: IPv6Address) -> IPv4Address | None:
-    """Return the IPv4 address that a NAT64 gateway connects to."""
-    return IPv4Address(int(address) & 0xFFFF_FFFF) if address in _NAT64 else None
 
 
 def _is_host(url: URL, listed: str) -> bool:

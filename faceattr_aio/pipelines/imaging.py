@@ -100,9 +100,8 @@ def decode(data: npt.NDArray[np.uint8], reduction: int = 1) -> Pixels:
         pixels = cv2.imdecode(_strict(data), _FLAGS[reduction])
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
-            raise TooManyPixels.from_exception(
-                error, "The decoded picture does not fit into the memory limit."
-            ) from error
+            message = "The decoded picture does not fit into the memory limit."
+            raise TooManyPixels.from_exception(error, message) from error
         raise UnreadableImage.from_exception(error, "The picture is damaged and cannot be decoded.") from error
     if pixels is None:
         raise UnreadableImage("The picture is damaged or cut short and cannot be decoded.")

@@ -99,10 +99,7 @@ def _read_with_openvino(source: Path | bytes, shape: Sequence[int] | None) -> Ne
     openvino = load_openvino()
     core = openvino.Core()
     model = core.read_model(source, b"") if isinstance(source, bytes) else core.read_model(source)
-    if shape is None:
-        shape = model.input().partial_shape
-        shape[0] = 1  # type: ignore[index]  # OpenVINO's own type
-    model.reshape(shape)
+    model.reshape(shape or [1, *model.input().partial_shape[1:]])
     if isinstance(source, Path) and source.suffix == ".tflite":
         prepared = openvino.preprocess.PrePostProcessor(model)
         prepared.input().tensor().set_layout(openvino.Layout("NCHW"))
@@ -179,8 +176,7 @@ def make_blob(pixels: Pixels, side: int, scale: float, mean: Sequence[float], *,
 
     With `rgb` the channels are red, green, blue, otherwise blue, green, red; `mean` has the same order.
     """
-    blob: Floats = cv2.dnn.blobFromImage(pixels, scale, (side, side), tuple(mean), swapRB=rgb)[0]
-    return blob
+    return np.asarray(cv2.dnn.blobFromImage(pixels, scale, (side, side), tuple(mean), swapRB=rgb)[0])
 
 
 def make_anchors(layers: Layers) -> Floats:

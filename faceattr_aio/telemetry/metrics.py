@@ -64,7 +64,7 @@ class Metrics:
         self._rejected = counter(
             "faceattr_requests_rejected", "Requests refused with a request to try again later.", ("reason",)
         )
-        self._lag = histogram(
+        self.lag = histogram(
             "faceattr_event_loop_lag_seconds", "Delay of the event loop after a timer is due.", buckets=_LAG_SECONDS
         )
         self._pictures = counter("faceattr_pictures", "Pictures received.", ("pipeline",))
@@ -93,10 +93,6 @@ class Metrics:
             self._cache.labels(source).inc(number)
         for name, number in record.counts.items():
             self._counts[name].inc(number)
-
-    def add_lag(self, seconds: float) -> None:
-        """Count one measurement of the lag of the event loop."""
-        self._lag.observe(seconds)
 
     def before_sample(self, act: Callable[[], None]) -> None:
         """Call `act` before readings are taken, and so before metrics are exposed."""
@@ -169,7 +165,7 @@ class LoopLagSampler:
         """Count a lag of the event loop and take the readings. Logs an exception instead of raising it."""
         try:
             if lag_s is not None:
-                self._metrics.add_lag(lag_s)
+                self._metrics.lag.observe(lag_s)
             self._metrics.sample()
         except Exception:
             if not self._failing:

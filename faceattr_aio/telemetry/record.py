@@ -4,9 +4,10 @@ import logging
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from itertools import product
 
 from aiohttp import web
 
@@ -19,7 +20,6 @@ _TRACEPARENT = "traceparent"
 _VALID_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 _REFUSALS = frozenset({429, 503})
 _SERVER_ERROR = 500
-N = TypeVar("N", int, float)
 
 
 @dataclass(slots=True)
@@ -48,8 +48,8 @@ class RequestRecord:
     waiting: int = 0
     pictures: int = 0
     timings: list[Mapping[str, float]] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    sources: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
     open: bool = False
     """True while the response is being sent, so that the record is incomplete."""
     in_parts: bool = False
@@ -63,14 +63,14 @@ class RequestRecord:
     def end_work(self, reply: Reply, counts: Mapping[str, int]) -> None:
         """Add the reply for one picture and its counts (for example `faces`)."""
         self.timings.append(reply.laps)
-        self.sources[reply.source] = self.sources.get(reply.source, 0) + 1
-        _add(self.counts, counts)
+        self.sources[reply.source] += 1
+        self.counts.update(counts)
 
     def absorb(self, part: "RequestRecord") -> None:
         """Add the record of some of the pictures. The size of this record stays the same for any number of parts."""
         self.pictures += part.pictures
-        _add(self.counts, part.counts)
-        _add(self.sources, part.sources)
+        self.counts.update(part.counts)
+        self.sources.update(part.sources)
         self.timings += part.timings
         self.timings = [self.stages]
         self.in_parts = True
@@ -99,8 +99,8 @@ class RequestRecord:
     def stages(self) -> dict[str, float]:
         """Milliseconds by stage, summed over the pictures."""
         total: dict[str, float] = {}
-        for timing in self.timings:
-            _add(total, timing)
+        for stage, ms in (item for timing in self.timings for item in timing.items()):
+            total[stage] = total.get(stage, 0.0) + ms
         return total
 
     @property
@@ -133,15 +133,13 @@ Listener = Callable[[RequestRecord], None]
 
 def record_of(request: web.Request) -> RequestRecord:
     """The record of the request, created by the first call. Its id is a valid X-Request-ID or a random one."""
-    try:
-        return request[_RECORD]
-    except KeyError:
+    if (record := request.get(_RECORD)) is None:
         identity = request.headers.get(REQUEST_ID, "")
         if not _VALID_ID.fullmatch(identity):
             identity = secrets.token_hex(16)
         path, traceparent = request.raw_path.partition("?")[0], request.headers.get(_TRACEPARENT, "")
         request[_RECORD] = record = RequestRecord(identity, request.method, path, traceparent)
-        return record
+    return record
 
 
 class RecordBuffer:
@@ -165,14 +163,8 @@ class RecordBuffer:
         """Pass the complete records to the listeners. Call it regularly and before a listener is read."""
         complete = [record for record in self._records if not record.open]
         self._records = [record for record in self._records if record.open]
-        for record in complete:
-            for listener in self.listeners:
-                try:
-                    listener(record)
-                except Exception:
-                    log.exception("request %s could not be recorded", record.id)
-
-
-def _add(totals: dict[str, N], numbers: Mapping[str, N]) -> None:
-    for name, number in numbers.items():
-        totals[name] = totals.get(name, 0) + number
+        for record, listener in product(complete, self.listeners):
+            try:
+                listener(record)
+            except Exception:
+                log.exception("request %s could not be recorded", record.id)

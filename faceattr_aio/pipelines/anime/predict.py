@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,12 +124,10 @@ class Generators:
     def _find_layout(self, style: str, path: Path) -> bool:
         """Return True if the channels are last, found by drawing with either layout."""
         for channels_last in (True, False):
-            try:
+            with suppress(cv2.error, RuntimeError, ValueError, IndexError):
                 generator = self._load(style, channels_last=channels_last)
                 if all(_draws(generator, shape) for shape in _TEST_SHAPES):
                     return channels_last
-            except (cv2.error, RuntimeError, ValueError, IndexError):
-                continue
         raise StartError(
             f"The file {path} is no generator in ONNX that draws a picture of any size; see docs/anime.md."
         )

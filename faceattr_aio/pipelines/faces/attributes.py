@@ -1,9 +1,9 @@
 """Gender and age of a detected face: the chip cut from the picture, the classifiers, and the calibration of ages."""
 
 import tomllib
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from faceattr_aio.pipelines import nets
 from faceattr_aio.pipelines.faces import UNKNOWN, Attribute, FaceSettings
 from faceattr_aio.pipelines.faces.detectors import Detection
 from faceattr_aio.pipelines.imaging import Floats, Pixels, warp
-from faceattr_aio.pipelines.nets import Network
 
 _EYES = np.array([[0.2273, 0.2214], [0.7528, 0.2212]])
 """The eyes of dlib's mean face, as shares of the face square."""
@@ -46,7 +45,7 @@ AGES: Floats = np.array([0.25, *range(1, OLDEST + 1)])
 class SoftmaxNetwork:
     """A network that ends in a softmax; the other fields are the arguments of `make_blob`. Not thread-safe."""
 
-    network: Network
+    network: nets.Network
     side: int
     scale: float
     mean: Sequence[float]
@@ -59,63 +58,63 @@ class SoftmaxNetwork:
 
 
 @dataclass
-class Classifier(ABC):
+class Classifier:
     """Estimates one attribute of a face. Not thread-safe.
 
-    The label is `unknown` when its probability is below `threshold`.
+    `interpret` returns the attribute as plain data, given the probabilities of the network.
     """
 
     name: str
     network: SoftmaxNetwork
     chip_side: int
-    threshold: float
+    interpret: Callable[[Floats], dict[str, Any]]
 
-    @abstractmethod
     def classify(self, chip: Pixels) -> dict[str, Any]:
         """Return the attribute as plain data, for a chip of `chip_side` x `chip_side` pixels."""
+        return self.interpret(self.network.probabilities(chip))
 
 
+@dataclass
 class AttributeClassifiers:
     """The classifier of each attribute, in the order of the response. Not thread-safe."""
 
-    def __init__(self, classifiers: Mapping[Attribute, Classifier]) -> None:
-        self._classifiers = classifiers
+    classifiers: Mapping[Attribute, Classifier]
 
     def names(self, attributes: Sequence[Attribute]) -> dict[str, str]:
         """Return the name of the model of each of the attributes."""
-        return {attribute: self._classifiers[attribute].name for attribute in sorted(set(attributes))}
+        return {attribute: self.classifiers[attribute].name for attribute in sorted(set(attributes))}
 
     def classify(self, pixels: Pixels, face: Detection, attributes: Sequence[Attribute]) -> dict[str, Any]:
         """Estimate the given attributes of one face."""
-        chosen = {name: one for name, one in self._classifiers.items() if name in attributes}
+        chosen = {name: one for name, one in self.classifiers.items() if name in attributes}
         chips = {side: cut_chip(pixels, face, side) for side in {one.chip_side for one in chosen.values()}}
         return {name: one.classify(chips[one.chip_side]) for name, one in chosen.items()}
 
 
 def load_attributes(settings: FaceSettings, files: Mapping[str, ModelFile]) -> AttributeClassifiers:
     """Load the classifiers that the settings name. Raises StartError when they cannot run here."""
-    gender: Classifier
-    age: Classifier
-    threshold, bracket_threshold = settings.gender_threshold, settings.bracket_threshold
+    to_gender = partial(name_gender, threshold=settings.gender_threshold)
+    threshold = settings.bracket_threshold
     if settings.classifier == "dlib":
         network = dlib_gender_network(nets.read_network(files["dlib-gender-v1"].path, settings.backend))
-        gender = GenderClassifier("dlib-gender-v1", network, DLIB_CHIP, threshold, 0)
+        gender = Classifier("dlib-gender-v1", network, DLIB_CHIP, partial(to_gender, female=0))
         network = dlib_age_network(nets.read_network(files["dlib-age-v1"].path, settings.backend))
-        age = YearClassifier("dlib-age-v1", network, DLIB_CHIP, bracket_threshold, load_calibration("age-v1"))
+        to_age = partial(estimate_by_years, threshold=threshold, calibration=load_calibration("age-v1"))
+        age = Classifier("dlib-age-v1", network, DLIB_CHIP, to_age)
     else:
         name, network = _caffe_network(settings.gender_prototxt, settings.gender_weights)
-        gender = GenderClassifier(name, network, _CAFFE_SIDE, threshold, 1)
+        gender = Classifier(name, network, _CAFFE_SIDE, partial(to_gender, female=1))
         name, network = _caffe_network(settings.age_prototxt, settings.age_weights)
-        age = BracketClassifier(name, network, _CAFFE_SIDE, bracket_threshold)
+        age = Classifier(name, network, _CAFFE_SIDE, partial(estimate_by_brackets, threshold=threshold))
     return AttributeClassifiers({"gender": gender, "age": age})
 
 
-def dlib_age_network(network: Network) -> SoftmaxNetwork:
+def dlib_age_network(network: nets.Network) -> SoftmaxNetwork:
     """Return dlib's age network: 64 x 64 pixels, 81 classes (AGES)."""
     return SoftmaxNetwork(network, 64, 1 / 256, _DLIB_MEAN, rgb=True)
 
 
-def dlib_gender_network(network: Network) -> SoftmaxNetwork:
+def dlib_gender_network(network: nets.Network) -> SoftmaxNetwork:
     """Return dlib's gender network: 32 x 32 pixels, two classes (female, male)."""
     return SoftmaxNetwork(network, 32, 1 / 256, _DLIB_MEAN, rgb=True)
 
@@ -137,9 +136,9 @@ class Calibration:
     """
 
     temperature: float
-    ages: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    ages: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
 
     def soften(self, probabilities: Floats) -> Floats:
         """Return the distribution at the temperature, along the last axis."""
@@ -157,60 +156,40 @@ class Calibration:
 def load_calibration(name: str) -> Calibration:
     """Read the calibration `NAME.toml` of this package."""
     text = resources.files("faceattr_aio.pipelines.faces").joinpath(f"{name}.toml").read_text()
-    values = tomllib.loads(text)
-    return Calibration(values["temperature"], tuple(values["ages"]), tuple(values["low"]), tuple(values["high"]))
+    return Calibration(**tomllib.loads(text))
 
 
-@dataclass
-class GenderClassifier(Classifier):
-    """Gender by a network with two classes; `female` is the index of one of them."""
+def name_gender(probabilities: Floats, threshold: float, female: int) -> dict[str, Any]:
+    """Return the likelier gender and its probability; below the threshold the label is `unknown`.
 
-    female: int
-
-    def classify(self, chip: Pixels) -> dict[str, Any]:
-        """Return label and probability."""
-        return name_gender(float(self.network.probabilities(chip)[self.female]), self.threshold)
-
-
-def name_gender(female: float, threshold: float) -> dict[str, Any]:
-    """Return the likelier gender and its probability; below the threshold the label is `unknown`."""
-    label, probability = max(("female", female), ("male", 1 - female), key=lambda one: one[1])
+    `female` is the index of one of the two classes.
+    """
+    share = float(probabilities[female])
+    label, probability = max(("female", share), ("male", 1 - share), key=lambda one: one[1])
     return {"label": label if probability >= threshold else UNKNOWN, "probability": round(probability, 3)}
 
 
-@dataclass
-class YearClassifier(Classifier):
-    """Age by a network with a class for each year (AGES).
+def estimate_by_years(raw: Floats, threshold: float, calibration: Calibration) -> dict[str, Any]:
+    """Return years, interval, bracket and the bracket's probability, given that of each class of AGES.
 
     The years are the expectation of the raw distribution; interval and bracket come from the calibrated one.
     """
-
-    calibration: Calibration
-
-    def classify(self, chip: Pixels) -> dict[str, Any]:
-        """Return years, interval, bracket and the bracket's probability."""
-        raw = self.network.probabilities(chip)
-        years = float(raw @ AGES)
-        masses = bracket_masses(self.calibration.soften(raw))
-        interval = list(self.calibration.interval(years))
-        return {"years": round(years, 1), "interval": interval} | name_bracket(masses, self.threshold)
+    years = float(raw @ AGES)
+    masses = bracket_masses(calibration.soften(raw))
+    interval = list(calibration.interval(years))
+    return {"years": round(years, 1), "interval": interval} | name_bracket(masses, threshold)
 
 
-@dataclass
-class BracketClassifier(Classifier):
-    """Age by a network with a class for each bracket.
+def estimate_by_brackets(masses: Floats, threshold: float) -> dict[str, Any]:
+    """Return years, interval, bracket and the bracket's probability, given that of each bracket.
 
     The years are the expectation over the centres of the brackets. The interval spans the brackets that hold the middle
     80 % of the probability.
     """
-
-    def classify(self, chip: Pixels) -> dict[str, Any]:
-        """Return years, interval, bracket and the bracket's probability."""
-        masses = self.network.probabilities(chip)
-        years = float(masses @ np.mean(BRACKETS, axis=1))
-        low, high = np.searchsorted(masses.cumsum(), (_TAIL, 1 - _TAIL)).clip(0, len(BRACKETS) - 1)
-        interval = [BRACKETS[low][0], BRACKETS[high][1]]
-        return {"years": round(years, 1), "interval": interval} | name_bracket(masses, self.threshold)
+    years = float(masses @ np.mean(BRACKETS, axis=1))
+    low, high = np.searchsorted(masses.cumsum(), (_TAIL, 1 - _TAIL)).clip(0, len(BRACKETS) - 1)
+    interval = [BRACKETS[low][0], BRACKETS[high][1]]
+    return {"years": round(years, 1), "interval": interval} | name_bracket(masses, threshold)
 
 
 def bracket_masses(probabilities: Floats) -> Floats:

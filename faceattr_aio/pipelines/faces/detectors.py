@@ -1,7 +1,8 @@
 """Face detectors: BlazeFace, YuNet and the res10 SSD, and a search in tiles for small faces."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +13,6 @@ from faceattr_aio.pipeline import ModelFile
 from faceattr_aio.pipelines import nets
 from faceattr_aio.pipelines.faces import FaceSettings
 from faceattr_aio.pipelines.imaging import Floats, Picture, Pixels, shrink
-from faceattr_aio.pipelines.nets import Network, make_blob
 
 LANDMARKS = ("left_eye", "right_eye", "nose", "mouth")
 _MAX_OVERLAP = 0.3
@@ -92,14 +92,14 @@ class BlazeFace:
 
     name = "blazeface-full-range"
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: nets.Network) -> None:
         self._network = network
         self._anchors = (nets.make_anchors([(_BLAZEFACE_GRID, 1)]) * _BLAZEFACE_SIDE).astype(np.float32)
 
     def detect(self, pixels: Pixels, min_confidence: float) -> list[Detection]:
         """Return the faces in the picture, the highest confidence first."""
         square, scale, offset = _letterbox(pixels, _BLAZEFACE_SIDE)
-        blob = make_blob(square, _BLAZEFACE_SIDE, 1 / 127.5, (127.5,) * 3, rgb=True)
+        blob = nets.make_blob(square, _BLAZEFACE_SIDE, 1 / 127.5, (127.5,) * 3, rgb=True)
         scores, numbers = sorted(self._network.run(blob), key=np.size)  # backends differ in the order of outputs
         confidences = nets.sigmoid(scores.ravel())
         sure = confidences >= min_confidence
@@ -128,19 +128,19 @@ class YuNet:
         self._net.setInputSize((width, height))
         self._net.setScoreThreshold(min_confidence)
         _, rows = self._net.detect(small)
-        found = [] if rows is None else [self._detection(row, width / pixels.shape[1]) for row in rows]
+        found = [] if rows is None else [_read_yunet_row(row, width / pixels.shape[1]) for row in rows]
         return sorted(found, key=lambda face: -face.confidence)
 
-    @staticmethod
-    def _detection(row: Floats, scale: float) -> Detection:
-        """Read a row: the box, five points, the score.
 
-        The points are the eye on the left of the picture (the person's right eye, as YuNet names it), the other eye,
-        the nose, and two corners of the mouth.
-        """
-        points = row[4:14].reshape(5, 2) / scale
-        mouth = points[3:5].mean(axis=0)
-        return Detection(row[:4] / scale, float(row[14]), np.vstack([points[:3], mouth]))
+def _read_yunet_row(row: Floats, scale: float) -> Detection:
+    """Read the box, five points and the score.
+
+    The points are the eye on the left of the picture (the person's right eye, as YuNet names it), the other eye, the
+    nose, and two corners of the mouth.
+    """
+    points = row[4:14].reshape(5, 2) / scale
+    mouth = points[3:5].mean(axis=0)
+    return Detection(row[:4] / scale, float(row[14]), np.vstack([points[:3], mouth]))
 
 
 class Res10Ssd:
@@ -152,12 +152,12 @@ class Res10Ssd:
 
     name = "res10-ssd"
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: nets.Network) -> None:
         self._network = network
 
     def detect(self, pixels: Pixels, min_confidence: float) -> list[Detection]:
         """Return the faces in the picture, the highest confidence first."""
-        (output,) = self._network.run(make_blob(pixels, _RES10_SIDE, 1.0, _RES10_MEAN, rgb=False))
+        (output,) = self._network.run(nets.make_blob(pixels, _RES10_SIDE, 1.0, _RES10_MEAN, rgb=False))
         rows = output.reshape(-1, 7)  # picture, class, score, and two corners as shares of the sides
         rows = rows[rows[:, 2] >= min_confidence]
         near, far = np.split(rows[:, 3:] * np.array([*pixels.shape[1::-1]] * 2, np.float32), 2, axis=1)
@@ -188,19 +188,13 @@ def keep_best(detections: Sequence[Detection]) -> list[Detection]:
 def detect_in_tiles(detector: FaceDetector, pixels: Pixels, min_confidence: float) -> list[Detection]:
     """Search the whole picture and then four overlapping tiles of it, in which small faces are larger."""
     found = detector.detect(pixels, min_confidence)
-    for x, y, tile in _tiles(pixels):
+    height, width = pixels.shape[:2]
+    tall, wide = round(height * _TILE), round(width * _TILE)
+    for y, x in product((0, height - tall), (0, width - wide)):
+        tile = pixels[y : y + tall, x : x + wide]
         faces = detector.detect(tile, min_confidence)
         found += [face.moved(x, y) for face in faces if not _is_cut(face, tile, pixels, x, y)]
     return keep_best(found)
-
-
-def _tiles(pixels: Pixels) -> Iterator[tuple[int, int, Pixels]]:
-    height, width = pixels.shape[:2]
-    tall, wide = round(height * _TILE), round(width * _TILE)
-    if min(tall, wide) > 0:
-        for y in (0, height - tall):
-            for x in (0, width - wide):
-                yield x, y, pixels[y : y + tall, x : x + wide]
 
 
 def _is_cut(face: Detection, tile: Pixels, pixels: Pixels, x: int, y: int) -> bool:

@@ -74,7 +74,6 @@ class Body(ResponseModel):
     models: dict[str, str]
 
     model_config = ConfigDict(
-        frozen=True,
         json_schema_extra={
             "example": {
                 "image": {"width": 512, "height": 512, "format": "jpeg"},

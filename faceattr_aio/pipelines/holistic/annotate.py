@@ -8,7 +8,7 @@ import numpy as np
 
 from faceattr_aio.pipelines.holistic import Part
 from faceattr_aio.pipelines.holistic.skeleton import LINES
-from faceattr_aio.pipelines.imaging import Floats, Pixels
+from faceattr_aio.pipelines.imaging import Pixels
 
 _COLOURS: dict[Part, tuple[int, int, int]] = {
     "pose": (90, 160, 60),
@@ -37,7 +37,8 @@ def draw(pixels: Pixels, landmarks: dict[Part, list[dict[str, Any]]]) -> Pixels:
 
 
 def _draw_part(canvas: Pixels, part: Part, points: list[dict[str, Any]]) -> None:
-    places, colour = _to_pixels(canvas, points), _COLOURS[part]
+    shares = np.array([(point["x"], point["y"]) for point in points])
+    places, colour = shares.clip(-_FAR, _FAR) * canvas.shape[1::-1], _COLOURS[part]
     width = min(float(np.ptp(places, axis=0).max()) / _PART_LINES, max(canvas.shape) / _PICTURE_LINES)
     stroke, radius = max(1, round(width)), round(max(1.0, _DOT * width) * (1 << _SHIFT))
     ends = [(x, y) for x, y in (places * (1 << _SHIFT)).round().astype(int).tolist()]
@@ -47,9 +48,3 @@ def _draw_part(canvas: Pixels, part: Part, points: list[dict[str, Any]]) -> None
             cv2.line(canvas, ends[start], ends[end], colour, stroke, cv2.LINE_AA, _SHIFT)
     for number in visible:
         cv2.circle(canvas, ends[number], radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
-
-
-def _to_pixels(canvas: Pixels, points: list[dict[str, Any]]) -> Floats:
-    """Return x and y in pixels, clipped to a range that OpenCV can count."""
-    shares = np.array([(point["x"], point["y"]) for point in points])
-    return np.asarray(shares.clip(-_FAR, _FAR) * canvas.shape[1::-1])

@@ -231,9 +231,8 @@ def load_finder(files: Mapping[str, ModelFile]) -> PersonFinder:
     person_detector = SsdDetector(people, _POSE_DETECTOR_SIDE, make_anchors(POSE_LAYERS))
     face_detector = SsdDetector(faces, _FACE_DETECTOR_SIDE, make_anchors(FACE_LAYERS))
     poses = [read("mediapipe-pose-landmark-full", f"Identity Identity_1 {more}") for more in ("", "Identity_3")]
+    finders = [PoseFinder(person_detector, pose) for pose in poses]
     face = read("mediapipe-face-landmark", "conv2d_21 conv2d_31")
     recrop = read("mediapipe-hand-recrop", "output_crop")
     hand = read("mediapipe-hand-landmark-full", "Identity Identity_1 Identity_2")
-    return PersonFinder(
-        [PoseFinder(person_detector, pose) for pose in poses], FaceFinder(face_detector, face), HandFinder(recrop, hand)
-    )
+    return PersonFinder(finders, FaceFinder(face_detector, face), HandFinder(recrop, hand))

@@ -1,3 +1,5 @@
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -6,14 +8,13 @@ from faceattr_aio.pipelines.faces.attributes import (
     AGES,
     BRACKETS,
     AttributeClassifiers,
-    BracketClassifier,
     Calibration,
     Classifier,
-    GenderClassifier,
     SoftmaxNetwork,
-    YearClassifier,
     bracket_masses,
     cut_chip,
+    estimate_by_brackets,
+    estimate_by_years,
     load_calibration,
     name_bracket,
     name_gender,
@@ -87,7 +88,7 @@ class RecordingClassifier(Classifier):
     """Records its chips."""
 
     def __init__(self, name: str, chip_side: int) -> None:
-        super().__init__(name, softmax(1.0), chip_side, 0.0)
+        super().__init__(name, softmax(1.0), chip_side, lambda _: {})
         self.chips = list[Pixels]()
 
     def classify(self, chip: Pixels) -> dict[str, object]:
@@ -137,8 +138,7 @@ def test_a_bracket_below_the_threshold_is_unknown() -> None:
 
 def test_years_come_from_the_raw_distribution_and_the_interval_from_the_calibration() -> None:
     calibration = Calibration(2.5, (0.0, 80.0), (-4.0, -8.0), (6.0, 10.0))
-    network = softmax(*(0.5 * certain(30) + 0.5 * certain(50)))
-    age = YearClassifier("years", network, 96, 0.25, calibration).classify(CHIP)
+    age = estimate_by_years(0.5 * certain(30) + 0.5 * certain(50), 0.25, calibration)
     assert age["years"] == 40.0
     assert age["interval"] == [40 - 6, 40 + 8]
     assert age["bracket"] == "25-32"
@@ -147,9 +147,9 @@ def test_years_come_from_the_raw_distribution_and_the_interval_from_the_calibrat
 
 def test_a_network_of_brackets_gives_years_from_centres_and_an_interval_of_brackets() -> None:
     network = softmax(0, 0, 0, 0, 0.5, 0.5, 0, 0)
-    age = BracketClassifier("brackets", network, 227, 0.25).classify(CHIP)
+    age = Classifier("brackets", network, 227, partial(estimate_by_brackets, threshold=0.25)).classify(CHIP)
     assert age == {"years": 34.5, "interval": [25, 43], "bracket": "25-32", "probability": 0.5}
-    sure = BracketClassifier("brackets", softmax(*np.eye(8)[7]), 227, 0.25).classify(CHIP)
+    sure = estimate_by_brackets(np.eye(8)[7], 0.25)
     assert sure["interval"] == [60, 100]
 
 
@@ -158,12 +158,15 @@ def test_a_network_of_brackets_gives_years_from_centres_and_an_interval_of_brack
     [(0.9, "female", 0.9), (0.1, "male", 0.9), (0.55, "unknown", 0.55), (0.4, "male", 0.6)],
 )
 def test_a_gender_below_the_threshold_is_unknown(female: float, label: str, probability: float) -> None:
-    assert name_gender(female, 0.6) == {"label": label, "probability": pytest.approx(probability)}
+    assert name_gender(np.array([female, 1 - female]), 0.6, female=0) == {
+        "label": label,
+        "probability": pytest.approx(probability),
+    }
 
 
 def test_the_index_of_the_female_class_is_given() -> None:
-    assert GenderClassifier("g", softmax(0.9, 0.1), 96, 0.6, 0).classify(CHIP)["label"] == "female"
-    assert GenderClassifier("g", softmax(0.9, 0.1), 96, 0.6, 1).classify(CHIP)["label"] == "male"
+    assert name_gender(np.array([0.9, 0.1]), 0.6, female=0)["label"] == "female"
+    assert name_gender(np.array([0.9, 0.1]), 0.6, female=1)["label"] == "male"
 
 
 def test_softening_keeps_the_order_and_lowers_the_highest_probability() -> None:
