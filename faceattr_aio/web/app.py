@@ -14,13 +14,13 @@ from faceattr_aio.cache.memory import open_cache
 from faceattr_aio.cache.results import Results
 from faceattr_aio.config.schema import Config
 from faceattr_aio.inference.executor import Executor
-from faceattr_aio.jobs.model import ENDS, Jobs
+from faceattr_aio.jobs.model import ENDS
 from faceattr_aio.telemetry.metrics import Metrics
 from faceattr_aio.telemetry.setup import METRICS, observe
 from faceattr_aio.uploads.receive import Uploads
 from faceattr_aio.web import components
 from faceattr_aio.web.body import Lingering
-from faceattr_aio.web.handlers import Choice, Dispatch, Endpoint
+from faceattr_aio.web.handlers import Dispatch, Endpoint, choose
 from faceattr_aio.web.jobs import JobRoutes
 from faceattr_aio.web.operations import Admin, Health
 from faceattr_aio.web.pages import add_pages
@@ -80,7 +80,7 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
     executor = setup(app, config)
     app[UPLOADS] = uploads = components.make_uploads(config, executor)
     app[LINGERING] = Lingering(_LINGERING, config.upload.timeout_s, _LINGERING_BODIES * config.upload.max_bytes)
-    app.on_shutdown.append(_stop_reading)
+    app.on_shutdown.append(_stop)
     results = Results(open_cache(config.cache))
     app.cleanup_ctx.append(partial(_run_results, results))
     app[SHARED] = state = components.make_redis_state(config)
@@ -88,7 +88,9 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
     app[ADMIN] = Admin(executor, components.make_admin_authenticator(config))
     observe(app, config, executor, uploads, results, registry)
     if state:
-        _add_redis_state(app, state)
+        app.cleanup_ctx.append(partial(_run_redis_state, state))
+        text = "Failed calls to Redis for shared rate limits and keys."
+        app[METRICS].watch("faceattr_shared_failures", text, lambda: state.failures)
     _add_pipelines(app, config)
     for routes in (app[ADMIN], Health(executor, uploads.spool)):
         routes.add_routes(app.router)
@@ -129,21 +131,16 @@ def _add_pipelines(app: web.Application, config: Config) -> None:
     app[STREAMS] = components.make_streams(config, endpoints, app[METRICS].add_work)
     for endpoint in endpoints:
         job = jobs.endpoints.get(endpoint.name) if jobs else None
-        dispatch = Dispatch(Choice(endpoint, app[STREAMS].endpoints[endpoint.name], job))
+        dispatch = Dispatch(partial(choose, endpoint, app[STREAMS].endpoints[endpoint.name], job))
         path = config.pipelines[endpoint.name].path
         app.router.add_post(path, dispatch.handle, expect_handler=dispatch.expect)
 
 
 def _add_jobs(app: web.Application, routes: JobRoutes, metrics: Metrics) -> None:
     """Add the routes and metrics of jobs; start and stop the jobs with the app."""
-    app[JOBS] = routes
+    app[JOBS], jobs = routes, routes.jobs
     routes.add_routes(app.router)
     app.cleanup_ctx.append(partial(_run_jobs, routes))
-    app.on_shutdown.append(_stop_jobs)
-    _watch_jobs(routes.jobs, metrics)
-
-
-def _watch_jobs(jobs: Jobs, metrics: Metrics) -> None:
     gauges = {
         "waiting": ("Jobs of which no picture was started.", lambda: jobs.waiting),
         "running": ("Jobs in progress.", lambda: jobs.running),
@@ -154,23 +151,16 @@ def _watch_jobs(jobs: Jobs, metrics: Metrics) -> None:
     metrics.watch_totals("faceattr_jobs_ended", "Jobs that have ended.", "outcome", ENDS, lambda: jobs.ended)
 
 
-def _add_redis_state(app: web.Application, state: "RedisState") -> None:
-    app.cleanup_ctx.append(partial(_run_redis_state, state))
-    text = "Failed calls to Redis for shared rate limits and keys."
-    app[METRICS].watch("faceattr_shared_failures", text, lambda: state.failures)
-
-
-async def _stop_reading(app: web.Application) -> None:
-    """End all uploads: aiohttp has stopped reading, so their bodies would never end."""
+async def _stop(app: web.Application) -> None:
+    """End all uploads: aiohttp has stopped reading, so their bodies would never end. Stop the jobs while connections
+    are still open, so that clients that wait for one get an answer.
+    """
     app[STREAMS].stop()
     for endpoint in all_endpoints(app):
         endpoint.uploads.abort()
     app[LINGERING].stop()
-
-
-async def _stop_jobs(app: web.Application) -> None:
-    """Stop the jobs while connections are still open, so that clients that wait for one get an answer."""
-    await app[JOBS].jobs.stop()
+    if JOBS in app:
+        await app[JOBS].jobs.stop()
 
 
 async def _run_executor(executor: Executor, _: web.Application) -> AsyncIterator[None]:
@@ -182,10 +172,9 @@ async def _run_executor(executor: Executor, _: web.Application) -> AsyncIterator
 
 
 async def _run_spool(app: web.Application) -> AsyncIterator[None]:
-    spool = app[UPLOADS].spool
-    spool.start()
+    app[UPLOADS].spool.start()
     yield
-    spool.close()
+    app[UPLOADS].spool.close()
 
 
 async def _run_results(results: Results, _: web.Application) -> AsyncIterator[None]:

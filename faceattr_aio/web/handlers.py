@@ -13,7 +13,7 @@ from faceattr_aio.cache.results import Results, make_key
 from faceattr_aio.errors import FaceattrError, MalformedUpload, NotAcceptable, UnknownExpectation
 from faceattr_aio.inference.executor import Executor
 from faceattr_aio.pipeline import JSON, NDJSON, Declaration, Outcome, Reply, Task
-from faceattr_aio.telemetry.record import record_of
+from faceattr_aio.telemetry.record import RequestRecord, record_of
 from faceattr_aio.uploads.receive import Uploads
 from faceattr_aio.uploads.spool import SpoolFile
 from faceattr_aio.web.auth import Authenticator
@@ -23,8 +23,9 @@ from faceattr_aio.web.params import (
     PREFER,
     RequestParams,
     accepts_stream,
-    parse_deadline,
+    header,
     parse_params,
+    parse_wait,
     prefers_job,
 )
 from faceattr_aio.web.responses import problem_response, respond
@@ -86,9 +87,8 @@ class Endpoint:
         an error about the headers.
         """
         client = self.authenticate(request)
-        deadline = record_of(request).since + self.deadline_s
-        if PREFER in request.headers:
-            deadline = parse_deadline(request, record_of(request).since, self.deadline_s)
+        wait_s = parse_wait(header(request, PREFER), self.deadline_s) if PREFER in request.headers else self.deadline_s
+        deadline = record_of(request).since + wait_s
         self.executor.check(deadline, self.name)
         self.uploads.check(request.content_length)
         return client, parse_params(request, self.declaration, deadline)
@@ -116,9 +116,8 @@ class Endpoint:
 
     def key(self, digest: bytes, params: RequestParams) -> str | None:
         """Return the cache key, or None when the result must not be cached."""
-        if not digest or params.no_cache or params.media_type != JSON:
-            return None
-        if not self.results.cache or not self.declaration.repeatable:
+        fresh = params.no_cache or params.media_type != JSON or not self.declaration.repeatable
+        if fresh or not digest or not self.results.cache:
             return None
         return make_key(digest, params.options.model_dump_json(), self.executor.fingerprint(self.name))
 
@@ -134,39 +133,27 @@ class Endpoint:
 
     def respond(self, request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
         """Record the outcomes and return the response."""
-        record = record_of(request)
         for reply in outcomes:
             if isinstance(reply, Reply):
-                record.end_work(reply, self.counts(reply))
+                self.end_work(record_of(request), reply)
         response = respond(request, outcomes, media_type)
         response.headers[hdrs.CACHE_CONTROL] = self.cache_control
         return response
 
-    def counts(self, reply: Reply) -> dict[str, int]:
-        """Return what logs and metrics count in a result, by name: for example its faces."""
-        return {name: count(reply.result) for name, count in self.declaration.counts.items()}
+    def end_work(self, record: RequestRecord, reply: Reply) -> None:
+        """Add a result to a record, with what logs and metrics count in it: for example its faces."""
+        record.end_work(reply, {name: count(reply.result) for name, count in self.declaration.counts.items()})
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The three kinds of answers of one pipeline: synchronous, streamed, and queued if there are jobs."""
-
-    endpoint: Endpoint
-    stream: Endpoint
-    job: Endpoint | None
-
-    def __call__(self, request: web.Request) -> Endpoint:
-        """Return the endpoint that answers the request. Raises NotAcceptable."""
-        if NDJSON in ",".join(request.headers.getall(hdrs.ACCEPT, ())) and accepts_stream(request, self.declaration):
-            return self.stream
-        if self.job and PREFER in request.headers and prefers_job(request, self.declaration):
-            return self.job
-        return self.endpoint
-
-    @property
-    def declaration(self) -> Declaration:
-        """The pipeline's declaration; a reload may replace it."""
-        return self.endpoint.declaration
+def choose(endpoint: Endpoint, stream: Endpoint, job: Endpoint | None, request: web.Request) -> Endpoint:
+    """Return the endpoint of a pipeline that answers the request: the synchronous one, that of streams or, if there are
+    jobs, that of jobs. Raises NotAcceptable.
+    """
+    if NDJSON in ",".join(request.headers.getall(hdrs.ACCEPT, ())) and accepts_stream(request, endpoint.declaration):
+        return stream
+    if job and PREFER in request.headers and prefers_job(request, endpoint.declaration):
+        return job
+    return endpoint
 
 
 @dataclass(frozen=True)

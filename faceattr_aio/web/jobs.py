@@ -62,14 +62,12 @@ class JobEndpoint(Endpoint):
             resources.pop_all()  # each file gets an owner of its own
             files = [resources.enter_context(_closing(picture.close)) for picture in pictures]
             keys = [partial(self.key, picture.digest, params) for picture in pictures]
-            items = map(JobItem, tasks, keys, (picture.size for picture in pictures), files)
-            job = await self.jobs.submit(self._submission(request, client, tuple(items)))
+            items = tuple(map(JobItem, tasks, keys, (picture.size for picture in pictures), files))
+            owner, callback = self.auth.owner(request), request.query.get(_CALLBACK, "")
+            submission = Submission(record_of(request).id, self.name, client, owner, callback, items)
+            job = await self.jobs.submit(submission)
             resources.pop_all()  # the job closes them
         return _accepted(request, job)
-
-    def _submission(self, request: web.Request, client: str, items: tuple[JobItem, ...]) -> Submission:
-        owner, callback = self.auth.owner(request), request.query.get(_CALLBACK, "")
-        return Submission(record_of(request).id, self.name, client, owner, callback, items)
 
 
 @dataclass
@@ -139,9 +137,8 @@ def _respond(request: web.Request, job: Job) -> web.Response:
     """Return the job, or 304 when the client has it already."""
     document = job.model_dump(mode="json", exclude_none=True)
     etag = ETag(hashlib.sha256(json.dumps(document).encode()).hexdigest()[:32])
-    response: web.Response = JsonResponse(request, document)
-    if etag in (request.if_none_match or ()):
-        response = web.Response(status=304)
+    known = etag in (request.if_none_match or ())
+    response = web.Response(status=304) if known else JsonResponse(request, document)
     response.headers[hdrs.CACHE_CONTROL] = "private, no-cache"  # may be stored, and is revalidated each time
     response.etag = etag
     return response

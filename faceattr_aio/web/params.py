@@ -3,7 +3,6 @@
 import base64
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -69,37 +68,30 @@ def parse_params(
     media_type = media_type or choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types)
     options = parse_options(request.query, declaration.options, other_parameters)
     _check_content(request, content_type)
-    digest = b"" if CONTENT_DIGEST not in request.headers or is_multipart(content_type) else _parse_digest(request)
+    sent = CONTENT_DIGEST in request.headers and not is_multipart(content_type)
+    match = _SHA_256.search(header(request, CONTENT_DIGEST)) if sent else None
+    digest = base64.b64decode(match[1]) if match else b""
     no_cache = hdrs.CACHE_CONTROL in request.headers and bool(_NO_CACHE.search(header(request, hdrs.CACHE_CONTROL)))
     return RequestParams(content_type, media_type, options, deadline, digest, no_cache)
 
 
-def parse_deadline(request: web.Request, started: float, longest_s: float) -> float:
-    """Return the deadline on the monotonic clock: `started` plus the seconds of `Prefer: wait`, or `longest_s`."""
-    return started + parse_wait(header(request, PREFER), longest_s)
-
-
 def accepts_stream(request: web.Request, declaration: Declaration) -> bool:
     """Return whether Accept prefers NDJSON and the pipeline has JSON results."""
-    if JSON not in declaration.media_types:
+    try:
+        chosen = choose_media_type(header(request, hdrs.ACCEPT), (*declaration.media_types, NDJSON))
+    except NotAcceptable:  # raised again when the request is parsed
         return False
-    with suppress(NotAcceptable):  # raised again when the request is parsed
-        accept = header(request, hdrs.ACCEPT)
-        return choose_media_type(accept, (*declaration.media_types, NDJSON)) == NDJSON
-    return False
+    return chosen == NDJSON and JSON in declaration.media_types
 
 
 def prefers_job(request: web.Request, declaration: Declaration) -> bool:
     """Return whether Prefer has respond-async and Accept takes JSON. Raises NotAcceptable."""
-    if not prefers_async(request):
-        return False
-    return choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types) == JSON
+    offered = declaration.media_types
+    return prefers_async(request) and choose_media_type(header(request, hdrs.ACCEPT), offered) == JSON
 
 
 def prefers_async(request: web.Request) -> bool:
     """Return whether the Prefer header has respond-async (RFC 7240, section 4.1)."""
-    if PREFER not in request.headers:
-        return False
     preferences = header(request, PREFER).split(",")
     return any(one.partition(";")[0].strip().lower() == "respond-async" for one in preferences)
 
@@ -157,8 +149,7 @@ def parse_options(
     query: MultiMapping[str], options: type[Options], other_parameters: frozenset[str] = frozenset()
 ) -> Options:
     """Return the options in the query. Raises BadOption with the name and the range of each invalid one."""
-    repeated = {name for name in query if len(query.getall(name)) > 1} if query else set[str]()
-    if repeated:
+    if query and (repeated := {name for name in query if len(query.getall(name)) > 1}):
         raise BadOption(f"{', '.join(sorted(repeated))}: given more than once.")
     try:
         return options.model_validate({name: query[name] for name in query.keys() - other_parameters} if query else {})
@@ -181,8 +172,3 @@ def _check_content(request: web.Request, content_type: str) -> None:
         )
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise UnsupportedMedia("A body with a Content-Encoding is not accepted; send it without one.")
-
-
-def _parse_digest(request: web.Request) -> bytes:
-    match = _SHA_256.search(header(request, CONTENT_DIGEST))
-    return base64.b64decode(match[1]) if match else b""
