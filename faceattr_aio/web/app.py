@@ -3,9 +3,9 @@
 Nothing starts before the app does. Each app has its own executor.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -22,7 +22,7 @@ from faceattr_aio.web import components
 from faceattr_aio.web.body import Lingering
 from faceattr_aio.web.handlers import Dispatch, Endpoint, choose
 from faceattr_aio.web.jobs import JobRoutes
-from faceattr_aio.web.operations import Admin, Health
+from faceattr_aio.web.operations import Admin
 from faceattr_aio.web.pages import add_pages
 from faceattr_aio.web.responses import LINGERING, problem_middleware
 from faceattr_aio.web.stream import OpenStreams
@@ -50,7 +50,7 @@ def setup(app: web.Application, config: Config | None = None) -> Executor:
     if EXECUTOR in app:
         raise RuntimeError("faceattr_aio.setup(app) was called on this app already.")
     app[EXECUTOR] = executor = Executor(config or Config())
-    app.cleanup_ctx.append(partial(_run_executor, executor))
+    app.cleanup_ctx.append(partial(_run, executor))
     return executor
 
 
@@ -82,18 +82,17 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
     app[LINGERING] = Lingering(_LINGERING, config.upload.timeout_s, _LINGERING_BODIES * config.upload.max_bytes)
     app.on_shutdown.append(_stop)
     results = Results(open_cache(config.cache))
-    app.cleanup_ctx.append(partial(_run_results, results))
+    app.cleanup_ctx.append(partial(_close, results.close))
     app[SHARED] = state = components.make_redis_state(config)
     app[ENDPOINTS] = components.make_endpoints(config, executor, uploads, results, state)
-    app[ADMIN] = Admin(executor, components.make_admin_authenticator(config))
+    app[ADMIN] = Admin(executor, uploads.spool, components.make_admin_authenticator(config))
     observe(app, config, executor, uploads, results, registry)
     if state:
-        app.cleanup_ctx.append(partial(_run_redis_state, state))
+        app.cleanup_ctx.append(partial(_run, state))
         text = "Failed calls to Redis for shared rate limits and keys."
         app[METRICS].watch("faceattr_shared_failures", text, lambda: state.failures)
     _add_pipelines(app, config)
-    for routes in (app[ADMIN], Health(executor, uploads.spool)):
-        routes.add_routes(app.router)
+    app[ADMIN].add_routes(app.router)
     add_pages(app.router, config)
     return app
 
@@ -140,7 +139,8 @@ def _add_jobs(app: web.Application, routes: JobRoutes, metrics: Metrics) -> None
     """Add the routes and metrics of jobs; start and stop the jobs with the app."""
     app[JOBS], jobs = routes, routes.jobs
     routes.add_routes(app.router)
-    app.cleanup_ctx.append(partial(_run_jobs, routes))
+    app.cleanup_ctx.append(partial(_close, routes.webhooks.close))
+    app.cleanup_ctx.append(partial(_run, jobs))  # ends before the webhooks
     gauges = {
         "waiting": ("Jobs of which no picture was started.", lambda: jobs.waiting),
         "running": ("Jobs in progress.", lambda: jobs.running),
@@ -163,33 +163,25 @@ async def _stop(app: web.Application) -> None:
         await app[JOBS].jobs.stop()
 
 
-async def _run_executor(executor: Executor, _: web.Application) -> AsyncIterator[None]:
+class _Service(Protocol):
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+async def _run(service: _Service, _: web.Application) -> AsyncIterator[None]:
     try:
-        await executor.start()
+        await service.start()
         yield
     finally:
-        await executor.close()
+        await service.close()
+
+
+async def _close(close: Callable[[], Awaitable[None]], _: web.Application) -> AsyncIterator[None]:
+    yield
+    await close()
 
 
 async def _run_spool(app: web.Application) -> AsyncIterator[None]:
     app[UPLOADS].spool.start()
     yield
     app[UPLOADS].spool.close()
-
-
-async def _run_results(results: Results, _: web.Application) -> AsyncIterator[None]:
-    yield
-    await results.close()
-
-
-async def _run_redis_state(state: "RedisState", _: web.Application) -> AsyncIterator[None]:
-    await state.start()
-    yield
-    await state.close()
-
-
-async def _run_jobs(routes: JobRoutes, _: web.Application) -> AsyncIterator[None]:
-    await routes.jobs.start()
-    yield
-    await routes.jobs.close()
-    await routes.webhooks.close()

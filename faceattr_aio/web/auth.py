@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
@@ -72,7 +72,7 @@ class Authenticator:
         """
         if self._keys.required:
             return self._key_name(request)
-        return _address_name(self._address(request) if self._trusted_proxies else _parse_address(request.remote or ""))
+        return _address_name(self._address(request))
 
     def owner(self, request: web.BaseRequest) -> str:
         """Return the owner of the jobs that the request may see: its key, or empty when no keys are required.
@@ -91,13 +91,11 @@ class Authenticator:
     def _address(self, request: web.BaseRequest) -> Address | None:
         """Return the peer's address, or the one before the last trusted proxy in X-Forwarded-For."""
         nearest = _parse_address(request.remote or "")
-        forwarded = _forwarded(request)
-        while nearest and self._is_trusted(nearest) and (before := next(forwarded, None)):
+        forwarded = ",".join(request.headers.getall(hdrs.X_FORWARDED_FOR, ()))
+        hops = map(_parse_address, reversed(forwarded.rsplit(",", _MAX_HOPS)))
+        while nearest and any(nearest in network for network in self._trusted_proxies) and (before := next(hops, None)):
             nearest = before
         return nearest
-
-    def _is_trusted(self, address: Address) -> bool:
-        return any(address in network for network in self._trusted_proxies)
 
 
 def _digest(key: str) -> bytes:
@@ -132,12 +130,6 @@ def _check_key(line: str, number: int, path: Path) -> str:
 def _bearer(authorization: str) -> str:
     scheme, _, key = authorization.partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
-
-
-def _forwarded(request: web.BaseRequest) -> Iterator[Address | None]:
-    """Yield the addresses of X-Forwarded-For from the nearest proxy on; None for one that cannot be parsed."""
-    value = ",".join(request.headers.getall(hdrs.X_FORWARDED_FOR, ()))
-    yield from map(_parse_address, reversed(value.rsplit(",", _MAX_HOPS)))
 
 
 @lru_cache(_CACHED_ADDRESSES)

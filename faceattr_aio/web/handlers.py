@@ -18,16 +18,7 @@ from faceattr_aio.uploads.receive import Uploads
 from faceattr_aio.uploads.spool import SpoolFile
 from faceattr_aio.web.auth import Authenticator
 from faceattr_aio.web.body import read_chunks
-from faceattr_aio.web.params import (
-    CONTENT_DIGEST,
-    PREFER,
-    RequestParams,
-    accepts_stream,
-    header,
-    parse_params,
-    parse_wait,
-    prefers_job,
-)
+from faceattr_aio.web.params import CONTENT_DIGEST, PREFER, RequestParams, accepts_stream, prefers_job, wait_of
 from faceattr_aio.web.responses import problem_response, respond
 
 _CONTINUE = "100-continue"
@@ -48,17 +39,9 @@ class Endpoint:
     deadline_s: float = math.inf
     active: int = 0
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer a POST."""
-        self.active += 1
-        try:
-            return await self.answer(request)
-        finally:
-            self.active -= 1
-
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Authenticate, admit, receive the pictures, run the pipeline or take known results, respond."""
-        if reply := await self.lookup_by_digest(request):
+        if CONTENT_DIGEST in request.headers and (reply := await self.lookup_by_digest(request)):
             return self.respond(request, [reply], JSON)
         client, params = self.admit(request)
         with ExitStack() as resources:
@@ -73,10 +56,8 @@ class Endpoint:
 
         No slot is needed, so a full server answers too.
         """
-        if CONTENT_DIGEST not in request.headers:
-            return None
         self.authenticate(request)
-        params = parse_params(request, self.declaration, math.inf)
+        params = RequestParams.parse(request, self.declaration, math.inf)
         key = self.key(params.digest, params)
         return await self.results.get(key) if key else None
 
@@ -87,11 +68,11 @@ class Endpoint:
         an error about the headers.
         """
         client = self.authenticate(request)
-        wait_s = parse_wait(header(request, PREFER), self.deadline_s) if PREFER in request.headers else self.deadline_s
+        wait_s = wait_of(request, self.deadline_s) if PREFER in request.headers else self.deadline_s
         deadline = record_of(request).since + wait_s
         self.executor.check(deadline, self.name)
         self.uploads.check(request.content_length)
-        return client, parse_params(request, self.declaration, deadline)
+        return client, RequestParams.parse(request, self.declaration, deadline)
 
     def authenticate(self, request: web.Request) -> str:
         """Return the client's name. Raises Unauthorized or RateLimited."""
@@ -164,7 +145,12 @@ class Dispatch:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a POST."""
-        return await self.choose(request).handle(request)
+        endpoint = self.choose(request)
+        endpoint.active += 1
+        try:
+            return await endpoint.answer(request)
+        finally:
+            endpoint.active -= 1
 
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """Answer `Expect: 100-continue` by 100 Continue, or by the final status when the body would be refused."""

@@ -17,15 +17,7 @@ from faceattr_aio.schemas import Job
 from faceattr_aio.telemetry.record import record_of
 from faceattr_aio.web.auth import Authenticator
 from faceattr_aio.web.handlers import Dispatch, Endpoint
-from faceattr_aio.web.params import (
-    PREFER,
-    PREFERENCE_APPLIED,
-    RequestParams,
-    header,
-    parse_params,
-    parse_wait,
-    prefers_async,
-)
+from faceattr_aio.web.params import PREFERENCE_APPLIED, RequestParams, prefers_async, wait_of
 from faceattr_aio.web.responses import JsonResponse
 
 LONGEST_WAIT_S = 60.0
@@ -50,7 +42,7 @@ class JobEndpoint(Endpoint):
         self.uploads.check(request.content_length)
         if _CALLBACK in request.query:
             self.webhooks.check(request.query[_CALLBACK])
-        return client, parse_params(request, self.declaration, math.inf, other_parameters=_OTHER_PARAMETERS)
+        return client, RequestParams.parse(request, self.declaration, math.inf, other_parameters=_OTHER_PARAMETERS)
 
     async def answer(self, request: web.Request) -> web.Response:
         """Store the pictures, submit the job and respond with 202."""
@@ -80,9 +72,8 @@ class JobRoutes:
 
     @property
     def is_idle(self) -> bool:
-        """True when nothing would be lost at the end of the process."""
-        active = any(endpoint.active for endpoint in self.endpoints.values())
-        return self.jobs.is_idle and self.webhooks.is_idle and not active
+        """True when no job and no call of a webhook would be lost at the end of the process."""
+        return self.jobs.is_idle and self.webhooks.is_idle
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add the routes."""
@@ -95,7 +86,7 @@ class JobRoutes:
     async def status(self, request: web.Request) -> web.Response:
         """Answer with the job, after waiting for its end for the seconds of `Prefer: wait`."""
         owner = self._auth.owner(request)
-        seconds = min(parse_wait(header(request, PREFER), 0.0), LONGEST_WAIT_S)
+        seconds = min(wait_of(request, 0.0), LONGEST_WAIT_S)
         job = await self.jobs.wait(request.match_info["id"], owner, seconds)
         response = _respond(request, job)
         if seconds:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import hdrs, web
 from multidict import MultiMapping
@@ -43,36 +43,42 @@ class RequestParams:
     digest: bytes
     no_cache: bool
 
+    @classmethod
+    def parse(
+        cls,
+        request: web.Request,
+        declaration: Declaration,
+        deadline: float,
+        media_type: str = "",
+        other_parameters: frozenset[str] = frozenset(),
+    ) -> Self:
+        """Parse the headers and the query.
 
-def parse_params(
-    request: web.Request,
-    declaration: Declaration,
-    deadline: float,
-    media_type: str = "",
-    other_parameters: frozenset[str] = frozenset(),
-) -> RequestParams:
-    """Parse the headers and the query.
+        Args:
+            request: the request; its body is not read.
+            declaration: the pipeline's options and media types.
+            deadline: on the monotonic clock.
+            media_type: the type of the answer, or empty to choose it by the Accept header.
+            other_parameters: names in the query that are not options of the pipeline.
 
-    Args:
-        request: the request; its body is not read.
-        declaration: the pipeline's options and media types.
-        deadline: on the monotonic clock.
-        media_type: the type of the answer, or empty to choose it by the Accept header.
-        other_parameters: names in the query that are not options of the pipeline.
+        Raises:
+            NotAcceptable, BadOption, UnsupportedMedia: the request cannot be served as it is.
 
-    Raises:
-        NotAcceptable, BadOption, UnsupportedMedia: the request cannot be served as it is.
+        """
+        content_type = header(request, hdrs.CONTENT_TYPE)
+        media_type = media_type or choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types)
+        options = parse_options(request.query, declaration.options, other_parameters)
+        _check_content(request, content_type)
+        sent = CONTENT_DIGEST in request.headers and not is_multipart(content_type)
+        match = _SHA_256.search(header(request, CONTENT_DIGEST)) if sent else None
+        digest = base64.b64decode(match[1]) if match else b""
+        control = header(request, hdrs.CACHE_CONTROL) if hdrs.CACHE_CONTROL in request.headers else ""
+        return cls(content_type, media_type, options, deadline, digest, no_cache=bool(_NO_CACHE.search(control)))
 
-    """
-    content_type = header(request, hdrs.CONTENT_TYPE)
-    media_type = media_type or choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types)
-    options = parse_options(request.query, declaration.options, other_parameters)
-    _check_content(request, content_type)
-    sent = CONTENT_DIGEST in request.headers and not is_multipart(content_type)
-    match = _SHA_256.search(header(request, CONTENT_DIGEST)) if sent else None
-    digest = base64.b64decode(match[1]) if match else b""
-    no_cache = hdrs.CACHE_CONTROL in request.headers and bool(_NO_CACHE.search(header(request, hdrs.CACHE_CONTROL)))
-    return RequestParams(content_type, media_type, options, deadline, digest, no_cache)
+
+def wait_of(request: web.Request, default: float) -> float:
+    """Return the seconds of `Prefer: wait` of the request."""
+    return parse_wait(header(request, PREFER), default)
 
 
 def accepts_stream(request: web.Request, declaration: Declaration) -> bool:

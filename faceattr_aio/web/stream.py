@@ -23,7 +23,7 @@ from faceattr_aio.telemetry.record import RequestRecord, record_of
 from faceattr_aio.uploads.stream import StreamedPicture, StreamingUpload
 from faceattr_aio.web.body import has_left, read_chunks
 from faceattr_aio.web.handlers import Endpoint
-from faceattr_aio.web.params import RequestParams, parse_params
+from faceattr_aio.web.params import RequestParams
 from faceattr_aio.web.responses import CLIENT_GONE, NdjsonResponse, log_failure
 
 log = logging.getLogger("faceattr_aio.stream")
@@ -87,7 +87,7 @@ class StreamEndpoint(Endpoint):
         client = self.authenticate(request)
         self.executor.pool.check()
         self.streams.check()
-        return client, parse_params(request, self.declaration, math.inf, JSON)
+        return client, RequestParams.parse(request, self.declaration, math.inf, JSON)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer each picture by a line; return when the last one was sent."""
