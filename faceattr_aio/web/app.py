@@ -137,17 +137,14 @@ def _add_pipelines(app: web.Application, config: Config) -> None:
 
 def _add_jobs(app: web.Application, routes: JobRoutes, metrics: Metrics) -> None:
     """Add the routes and metrics of jobs; start and stop the jobs with the app."""
-    app[JOBS], jobs = routes, routes.jobs
+    app[JOBS], jobs, limiter = routes, routes.jobs, routes.jobs.capacity.limiter
     routes.add_routes(app.router)
     app.cleanup_ctx.append(partial(_close, routes.webhooks.close))
     app.cleanup_ctx.append(partial(_run, jobs))  # ends before the webhooks
-    gauges = {
-        "waiting": ("Jobs of which no picture was started.", lambda: jobs.waiting),
-        "running": ("Jobs in progress.", lambda: jobs.running),
-        "limit": ("Largest number of unfinished jobs.", lambda: jobs.capacity.limiter.limit),
-    }
-    for name, (text, read) in gauges.items():
-        metrics.watch(f"faceattr_jobs_{name}", text, read, "livemax")  # several processes share the same jobs
+    # the largest value, because several processes share the same jobs
+    metrics.watch("faceattr_jobs_waiting", "Jobs of which no picture was started.", lambda: jobs.waiting, "livemax")
+    metrics.watch("faceattr_jobs_running", "Jobs in progress.", lambda: jobs.running, "livemax")
+    metrics.watch("faceattr_jobs_limit", "Largest number of unfinished jobs.", lambda: limiter.limit, "livemax")
     metrics.watch_totals("faceattr_jobs_ended", "Jobs that have ended.", "outcome", ENDS, lambda: jobs.ended)
 
 

@@ -73,9 +73,7 @@ class _Interface:
             "servers": [{"url": ".", "description": "The folder of this document."}],
             "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
             "paths": paths | (self.job_paths() if self.queued else {}),
-            "components": self.schemas.components(
-                responses=self.failures, securitySchemes=_SCHEMES if self.security else {}
-            ),
+            "components": self.schemas.components(self.failures, _SCHEMES if self.security else {}),
         }
 
     def fixed_paths(self) -> Node:
@@ -101,20 +99,20 @@ class _Interface:
         page = _static("The page, which loads nothing from other servers.", {"text/html": _TEXT})
         restart = "Restart the workers with the current model files. Needs an admin key, sent like an API key."
         paths = {
-            "/livez": _get("livez", "health", "Whether the event loop runs, under any load.", live),
-            "/healthz": _get("healthz", "health", "The same as /livez.", live),
-            "/readyz": _get("readyz", "health", "Whether the server accepts work.", ready, _VERBOSE),
-            "/stats": _get("stats", "watching", "The current load, and statistics of the last requests.", stats),
-            "/stats/{id}": _get("story", "watching", "One of the last requests to a pipeline.", record, _REQUEST),
-            "/openapi.json": _get("openapi", "people", "This document.", document),
-            "/admin/reload": {"post": _operation("reload", "watching", restart, reload)},
+            "/livez": _operation("livez", "health", "Whether the event loop runs, under any load.", live),
+            "/healthz": _operation("healthz", "health", "The same as /livez.", live),
+            "/readyz": _operation("readyz", "health", "Whether the server accepts work.", ready, _VERBOSE),
+            "/stats": _operation("stats", "watching", "The current load, and statistics of the last requests.", stats),
+            "/stats/{id}": _operation("story", "watching", "One of the last requests to a pipeline.", record, _REQUEST),
+            "/openapi.json": _operation("openapi", "people", "This document.", document),
         }
         if self.config.server.metrics_port is None:
-            paths["/metrics"] = _get("metrics", "watching", "Metrics for Prometheus.", metrics)
+            paths["/metrics"] = _operation("metrics", "watching", "Metrics for Prometheus.", metrics)
         if self.config.server.page:
-            paths["/"] = _get("page", "people", "The page that shows the results for your pictures.", page)
-            paths["/docs"] = _get("docs", "people", "This document as a page, with a form for each request.", page)
-        return paths
+            paths["/"] = _operation("page", "people", "The page that shows the results for your pictures.", page)
+            paths["/docs"] = _operation("docs", "people", "This document as a page with a form for each path.", page)
+        reloading = {"/admin/reload": {"post": _operation("reload", "watching", restart, reload)}}
+        return {path: {"get": operation} for path, operation in paths.items()} | reloading
 
     def pipeline(self, name: str, settings: PipelineEntry) -> Node:
         declaration, upload = settings.declaration, self.config.upload
@@ -124,12 +122,9 @@ class _Interface:
         result = "The result; with an image type in Accept, the picture with the result drawn on it."
         success = {"200": response(result, types, "Server-Timing", "Cache-Status", "Cache-Control")}
         responses = success | (self.accepted() if name in self.queued else {}) | self.refusals
-        summary, parameters = (
-            f"Process pictures with the pipeline {name}.",
-            self.schemas.parameters(declaration.options),
-        )
+        parameters = self.schemas.parameters(declaration.options)
         return {
-            **_operation(name, "pictures", summary, responses, *parameters),
+            **_operation(name, "pictures", f"Process pictures with the pipeline {name}.", responses, *parameters),
             "description": self.limits(),
             "requestBody": self.pictures(upload.max_batch),
             **self.security,
@@ -143,9 +138,7 @@ class _Interface:
         refused |= {status: self.refusals[status] for status in ("401", "503") if status in self.refusals}
         text = "`result` is what the path of the pipeline answers."
         known = {"200": response(text, self.schemas.body(Job), "ETag", "Preference-Applied")} | _UNCHANGED | refused
-        job, result = (
-            _operation(name, "jobs", "The state of a job.", known, _JOB, _WAIT) for name in ("job", "result")
-        )
+        job, result = (_operation(one, "jobs", "The state of a job.", known, _JOB, _WAIT) for one in ("job", "result"))
         cancelled = {"204": response("The job is deleted."), **refused}
         cancel = _operation("cancel", "jobs", "Delete a job; its waiting pictures are not processed.", cancelled, _JOB)
         return {
@@ -195,10 +188,6 @@ class _Interface:
 def _operation(name: str, tag: str, summary: str, responses: Node, *parameters: Node) -> Node:
     operation: Node = {"operationId": name, "tags": [tag], "summary": summary, "responses": responses}
     return operation | ({"parameters": [*parameters]} if parameters else {})
-
-
-def _get(name: str, tag: str, summary: str, responses: Node, *parameters: Node) -> Node:
-    return {"get": _operation(name, tag, summary, responses, *parameters)}
 
 
 def _static(description: str, content: Node) -> Node:

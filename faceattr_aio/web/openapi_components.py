@@ -117,9 +117,10 @@ class Schemas:
         query = [_option(name, **one) for name, one in schema.get("properties", {}).items()]
         return query + [ref("parameters", name) for name in _PARAMETERS]
 
-    def components(self, **others: Node) -> Node:
-        """The components of the document, those in `others` included."""
-        return filled(headers=_HEADERS, parameters=_PARAMETERS, schemas=self.definitions, **others)
+    def components(self, failures: Node, schemes: Node) -> Node:
+        """The components of the document."""
+        shared = filled(headers=_HEADERS, parameters=_PARAMETERS, schemas=self.definitions, securitySchemes=schemes)
+        return shared | {"responses": failures}
 
     def failures(self, *, locked: bool) -> Node:
         """The failures of a pipeline by status; 401 only where keys are required."""

@@ -41,16 +41,14 @@ def merge(running: Config, wanted: Config) -> tuple[Config, list[str]]:
 
 def _merge_pipelines(running: Config, wanted: Config, needs_restart: list[str]) -> dict[str, PipelineEntry]:
     needs_restart += [f"pipelines.{name}" for name in running.pipelines.keys() ^ wanted.pipelines.keys()]
-    return {
-        name: _merge_pipeline(name, old, wanted.pipelines.get(name, old), needs_restart)
-        for name, old in running.pipelines.items()
-    }
-
-
-def _merge_pipeline(name: str, old: PipelineEntry, new: PipelineEntry, needs_restart: list[str]) -> PipelineEntry:
-    fixed = {key: getattr(old, key) for key in _FIXED}
-    needs_restart += [f"pipelines.{name}.{key}" for key, value in fixed.items() if value != getattr(new, key)]
-    return new.model_copy(update=fixed) if new.factory == old.factory else old
+    merged = dict(running.pipelines)
+    for name in running.pipelines.keys() & wanted.pipelines.keys():
+        old, new = running.pipelines[name], wanted.pipelines[name]
+        fixed = {key: getattr(old, key) for key in _FIXED}
+        needs_restart += [f"pipelines.{name}.{key}" for key, value in fixed.items() if value != getattr(new, key)]
+        if new.factory == old.factory:
+            merged[name] = new.model_copy(update=fixed)
+    return merged
 
 
 async def reload(app: web.Application, config: Config) -> None:

@@ -237,13 +237,12 @@ class Stream:
 
     async def _cancel(self, reading: asyncio.Task[None]) -> None:
         """Cancel the reader and every picture in progress, and wait for them."""
-        tasks: list[asyncio.Task[None] | asyncio.Task[Outcome]] = [reading]
+        tasks: list[asyncio.Task[None] | asyncio.Task[Outcome] | None] = [reading]
         while not self._in_progress.empty():
-            if waiting := self._in_progress.get_nowait():
-                tasks.append(waiting)
-        for task in tasks:
+            tasks.append(self._in_progress.get_nowait())
+        for task in filter(None, tasks):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*filter(None, tasks), return_exceptions=True)
 
 
 def _close(resources: ExitStack, _: object) -> None:
