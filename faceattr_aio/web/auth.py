@@ -70,18 +70,15 @@ class Authenticator:
 
         Raises Unauthorized when keys are required and the request has no accepted one.
         """
-        if self._keys.required:
-            return self._key_name(request)
-        return _address_name(self._address(request))
+        return self.owner(request) or _address_name(self._address(request))
 
     def owner(self, request: web.BaseRequest) -> str:
         """Return the owner of the jobs that the request may see: its key, or empty when no keys are required.
 
         Raises Unauthorized.
         """
-        return self._key_name(request) if self._keys.required else ""
-
-    def _key_name(self, request: web.BaseRequest) -> str:
+        if not self._keys.required:
+            return ""
         sent = (_bearer(request.headers.get(hdrs.AUTHORIZATION, "")), request.headers.get(API_KEY, ""))
         names = [name for name in map(self._keys.name_of, sent) if name]
         if not names:
@@ -110,11 +107,8 @@ def _read_keys(path: Path) -> list[str]:
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise StartError(f"The file of API keys {path} cannot be read: {reason}.") from error
-    keys = [
-        _check_key(line, number, path)
-        for number, line in enumerate(map(str.strip, lines), 1)
-        if line and not line.startswith("#")
-    ]
+    numbered = enumerate(map(str.strip, lines), 1)
+    keys = [_check_key(line, number, path) for number, line in numbered if line and not line.startswith("#")]
     if not keys:
         raise StartError(f"The file of API keys {path} has no key: add one a line, or remove keys_file from [auth].")
     return keys

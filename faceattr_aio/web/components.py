@@ -45,9 +45,8 @@ def make_redis_state(config: Config) -> "RedisState | None":
     """Return the state shared through Redis, or None. Raises StartError when the library is missing."""
     if config.shared.url is None:
         return None
-    state: RedisState = load_extra("faceattr_aio.admission.redis_state", "redis").RedisState(
-        config.shared, with_keys=config.auth.shared_keys
-    )
+    redis_state = load_extra("faceattr_aio.admission.redis_state", "redis")
+    state: RedisState = redis_state.RedisState(config.shared, with_keys=config.auth.shared_keys)
     return state
 
 

@@ -47,7 +47,7 @@ class Endpoint:
         with ExitStack() as resources:
             pictures, tasks = await self.receive(request, client, params, resources)
             keys = [self.key(picture.digest, params) for picture in pictures]
-            run = partial(self.run, request, client, params, resources)
+            run = partial(self.run, request, client, params.deadline, resources)
             outcomes = await self.results.get_or_run(tasks, keys, run, params.deadline)
         return self.respond(request, outcomes, params.media_type)
 
@@ -103,14 +103,12 @@ class Endpoint:
         return make_key(digest, params.options.model_dump_json(), self.executor.fingerprint(self.name))
 
     async def run(
-        self, request: web.Request, client: str, params: RequestParams, resources: ExitStack, tasks: Sequence[Task]
+        self, request: web.Request, client: str, deadline: float, resources: ExitStack, tasks: Sequence[Task]
     ) -> list[Outcome]:
         """Run the pipeline on the pictures that are not in the cache. `resources` are handed over to the work."""
         if self.limits.enabled:
             resources.callback(self.limits.acquire(client))
-        return await self.executor.run_all(
-            self.name, tasks, resources, lambda: request.transport is not None, params.deadline
-        )
+        return await self.executor.run_all(self.name, tasks, resources, lambda: request.transport is not None, deadline)
 
     def respond(self, request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
         """Record the outcomes and return the response."""

@@ -25,7 +25,6 @@ LONGEST_WAIT_S = 60.0
 _JOB_ROUTE = "faceattr_aio.job"
 """Name of the route of one job, for its URL."""
 _CALLBACK, _PIPELINE = "callback", "pipeline"
-_OTHER_PARAMETERS = frozenset({_CALLBACK, _PIPELINE})
 
 
 @dataclass(kw_only=True)
@@ -42,7 +41,7 @@ class JobEndpoint(Endpoint):
         self.uploads.check(request.content_length)
         if _CALLBACK in request.query:
             self.webhooks.check(request.query[_CALLBACK])
-        return client, RequestParams.parse(request, self.declaration, math.inf, other_parameters=_OTHER_PARAMETERS)
+        return client, RequestParams.parse(request, self.declaration, math.inf, other=(_CALLBACK, _PIPELINE))
 
     async def answer(self, request: web.Request) -> web.Response:
         """Store the pictures, submit the job and respond with 202."""

@@ -124,12 +124,11 @@ class Schemas:
 
     def failures(self, *, locked: bool) -> Node:
         """The failures of a pipeline by status; 401 only where keys are required."""
+        excluded = _NOT_OF_PIPELINES if locked else (*_NOT_OF_PIPELINES, Unauthorized)
         by_status: dict[int, list[type[FaceattrError]]] = {}
         for kind in vars(errors).values():
-            if isinstance(kind, type) and issubclass(kind, FaceattrError) and kind not in _NOT_OF_PIPELINES:
+            if isinstance(kind, type) and issubclass(kind, FaceattrError) and kind not in excluded:
                 by_status.setdefault(kind.status, []).append(kind)
-        if not locked:
-            del by_status[Unauthorized.status]
         return {str(status): self.failure(*kinds) for status, kinds in sorted(by_status.items())}
 
     def failure(self, *kinds: type[FaceattrError]) -> Node:

@@ -45,12 +45,7 @@ class RequestParams:
 
     @classmethod
     def parse(
-        cls,
-        request: web.Request,
-        declaration: Declaration,
-        deadline: float,
-        media_type: str = "",
-        other_parameters: frozenset[str] = frozenset(),
+        cls, request: web.Request, declaration: Declaration, deadline: float, fixed: str = "", other: Iterable[str] = ()
     ) -> Self:
         """Parse the headers and the query.
 
@@ -58,16 +53,16 @@ class RequestParams:
             request: the request; its body is not read.
             declaration: the pipeline's options and media types.
             deadline: on the monotonic clock.
-            media_type: the type of the answer, or empty to choose it by the Accept header.
-            other_parameters: names in the query that are not options of the pipeline.
+            fixed: the media type of the answer, or empty to choose it by the Accept header.
+            other: names in the query that are not options of the pipeline.
 
         Raises:
             NotAcceptable, BadOption, UnsupportedMedia: the request cannot be served as it is.
 
         """
         content_type = header(request, hdrs.CONTENT_TYPE)
-        media_type = media_type or choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types)
-        options = parse_options(request.query, declaration.options, other_parameters)
+        media_type = fixed or choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types)
+        options = parse_options(request.query, declaration.options, other)
         _check_content(request, content_type)
         sent = CONTENT_DIGEST in request.headers and not is_multipart(content_type)
         match = _SHA_256.search(header(request, CONTENT_DIGEST)) if sent else None
@@ -151,14 +146,15 @@ def parse_wait(prefer: str, default: float) -> float:
     return default
 
 
-def parse_options(
-    query: MultiMapping[str], options: type[Options], other_parameters: frozenset[str] = frozenset()
-) -> Options:
-    """Return the options in the query. Raises BadOption with the name and the range of each invalid one."""
+def parse_options(query: MultiMapping[str], options: type[Options], other: Iterable[str] = ()) -> Options:
+    """Return the options in the query; the names in `other` are not options.
+
+    Raises BadOption with the name and the range of each invalid one.
+    """
     if query and (repeated := {name for name in query if len(query.getall(name)) > 1}):
         raise BadOption(f"{', '.join(sorted(repeated))}: given more than once.")
     try:
-        return options.model_validate({name: query[name] for name in query.keys() - other_parameters} if query else {})
+        return options.model_validate({name: query[name] for name in query.keys() - other} if query else {})
     except ValidationError as error:
         raise BadOption("; ".join(_describe(wrong, options) for wrong in error.errors()) + ".") from error
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import hdrs, web
 
 from faceattr_aio import errors
-from faceattr_aio.errors import ClientGone, FaceattrError, InternalError, RetryableError, Unauthorized
+from faceattr_aio.errors import ClientGone, FaceattrError, InternalError, RetryableError, Unauthorized, Unavailable
 from faceattr_aio.pipeline import JSON, NDJSON, Outcome, Reply
 from faceattr_aio.schemas import Document, answer_body, picture_body, problem_body
 from faceattr_aio.telemetry.record import REQUEST_ID, record_of
@@ -22,11 +22,7 @@ LINGERING: web.AppKey[Lingering] = web.AppKey("faceattr_aio.lingering", Lingerin
 CLIENT_GONE = 499
 """Status in logs and metrics after the client disconnected; it is never sent."""
 
-_LEVELS = {
-    InternalError: logging.ERROR,
-    errors.StorageUnavailable: logging.WARNING,
-    errors.Unavailable: logging.WARNING,
-}
+_LEVELS = {InternalError: logging.ERROR, errors.StorageUnavailable: logging.WARNING, Unavailable: logging.WARNING}
 """Failures that concern the operator; all others concern the client and are logged as debug."""
 _CACHE_STATUS = {
     "hit": "faceattr_aio; hit",
