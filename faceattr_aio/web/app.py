@@ -113,7 +113,8 @@ def drain(app: web.Application) -> None:
 
 def is_idle(app: web.Application) -> bool:
     """Return whether no request is being handled, and no job would be lost at the end of the process."""
-    return not any(one.active for one in all_endpoints(app)) and (JOBS not in app or app[JOBS].is_idle)
+    idle = not any(one.active for one in all_endpoints(app))
+    return idle and (JOBS not in app or (app[JOBS].jobs.is_idle and app[JOBS].webhooks.is_idle))
 
 
 def all_endpoints(app: web.Application) -> list[Endpoint]:

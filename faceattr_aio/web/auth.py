@@ -79,7 +79,8 @@ class Authenticator:
         """
         if not self._keys.required:
             return ""
-        sent = (_bearer(request.headers.get(hdrs.AUTHORIZATION, "")), request.headers.get(API_KEY, ""))
+        scheme, _, bearer = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        sent = (bearer.strip() if scheme.lower() == "bearer" else "", request.headers.get(API_KEY, ""))
         names = [name for name in map(self._keys.name_of, sent) if name]
         if not names:
             raise Unauthorized
@@ -119,11 +120,6 @@ def _check_key(line: str, number: int, path: Path) -> str:
         return validate_api_key(line)
     except ValueError as error:
         raise StartError(f"Line {number} of {path} is not an API key: {error}.") from error
-
-
-def _bearer(authorization: str) -> str:
-    scheme, _, key = authorization.partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 @lru_cache(_CACHED_ADDRESSES)

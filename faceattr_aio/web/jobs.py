@@ -69,11 +69,6 @@ class JobRoutes:
     webhooks: Webhooks
     endpoints: Mapping[str, JobEndpoint]
 
-    @property
-    def is_idle(self) -> bool:
-        """True when no job and no call of a webhook would be lost at the end of the process."""
-        return self.jobs.is_idle and self.webhooks.is_idle
-
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add the routes."""
         dispatch = Dispatch(self._choose)

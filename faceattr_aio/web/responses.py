@@ -148,13 +148,9 @@ def _http_problem(request: web.Request, error: web.HTTPException) -> web.StreamR
         raise error
     record = record_of(request)
     record.kind = error.reason.lower().replace(" ", "-")
-    document: Document = {
-        "type": f"urn:faceattr:{record.kind}",
-        "title": error.reason,
-        "status": error.status,
-        "detail": f"{request.method} {request.path} is not served here.",
-        "instance": record.id,
-    }
+    general = FaceattrError(f"{request.method} {request.path} is not served here.")
+    changes = {"type": f"urn:faceattr:{record.kind}", "title": error.reason, "status": error.status}
+    document = problem_body(general, record.id) | changes
     response = JsonResponse(request, document, error.status, PROBLEM)
     if hdrs.ALLOW in error.headers:
         response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
