@@ -75,6 +75,21 @@ class ImageSize(ResponseModel):
     format: str
 
 
+_EXAMPLE: dict[str, Any] = {
+    "image": {"width": 512, "height": 512, "format": "jpeg"},
+    "faces": [
+        {
+            "box": {"x": 173, "y": 68, "width": 107, "height": 107},
+            "confidence": 0.936,
+            "landmarks": {"left_eye": [205, 102], "right_eye": [247, 105], "nose": [225, 130], "mouth": [223, 148]},
+            "gender": {"label": "female", "probability": 1.0},
+            "age": {"years": 30.7, "interval": [21, 41], "bracket": "25-32", "probability": 0.527},
+        }
+    ],
+    "models": {"detector": "blazeface-full-range", "age": "dlib-age-v1", "gender": "dlib-gender-v1"},
+}
+
+
 class Faces(ResponseModel):
     """The faces of one picture, by falling confidence; a picture without faces is not a failure. `models` names the
     model of each task.
@@ -84,28 +99,7 @@ class Faces(ResponseModel):
     faces: tuple[Face, ...]
     models: dict[str, str]
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "image": {"width": 512, "height": 512, "format": "jpeg"},
-                "faces": [
-                    {
-                        "box": {"x": 173, "y": 68, "width": 107, "height": 107},
-                        "confidence": 0.936,
-                        "landmarks": {
-                            "left_eye": [205, 102],
-                            "right_eye": [247, 105],
-                            "nose": [225, 130],
-                            "mouth": [223, 148],
-                        },
-                        "gender": {"label": "female", "probability": 1.0},
-                        "age": {"years": 30.7, "interval": [21, 41], "bracket": "25-32", "probability": 0.527},
-                    }
-                ],
-                "models": {"detector": "blazeface-full-range", "age": "dlib-age-v1", "gender": "dlib-gender-v1"},
-            }
-        }
-    )
+    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
 
 class Answer(Faces):
@@ -216,22 +210,6 @@ class StatsReport(BaseModel):
     refused_per_s: Annotated[Amount, Field(description="In the last ten seconds.")]
     alerts: list[Alert]
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "in_flight": 3,
-                "limit": 8,
-                "workers": 2,
-                "mean_service_s": 0.018,
-                "totals": {"answered": 1042, "client_errors": 7, "refused": 12, "failed": 0},
-                "window": {"requests": 1000, "mean_s": 0.031, "mean_waiting": 0.4, "error_rate": 0},
-                "requests_per_s": 41.5,
-                "refused_per_s": 0.2,
-                "alerts": [],
-            }
-        }
-    )
-
 
 class RequestReport(BaseModel):
     """The answer of /stats/{id}: one request. Further members are counts from the results, for example `faces`."""
@@ -249,25 +227,7 @@ class RequestReport(BaseModel):
     stages_ms: dict[str, float]
 
     __pydantic_extra__: dict[str, int]
-    model_config: ClassVar[ConfigDict] = ConfigDict(
-        extra="allow",
-        json_schema_extra={
-            "example": {
-                "id": "d77e264f87ca45f3aab6c8a5a6905749",
-                "method": "POST",
-                "path": "/analyze",
-                "pipeline": "faces",
-                "status": 200,
-                "kind": "",
-                "received_bytes": 68134,
-                "sent_bytes": 511,
-                "ms": 27.4,
-                "pictures": 1,
-                "faces": 1,
-                "stages_ms": {"upload": 1.2, "queue": 0.1, "decode": 4.0, "detect": 9.1, "attributes": 12.0},
-            }
-        },
-    )
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
 
 class ReloadReport(BaseModel):

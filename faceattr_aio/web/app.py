@@ -3,9 +3,9 @@
 Nothing starts before the app does. Each app has its own executor.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -14,15 +14,15 @@ from faceattr_aio.cache.memory import open_cache
 from faceattr_aio.cache.results import Results
 from faceattr_aio.config.schema import Config
 from faceattr_aio.inference.executor import Executor
-from faceattr_aio.jobs.model import ENDS, Jobs
+from faceattr_aio.jobs.model import ENDS
 from faceattr_aio.telemetry.metrics import Metrics
 from faceattr_aio.telemetry.setup import METRICS, observe
 from faceattr_aio.uploads.receive import Uploads
 from faceattr_aio.web import components
 from faceattr_aio.web.body import Lingering
-from faceattr_aio.web.handlers import Choice, Dispatch, Endpoint
+from faceattr_aio.web.handlers import Dispatch, Endpoint, choose
 from faceattr_aio.web.jobs import JobRoutes
-from faceattr_aio.web.operations import Admin, Health
+from faceattr_aio.web.operations import Admin
 from faceattr_aio.web.pages import add_pages
 from faceattr_aio.web.responses import LINGERING, problem_middleware
 from faceattr_aio.web.stream import OpenStreams
@@ -50,7 +50,7 @@ def setup(app: web.Application, config: Config | None = None) -> Executor:
     if EXECUTOR in app:
         raise RuntimeError("faceattr_aio.setup(app) was called on this app already.")
     app[EXECUTOR] = executor = Executor(config or Config())
-    app.cleanup_ctx.append(partial(_run_executor, executor))
+    app.cleanup_ctx.append(partial(_run, executor))
     return executor
 
 
@@ -80,18 +80,19 @@ def make_app(config: Config | None = None, registry: CollectorRegistry | None = 
     executor = setup(app, config)
     app[UPLOADS] = uploads = components.make_uploads(config, executor)
     app[LINGERING] = Lingering(_LINGERING, config.upload.timeout_s, _LINGERING_BODIES * config.upload.max_bytes)
-    app.on_shutdown.append(_stop_reading)
+    app.on_shutdown.append(_stop)
     results = Results(open_cache(config.cache))
-    app.cleanup_ctx.append(partial(_run_results, results))
+    app.cleanup_ctx.append(partial(_close, results.close))
     app[SHARED] = state = components.make_redis_state(config)
     app[ENDPOINTS] = components.make_endpoints(config, executor, uploads, results, state)
-    app[ADMIN] = Admin(executor, components.make_admin_authenticator(config))
+    app[ADMIN] = Admin(executor, uploads.spool, components.make_admin_authenticator(config))
     observe(app, config, executor, uploads, results, registry)
     if state:
-        _add_redis_state(app, state)
+        app.cleanup_ctx.append(partial(_run, state))
+        text = "Failed calls to Redis for shared rate limits and keys."
+        app[METRICS].watch("faceattr_shared_failures", text, lambda: state.failures)
     _add_pipelines(app, config)
-    for routes in (app[ADMIN], Health(executor, uploads.spool)):
-        routes.add_routes(app.router)
+    app[ADMIN].add_routes(app.router)
     add_pages(app.router, config)
     return app
 
@@ -112,7 +113,8 @@ def drain(app: web.Application) -> None:
 
 def is_idle(app: web.Application) -> bool:
     """Return whether no request is being handled, and no job would be lost at the end of the process."""
-    return not any(one.active for one in all_endpoints(app)) and (JOBS not in app or app[JOBS].is_idle)
+    idle = not any(one.active for one in all_endpoints(app))
+    return idle and (JOBS not in app or (app[JOBS].jobs.is_idle and app[JOBS].webhooks.is_idle))
 
 
 def all_endpoints(app: web.Application) -> list[Endpoint]:
@@ -129,78 +131,55 @@ def _add_pipelines(app: web.Application, config: Config) -> None:
     app[STREAMS] = components.make_streams(config, endpoints, app[METRICS].add_work)
     for endpoint in endpoints:
         job = jobs.endpoints.get(endpoint.name) if jobs else None
-        dispatch = Dispatch(Choice(endpoint, app[STREAMS].endpoints[endpoint.name], job))
+        dispatch = Dispatch(partial(choose, endpoint, app[STREAMS].endpoints[endpoint.name], job))
         path = config.pipelines[endpoint.name].path
         app.router.add_post(path, dispatch.handle, expect_handler=dispatch.expect)
 
 
 def _add_jobs(app: web.Application, routes: JobRoutes, metrics: Metrics) -> None:
     """Add the routes and metrics of jobs; start and stop the jobs with the app."""
-    app[JOBS] = routes
+    app[JOBS], jobs, limiter = routes, routes.jobs, routes.jobs.capacity.limiter
     routes.add_routes(app.router)
-    app.cleanup_ctx.append(partial(_run_jobs, routes))
-    app.on_shutdown.append(_stop_jobs)
-    _watch_jobs(routes.jobs, metrics)
-
-
-def _watch_jobs(jobs: Jobs, metrics: Metrics) -> None:
-    gauges = {
-        "waiting": ("Jobs of which no picture was started.", lambda: jobs.waiting),
-        "running": ("Jobs in progress.", lambda: jobs.running),
-        "limit": ("Largest number of unfinished jobs.", lambda: jobs.capacity.limiter.limit),
-    }
-    for name, (text, read) in gauges.items():
-        metrics.watch(f"faceattr_jobs_{name}", text, read, "livemax")  # several processes share the same jobs
+    app.cleanup_ctx.append(partial(_close, routes.webhooks.close))
+    app.cleanup_ctx.append(partial(_run, jobs))  # ends before the webhooks
+    # the largest value, because several processes share the same jobs
+    metrics.watch("faceattr_jobs_waiting", "Jobs of which no picture was started.", lambda: jobs.waiting, "livemax")
+    metrics.watch("faceattr_jobs_running", "Jobs in progress.", lambda: jobs.running, "livemax")
+    metrics.watch("faceattr_jobs_limit", "Largest number of unfinished jobs.", lambda: limiter.limit, "livemax")
     metrics.watch_totals("faceattr_jobs_ended", "Jobs that have ended.", "outcome", ENDS, lambda: jobs.ended)
 
 
-def _add_redis_state(app: web.Application, state: "RedisState") -> None:
-    app.cleanup_ctx.append(partial(_run_redis_state, state))
-    text = "Failed calls to Redis for shared rate limits and keys."
-    app[METRICS].watch("faceattr_shared_failures", text, lambda: state.failures)
-
-
-async def _stop_reading(app: web.Application) -> None:
-    """End all uploads: aiohttp has stopped reading, so their bodies would never end."""
+async def _stop(app: web.Application) -> None:
+    """End all uploads: aiohttp has stopped reading, so their bodies would never end. Stop the jobs while connections
+    are still open, so that clients that wait for one get an answer.
+    """
     app[STREAMS].stop()
     for endpoint in all_endpoints(app):
         endpoint.uploads.abort()
     app[LINGERING].stop()
+    if JOBS in app:
+        await app[JOBS].jobs.stop()
 
 
-async def _stop_jobs(app: web.Application) -> None:
-    """Stop the jobs while connections are still open, so that clients that wait for one get an answer."""
-    await app[JOBS].jobs.stop()
+class _Service(Protocol):
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
 
 
-async def _run_executor(executor: Executor, _: web.Application) -> AsyncIterator[None]:
+async def _run(service: _Service, _: web.Application) -> AsyncIterator[None]:
     try:
-        await executor.start()
+        await service.start()
         yield
     finally:
-        await executor.close()
+        await service.close()
+
+
+async def _close(close: Callable[[], Awaitable[None]], _: web.Application) -> AsyncIterator[None]:
+    yield
+    await close()
 
 
 async def _run_spool(app: web.Application) -> AsyncIterator[None]:
-    spool = app[UPLOADS].spool
-    spool.start()
+    app[UPLOADS].spool.start()
     yield
-    spool.close()
-
-
-async def _run_results(results: Results, _: web.Application) -> AsyncIterator[None]:
-    yield
-    await results.close()
-
-
-async def _run_redis_state(state: "RedisState", _: web.Application) -> AsyncIterator[None]:
-    await state.start()
-    yield
-    await state.close()
-
-
-async def _run_jobs(routes: JobRoutes, _: web.Application) -> AsyncIterator[None]:
-    await routes.jobs.start()
-    yield
-    await routes.jobs.close()
-    await routes.webhooks.close()
+    app[UPLOADS].spool.close()

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
@@ -70,19 +70,17 @@ class Authenticator:
 
         Raises Unauthorized when keys are required and the request has no accepted one.
         """
-        if self._keys.required:
-            return self._key_name(request)
-        return _address_name(self._address(request) if self._trusted_proxies else _parse_address(request.remote or ""))
+        return self.owner(request) or _address_name(self._address(request))
 
     def owner(self, request: web.BaseRequest) -> str:
         """Return the owner of the jobs that the request may see: its key, or empty when no keys are required.
 
         Raises Unauthorized.
         """
-        return self._key_name(request) if self._keys.required else ""
-
-    def _key_name(self, request: web.BaseRequest) -> str:
-        sent = (_bearer(request.headers.get(hdrs.AUTHORIZATION, "")), request.headers.get(API_KEY, ""))
+        if not self._keys.required:
+            return ""
+        scheme, _, bearer = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        sent = (bearer.strip() if scheme.lower() == "bearer" else "", request.headers.get(API_KEY, ""))
         names = [name for name in map(self._keys.name_of, sent) if name]
         if not names:
             raise Unauthorized
@@ -91,13 +89,11 @@ class Authenticator:
     def _address(self, request: web.BaseRequest) -> Address | None:
         """Return the peer's address, or the one before the last trusted proxy in X-Forwarded-For."""
         nearest = _parse_address(request.remote or "")
-        forwarded = _forwarded(request)
-        while nearest and self._is_trusted(nearest) and (before := next(forwarded, None)):
+        forwarded = ",".join(request.headers.getall(hdrs.X_FORWARDED_FOR, ()))
+        hops = map(_parse_address, reversed(forwarded.rsplit(",", _MAX_HOPS)))
+        while nearest and any(nearest in network for network in self._trusted_proxies) and (before := next(hops, None)):
             nearest = before
         return nearest
-
-    def _is_trusted(self, address: Address) -> bool:
-        return any(address in network for network in self._trusted_proxies)
 
 
 def _digest(key: str) -> bytes:
@@ -112,11 +108,8 @@ def _read_keys(path: Path) -> list[str]:
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise StartError(f"The file of API keys {path} cannot be read: {reason}.") from error
-    keys = [
-        _check_key(line, number, path)
-        for number, line in enumerate(map(str.strip, lines), 1)
-        if line and not line.startswith("#")
-    ]
+    numbered = enumerate(map(str.strip, lines), 1)
+    keys = [_check_key(line, number, path) for number, line in numbered if line and not line.startswith("#")]
     if not keys:
         raise StartError(f"The file of API keys {path} has no key: add one a line, or remove keys_file from [auth].")
     return keys
@@ -127,17 +120,6 @@ def _check_key(line: str, number: int, path: Path) -> str:
         return validate_api_key(line)
     except ValueError as error:
         raise StartError(f"Line {number} of {path} is not an API key: {error}.") from error
-
-
-def _bearer(authorization: str) -> str:
-    scheme, _, key = authorization.partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
-
-
-def _forwarded(request: web.BaseRequest) -> Iterator[Address | None]:
-    """Yield the addresses of X-Forwarded-For from the nearest proxy on; None for one that cannot be parsed."""
-    value = ",".join(request.headers.getall(hdrs.X_FORWARDED_FOR, ()))
-    yield from map(_parse_address, reversed(value.rsplit(",", _MAX_HOPS)))
 
 
 @lru_cache(_CACHED_ADDRESSES)

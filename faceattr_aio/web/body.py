@@ -80,10 +80,8 @@ class Lingering:
     def _is_full(self) -> bool:
         """Return whether the limit is reached, after dropping clients that have disconnected.
 
-        A disconnect is not reported for a request that was answered, so it is looked up when the limit is reached.
+        A disconnect is not reported for a request that was answered, so it is looked up here.
         """
-        if len(self._waiting) < self._limit:
-            return False
         for timer, request in self._waiting.items():
             if request.transport is None:
                 _expire(timer)

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from faceattr_aio.admission.clients import ClientConcurrency, ClientLimits, RateLimiter
 from faceattr_aio.admission.limiter import Limiter
@@ -31,7 +31,6 @@ _FAIR_SHARE = 0.5
 """Share of the slots, uploads and jobs for one client when `clients.fair` is set."""
 _JOBS_SPOOL_SHARE = 0.5
 """Share of the spool for the pictures of jobs; the rest is for requests."""
-E = TypeVar("E", bound=Endpoint)
 
 
 def make_uploads(config: Config, executor: Executor) -> Uploads:
@@ -46,9 +45,8 @@ def make_redis_state(config: Config) -> "RedisState | None":
     """Return the state shared through Redis, or None. Raises StartError when the library is missing."""
     if config.shared.url is None:
         return None
-    state: RedisState = load_extra("faceattr_aio.admission.redis_state", "redis").RedisState(
-        config.shared, with_keys=config.auth.shared_keys
-    )
+    redis_state = load_extra("faceattr_aio.admission.redis_state", "redis")
+    state: RedisState = redis_state.RedisState(config.shared, with_keys=config.auth.shared_keys)
     return state
 
 
@@ -69,23 +67,18 @@ def client_share(config: Config) -> float:
     return _FAIR_SHARE if config.clients.fair else math.inf
 
 
-def make_client_limits(config: Config, slots: Limiter, uploads: Limiter, state: "RedisState | None") -> ClientLimits:
-    """Return the limits of each client, for requests and uploads."""
-    share, per_minute = client_share(config), config.clients.requests_per_minute
-    return ClientLimits(
-        ClientConcurrency(slots, share, "requests are being worked on"),
-        ClientConcurrency(uploads, share, "uploads are under way"),
-        RateLimiter(per_minute) if per_minute else None,
-        state.rate if state else None,
-    )
-
-
 def make_endpoints(
     config: Config, executor: Executor, uploads: Uploads, results: Results, state: "RedisState | None"
 ) -> list[Endpoint]:
-    """Return the endpoint of each pipeline."""
+    """Return the endpoint of each pipeline; all have the same limits for a client."""
     auth = make_authenticator(config, state)
-    limits = make_client_limits(config, executor.limiter, uploads.limiter, state)
+    share, per_minute = client_share(config), config.clients.requests_per_minute
+    limits = ClientLimits(
+        ClientConcurrency(executor.limiter, share, "requests are being worked on"),
+        ClientConcurrency(uploads.limiter, share, "uploads are under way"),
+        RateLimiter(per_minute) if per_minute else None,
+        state.rate if state else None,
+    )
     control, deadline_s = config.cache.control, config.inference.deadline_s or math.inf
     return [
         Endpoint(name, entry.declaration, executor, uploads, auth, limits, results, control, deadline_s)
@@ -99,23 +92,13 @@ def make_streams(
     """Return the streams of all endpoints. Pipelines that share a limiter share one wait queue."""
     uploads = endpoints[0].uploads.limiter
     streams = OpenStreams(Limiter(config.upload.max_streams, config.upload.max_streams, "streams"), uploads)
-    limiters = {one.name: one.executor.limiter_of(one.name) for one in endpoints}
-    queues = {limiter: WaitQueue(limiter) for limiter in set(limiters.values())}
+    queues = {one: WaitQueue(one) for one in {one.executor.limiter_of(one.name) for one in endpoints}}
     for one in endpoints:
-        limiter = limiters[one.name]
-        streams.endpoints[one.name] = _extend(
-            StreamEndpoint,
-            one,
-            streams=streams,
-            queue=queues[limiter],
-            window=_window(config, limiter),
-            on_picture=on_picture,
+        queue, window = queues[one.executor.limiter_of(one.name)], config.upload.stream_window
+        streams.endpoints[one.name] = StreamEndpoint(
+            **vars(one), streams=streams, queue=queue, window=window, on_picture=on_picture
         )
     return streams
-
-
-def _window(config: Config, limiter: Limiter) -> Callable[[], int]:
-    return lambda: config.upload.stream_window or 2 * limiter.workers
 
 
 def make_jobs(config: Config, endpoints: Sequence[Endpoint]) -> JobRoutes | None:
@@ -145,10 +128,4 @@ def _open_jobs(config: Config, endpoint: Endpoint, capacity: JobCapacity, webhoo
 def _job_endpoint(endpoint: Endpoint, uploads: Uploads, jobs: Jobs, webhooks: Webhooks) -> JobEndpoint:
     declaration = replace(endpoint.declaration, media_types=(JSON,))
     changed = replace(endpoint, uploads=uploads, declaration=declaration, cache_control="no-store", deadline_s=math.inf)
-    return _extend(JobEndpoint, changed, jobs=jobs, webhooks=webhooks)
-
-
-def _extend(kind: type[E], endpoint: Endpoint, **more: object) -> E:
-    """Return an endpoint of another kind with the same fields and more."""
-    same: dict[str, object] = {field.name: getattr(endpoint, field.name) for field in fields(Endpoint)}
-    return kind(**same, **more)  # type: ignore[arg-type]  # the fields of a dataclass by name
+    return JobEndpoint(**vars(changed), jobs=jobs, webhooks=webhooks)

@@ -13,20 +13,12 @@ from faceattr_aio.cache.results import Results, make_key
 from faceattr_aio.errors import FaceattrError, MalformedUpload, NotAcceptable, UnknownExpectation
 from faceattr_aio.inference.executor import Executor
 from faceattr_aio.pipeline import JSON, NDJSON, Declaration, Outcome, Reply, Task
-from faceattr_aio.telemetry.record import record_of
+from faceattr_aio.telemetry.record import RequestRecord, record_of
 from faceattr_aio.uploads.receive import Uploads
 from faceattr_aio.uploads.spool import SpoolFile
 from faceattr_aio.web.auth import Authenticator
 from faceattr_aio.web.body import read_chunks
-from faceattr_aio.web.params import (
-    CONTENT_DIGEST,
-    PREFER,
-    RequestParams,
-    accepts_stream,
-    parse_deadline,
-    parse_params,
-    prefers_job,
-)
+from faceattr_aio.web.params import CONTENT_DIGEST, PREFER, RequestParams, accepts_stream, prefers_job, wait_of
 from faceattr_aio.web.responses import problem_response, respond
 
 _CONTINUE = "100-continue"
@@ -47,23 +39,15 @@ class Endpoint:
     deadline_s: float = math.inf
     active: int = 0
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer a POST."""
-        self.active += 1
-        try:
-            return await self.answer(request)
-        finally:
-            self.active -= 1
-
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Authenticate, admit, receive the pictures, run the pipeline or take known results, respond."""
-        if reply := await self.lookup_by_digest(request):
+        if CONTENT_DIGEST in request.headers and (reply := await self.lookup_by_digest(request)):
             return self.respond(request, [reply], JSON)
         client, params = self.admit(request)
         with ExitStack() as resources:
             pictures, tasks = await self.receive(request, client, params, resources)
             keys = [self.key(picture.digest, params) for picture in pictures]
-            run = partial(self.run, request, client, params, resources)
+            run = partial(self.run, request, client, params.deadline, resources)
             outcomes = await self.results.get_or_run(tasks, keys, run, params.deadline)
         return self.respond(request, outcomes, params.media_type)
 
@@ -72,10 +56,8 @@ class Endpoint:
 
         No slot is needed, so a full server answers too.
         """
-        if CONTENT_DIGEST not in request.headers:
-            return None
         self.authenticate(request)
-        params = parse_params(request, self.declaration, math.inf)
+        params = RequestParams.parse(request, self.declaration, math.inf)
         key = self.key(params.digest, params)
         return await self.results.get(key) if key else None
 
@@ -86,12 +68,11 @@ class Endpoint:
         an error about the headers.
         """
         client = self.authenticate(request)
-        deadline = record_of(request).since + self.deadline_s
-        if PREFER in request.headers:
-            deadline = parse_deadline(request, record_of(request).since, self.deadline_s)
+        wait_s = wait_of(request, self.deadline_s) if PREFER in request.headers else self.deadline_s
+        deadline = record_of(request).since + wait_s
         self.executor.check(deadline, self.name)
         self.uploads.check(request.content_length)
-        return client, parse_params(request, self.declaration, deadline)
+        return client, RequestParams.parse(request, self.declaration, deadline)
 
     def authenticate(self, request: web.Request) -> str:
         """Return the client's name. Raises Unauthorized or RateLimited."""
@@ -116,57 +97,42 @@ class Endpoint:
 
     def key(self, digest: bytes, params: RequestParams) -> str | None:
         """Return the cache key, or None when the result must not be cached."""
-        if not digest or params.no_cache or params.media_type != JSON:
-            return None
-        if not self.results.cache or not self.declaration.repeatable:
+        fresh = params.no_cache or params.media_type != JSON or not self.declaration.repeatable
+        if fresh or not digest or not self.results.cache:
             return None
         return make_key(digest, params.options.model_dump_json(), self.executor.fingerprint(self.name))
 
     async def run(
-        self, request: web.Request, client: str, params: RequestParams, resources: ExitStack, tasks: Sequence[Task]
+        self, request: web.Request, client: str, deadline: float, resources: ExitStack, tasks: Sequence[Task]
     ) -> list[Outcome]:
         """Run the pipeline on the pictures that are not in the cache. `resources` are handed over to the work."""
         if self.limits.enabled:
             resources.callback(self.limits.acquire(client))
-        return await self.executor.run_all(
-            self.name, tasks, resources, lambda: request.transport is not None, params.deadline
-        )
+        return await self.executor.run_all(self.name, tasks, resources, lambda: request.transport is not None, deadline)
 
     def respond(self, request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
         """Record the outcomes and return the response."""
-        record = record_of(request)
         for reply in outcomes:
             if isinstance(reply, Reply):
-                record.end_work(reply, self.counts(reply))
+                self.end_work(record_of(request), reply)
         response = respond(request, outcomes, media_type)
         response.headers[hdrs.CACHE_CONTROL] = self.cache_control
         return response
 
-    def counts(self, reply: Reply) -> dict[str, int]:
-        """Return what logs and metrics count in a result, by name: for example its faces."""
-        return {name: count(reply.result) for name, count in self.declaration.counts.items()}
+    def end_work(self, record: RequestRecord, reply: Reply) -> None:
+        """Add a result to a record, with what logs and metrics count in it: for example its faces."""
+        record.end_work(reply, {name: count(reply.result) for name, count in self.declaration.counts.items()})
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The three kinds of answers of one pipeline: synchronous, streamed, and queued if there are jobs."""
-
-    endpoint: Endpoint
-    stream: Endpoint
-    job: Endpoint | None
-
-    def __call__(self, request: web.Request) -> Endpoint:
-        """Return the endpoint that answers the request. Raises NotAcceptable."""
-        if NDJSON in ",".join(request.headers.getall(hdrs.ACCEPT, ())) and accepts_stream(request, self.declaration):
-            return self.stream
-        if self.job and PREFER in request.headers and prefers_job(request, self.declaration):
-            return self.job
-        return self.endpoint
-
-    @property
-    def declaration(self) -> Declaration:
-        """The pipeline's declaration; a reload may replace it."""
-        return self.endpoint.declaration
+def choose(endpoint: Endpoint, stream: Endpoint, job: Endpoint | None, request: web.Request) -> Endpoint:
+    """Return the endpoint of a pipeline that answers the request: the synchronous one, that of streams or, if there are
+    jobs, that of jobs. Raises NotAcceptable.
+    """
+    if NDJSON in ",".join(request.headers.getall(hdrs.ACCEPT, ())) and accepts_stream(request, endpoint.declaration):
+        return stream
+    if job and PREFER in request.headers and prefers_job(request, endpoint.declaration):
+        return job
+    return endpoint
 
 
 @dataclass(frozen=True)
@@ -177,7 +143,12 @@ class Dispatch:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a POST."""
-        return await self.choose(request).handle(request)
+        endpoint = self.choose(request)
+        endpoint.active += 1
+        try:
+            return await endpoint.answer(request)
+        finally:
+            endpoint.active -= 1
 
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """Answer `Expect: 100-continue` by 100 Continue, or by the final status when the body would be refused."""

@@ -17,15 +17,7 @@ from faceattr_aio.schemas import Job
 from faceattr_aio.telemetry.record import record_of
 from faceattr_aio.web.auth import Authenticator
 from faceattr_aio.web.handlers import Dispatch, Endpoint
-from faceattr_aio.web.params import (
-    PREFER,
-    PREFERENCE_APPLIED,
-    RequestParams,
-    header,
-    parse_params,
-    parse_wait,
-    prefers_async,
-)
+from faceattr_aio.web.params import PREFERENCE_APPLIED, RequestParams, prefers_async, wait_of
 from faceattr_aio.web.responses import JsonResponse
 
 LONGEST_WAIT_S = 60.0
@@ -33,7 +25,6 @@ LONGEST_WAIT_S = 60.0
 _JOB_ROUTE = "faceattr_aio.job"
 """Name of the route of one job, for its URL."""
 _CALLBACK, _PIPELINE = "callback", "pipeline"
-_OTHER_PARAMETERS = frozenset({_CALLBACK, _PIPELINE})
 
 
 @dataclass(kw_only=True)
@@ -50,7 +41,7 @@ class JobEndpoint(Endpoint):
         self.uploads.check(request.content_length)
         if _CALLBACK in request.query:
             self.webhooks.check(request.query[_CALLBACK])
-        return client, parse_params(request, self.declaration, math.inf, other_parameters=_OTHER_PARAMETERS)
+        return client, RequestParams.parse(request, self.declaration, math.inf, other=(_CALLBACK, _PIPELINE))
 
     async def answer(self, request: web.Request) -> web.Response:
         """Store the pictures, submit the job and respond with 202."""
@@ -62,14 +53,12 @@ class JobEndpoint(Endpoint):
             resources.pop_all()  # each file gets an owner of its own
             files = [resources.enter_context(_closing(picture.close)) for picture in pictures]
             keys = [partial(self.key, picture.digest, params) for picture in pictures]
-            items = map(JobItem, tasks, keys, (picture.size for picture in pictures), files)
-            job = await self.jobs.submit(self._submission(request, client, tuple(items)))
+            items = tuple(map(JobItem, tasks, keys, (picture.size for picture in pictures), files))
+            owner, callback = self.auth.owner(request), request.query.get(_CALLBACK, "")
+            submission = Submission(record_of(request).id, self.name, client, owner, callback, items)
+            job = await self.jobs.submit(submission)
             resources.pop_all()  # the job closes them
         return _accepted(request, job)
-
-    def _submission(self, request: web.Request, client: str, items: tuple[JobItem, ...]) -> Submission:
-        owner, callback = self.auth.owner(request), request.query.get(_CALLBACK, "")
-        return Submission(record_of(request).id, self.name, client, owner, callback, items)
 
 
 @dataclass
@@ -79,12 +68,6 @@ class JobRoutes:
     jobs: Jobs
     webhooks: Webhooks
     endpoints: Mapping[str, JobEndpoint]
-
-    @property
-    def is_idle(self) -> bool:
-        """True when nothing would be lost at the end of the process."""
-        active = any(endpoint.active for endpoint in self.endpoints.values())
-        return self.jobs.is_idle and self.webhooks.is_idle and not active
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add the routes."""
@@ -97,7 +80,7 @@ class JobRoutes:
     async def status(self, request: web.Request) -> web.Response:
         """Answer with the job, after waiting for its end for the seconds of `Prefer: wait`."""
         owner = self._auth.owner(request)
-        seconds = min(parse_wait(header(request, PREFER), 0.0), LONGEST_WAIT_S)
+        seconds = min(wait_of(request, 0.0), LONGEST_WAIT_S)
         job = await self.jobs.wait(request.match_info["id"], owner, seconds)
         response = _respond(request, job)
         if seconds:
@@ -139,9 +122,8 @@ def _respond(request: web.Request, job: Job) -> web.Response:
     """Return the job, or 304 when the client has it already."""
     document = job.model_dump(mode="json", exclude_none=True)
     etag = ETag(hashlib.sha256(json.dumps(document).encode()).hexdigest()[:32])
-    response: web.Response = JsonResponse(request, document)
-    if etag in (request.if_none_match or ()):
-        response = web.Response(status=304)
+    known = etag in (request.if_none_match or ())
+    response = web.Response(status=304) if known else JsonResponse(request, document)
     response.headers[hdrs.CACHE_CONTROL] = "private, no-cache"  # may be stored, and is revalidated each time
     response.etag = etag
     return response

@@ -5,20 +5,8 @@ from importlib import metadata
 from faceattr_aio.config.schema import Config, PipelineEntry
 from faceattr_aio.errors import UnknownJob
 from faceattr_aio.pipeline import JSON, NDJSON
-from faceattr_aio.schemas import HealthReport, Job, ReloadReport, RequestReport, StatsReport
-from faceattr_aio.web.openapi_components import (
-    HEADERS,
-    JOB_ID,
-    PARAMETERS,
-    REQUEST_ID,
-    STRING,
-    Node,
-    Schemas,
-    filled,
-    parameter,
-    ref,
-    response,
-)
+from faceattr_aio.schemas import HealthReport, Job, Problem, ReloadReport, RequestReport, StatsReport
+from faceattr_aio.web.openapi_components import JOB_ID, REQUEST_ID, STRING, Node, Schemas, parameter, ref, response
 
 _TEXT: Node = {"schema": STRING}
 _BINARY: Node = {"schema": STRING | {"format": "binary"}}
@@ -42,9 +30,8 @@ _SCHEMES = {
 }
 _WAIT = parameter("Prefer", "header", "Seconds to wait for the end of the job, at most 60.", "wait=30")
 _JOB = parameter("id", "path", "The id of the job.", JOB_ID, STRING | {"pattern": "^[A-Za-z0-9_-]{1,64}$"})
-_REQUEST = parameter(
-    "id", "path", "The X-Request-ID of the request.", REQUEST_ID, STRING | {"pattern": "^[A-Za-z0-9._:+=@-]{1,128}$"}
-)
+_ID = STRING | {"pattern": "^[A-Za-z0-9._:+=@-]{1,128}$"}
+_REQUEST = parameter("id", "path", "The X-Request-ID of the request.", REQUEST_ID, _ID)
 _VERBOSE = parameter("verbose", "query", "Lists the checks in the answer; the value is ignored.", schema={})
 _CALLBACK = parameter("callback", "query", "The URL to send the finished job to. The settings list the allowed ones.")
 _LINES = STRING | {
@@ -52,7 +39,7 @@ _LINES = STRING | {
     "line has the result and its `number` from 0, or `id`, `number` and `error`. A last line without a `number` gives "
     "the reason when the stream ends early.",
 }
-_UNCHANGED = {"304": ref("responses", "NotModified")}
+_UNCHANGED = {"304": response("If-None-Match has the current version.", None, "ETag")}
 
 
 def describe(config: Config) -> Node:
@@ -80,25 +67,19 @@ class _Interface:
         paths = self.fixed_paths()
         for name, settings in self.config.pipelines.items():
             paths.setdefault(settings.path, {})["post"] = self.pipeline(name, settings)
-        unchanged = response("If-None-Match has the current version.", None, "ETag")
         return {
             "openapi": "3.1.1",
             "info": _INFO | {"version": metadata.version("faceattr-aio")},
             "servers": [{"url": ".", "description": "The folder of this document."}],
             "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
             "paths": paths | (self.job_paths() if self.queued else {}),
-            "components": filled(
-                headers=HEADERS,
-                parameters=PARAMETERS,
-                responses=self.failures | {"NotModified": unchanged},
-                schemas=self.schemas.definitions,
-                securitySchemes=_SCHEMES if self.security else {},
-            ),
+            "components": self.schemas.components(self.failures, _SCHEMES if self.security else {}),
         }
 
     def fixed_paths(self) -> Node:
         """The paths that do not depend on the pipelines."""
-        body, problem = self.schemas.body, self.schemas.problem()
+        body = self.schemas.body
+        problem = body(Problem)
         live = {"200": response("Healthy.", body(HealthReport))}
         ready = live | {"503": response("Starting, draining or unable to work.", body(HealthReport))}
         stats = {"200": response("The statistics of the process that answers.", body(StatsReport))}
@@ -118,20 +99,20 @@ class _Interface:
         page = _static("The page, which loads nothing from other servers.", {"text/html": _TEXT})
         restart = "Restart the workers with the current model files. Needs an admin key, sent like an API key."
         paths = {
-            "/livez": _get("livez", "health", "Whether the event loop runs, under any load.", live),
-            "/healthz": _get("healthz", "health", "The same as /livez.", live),
-            "/readyz": _get("readyz", "health", "Whether the server accepts work.", ready, _VERBOSE),
-            "/stats": _get("stats", "watching", "The current load, and statistics of the last requests.", stats),
-            "/stats/{id}": _get("story", "watching", "One of the last requests to a pipeline.", record, _REQUEST),
-            "/metrics": _get("metrics", "watching", "Metrics for Prometheus.", metrics),
-            "/openapi.json": _get("openapi", "people", "This document.", document),
-            "/": _get("page", "people", "The page that shows the results for your pictures.", page),
-            "/docs": _get("docs", "people", "This document as a page, with a form for each request.", page),
-            "/admin/reload": {"post": _operation("reload", "watching", restart, reload)},
+            "/livez": _operation("livez", "health", "Whether the event loop runs, under any load.", live),
+            "/healthz": _operation("healthz", "health", "The same as /livez.", live),
+            "/readyz": _operation("readyz", "health", "Whether the server accepts work.", ready, _VERBOSE),
+            "/stats": _operation("stats", "watching", "The current load, and statistics of the last requests.", stats),
+            "/stats/{id}": _operation("story", "watching", "One of the last requests to a pipeline.", record, _REQUEST),
+            "/openapi.json": _operation("openapi", "people", "This document.", document),
         }
-        server = self.config.server
-        absent = {*(() if server.page else ("/", "/docs")), *(() if server.metrics_port is None else ("/metrics",))}
-        return {path: methods for path, methods in paths.items() if path not in absent}
+        if self.config.server.metrics_port is None:
+            paths["/metrics"] = _operation("metrics", "watching", "Metrics for Prometheus.", metrics)
+        if self.config.server.page:
+            paths["/"] = _operation("page", "people", "The page that shows the results for your pictures.", page)
+            paths["/docs"] = _operation("docs", "people", "This document as a page with a form for each path.", page)
+        reloading = {"/admin/reload": {"post": _operation("reload", "watching", restart, reload)}}
+        return {path: {"get": operation} for path, operation in paths.items()} | reloading
 
     def pipeline(self, name: str, settings: PipelineEntry) -> Node:
         declaration, upload = settings.declaration, self.config.upload
@@ -140,33 +121,26 @@ class _Interface:
             types |= {JSON: self.schemas.answer(name, declaration.result), NDJSON: {"schema": _LINES}}
         result = "The result; with an image type in Accept, the picture with the result drawn on it."
         success = {"200": response(result, types, "Server-Timing", "Cache-Status", "Cache-Control")}
-        queued = self.accepted() if name in self.queued else {}
-        summary = f"Process pictures with the pipeline {name}."
+        responses = success | (self.accepted() if name in self.queued else {}) | self.refusals
+        parameters = self.schemas.parameters(declaration.options)
         return {
-            **_operation(name, "pictures", summary, success | queued | self.refusals),
+            **_operation(name, "pictures", f"Process pictures with the pipeline {name}.", responses, *parameters),
             "description": self.limits(),
-            "parameters": [*self.schemas.options(declaration.options), *(ref("parameters", one) for one in PARAMETERS)],
             "requestBody": self.pictures(upload.max_batch),
             **self.security,
             "x-pipeline": name,
-            "x-limits": {
-                "formats": self.config.image.formats,
-                "max_bytes": upload.max_part_bytes or upload.max_bytes,
-            },
+            "x-limits": {"formats": self.config.image.formats, "max_bytes": upload.max_part_bytes or upload.max_bytes},
         }
 
     def job_paths(self) -> Node:
         """The paths of jobs; /result/{id} is another name of /jobs/{id}."""
-        missing = {"404": self.schemas.failure(UnknownJob)}
-        refused = missing | {status: self.refusals[status] for status in ("401", "503") if status in self.refusals}
+        refused = {"404": self.schemas.failure(UnknownJob)}
+        refused |= {status: self.refusals[status] for status in ("401", "503") if status in self.refusals}
         text = "`result` is what the path of the pipeline answers."
-        known = {"200": response(text, self.schemas.body(Job), "ETag", "Preference-Applied")}
+        known = {"200": response(text, self.schemas.body(Job), "ETag", "Preference-Applied")} | _UNCHANGED | refused
+        job, result = (_operation(one, "jobs", "The state of a job.", known, _JOB, _WAIT) for one in ("job", "result"))
         cancelled = {"204": response("The job is deleted."), **refused}
         cancel = _operation("cancel", "jobs", "Delete a job; its waiting pictures are not processed.", cancelled, _JOB)
-        job, result = (
-            _operation(name, "jobs", "The state of a job.", known | _UNCHANGED | refused, _JOB, _WAIT)
-            for name in ("job", "result")
-        )
         return {
             "/jobs": {"post": self.submit() | self.security},
             "/jobs/{id}": {"get": job | self.security, "delete": cancel | self.security},
@@ -185,9 +159,8 @@ class _Interface:
         return operation | {"requestBody": self.pictures(self.config.jobs.max_batch)}
 
     def accepted(self) -> Node:
-        example = {"id": JOB_ID, "status": "queued", "pipeline": self.queued[0], "processing_s": 0.0}
-        body = self.schemas.body(Job, example | {"progress": {"done": 0, "of": 1}})
-        return {"202": response("The job. Fetch its result later.", body, "Location", "Preference-Applied")}
+        job = self.schemas.body(Job)
+        return {"202": response("The job. Fetch its result later.", job, "Location", "Preference-Applied")}
 
     def limits(self) -> str:
         upload, image = self.config.upload, self.config.image
@@ -213,11 +186,8 @@ class _Interface:
 
 
 def _operation(name: str, tag: str, summary: str, responses: Node, *parameters: Node) -> Node:
-    return filled(operationId=name, tags=[tag], summary=summary, parameters=[*parameters], responses=responses)
-
-
-def _get(name: str, tag: str, summary: str, responses: Node, *parameters: Node) -> Node:
-    return {"get": _operation(name, tag, summary, responses, *parameters)}
+    operation: Node = {"operationId": name, "tags": [tag], "summary": summary, "responses": responses}
+    return operation | ({"parameters": [*parameters]} if parameters else {})
 
 
 def _static(description: str, content: Node) -> Node:

@@ -50,19 +50,12 @@ def _object(**members: Node) -> Node:
     return {"type": "object", "required": list(members), "properties": members}
 
 
-_STAGES = "upload;dur=1.21, queue;dur=0.08, decode;dur=4.02, detect;dur=9.13, attributes;dur=12.00"
-HEADERS = {
+_HEADERS = {
     "X-Request-ID": _header("The id of the request, as in the log.", REQUEST_ID),
-    "Server-Timing": _header("Milliseconds of each stage (W3C Server Timing).", _STAGES),
-    "Cache-Status": _header(
-        "For one picture: whether the result is from the cache (RFC 9211).", "faceattr_aio; hit", required=False
-    ),
+    "Server-Timing": _header("Milliseconds of each stage (W3C Server Timing).", "upload;dur=1.21, detect;dur=9.13"),
+    "Cache-Status": _header("Whether a result is from the cache (RFC 9211).", "faceattr_aio; hit", required=False),
     "Cache-Control": _header("The value of the setting `cache.control`.", "no-store"),
-    "Retry-After": _header(
-        "Whole seconds until the request may succeed; `retry_after_ms` in the body is more exact.",
-        "1",
-        pattern="^[1-9][0-9]*$",
-    ),
+    "Retry-After": _header("Seconds until the request may succeed.", "1", pattern="^[1-9][0-9]*$"),
     "WWW-Authenticate": _header("The scheme for sending an API key.", "Bearer", const="Bearer"),
     "ETag": _header("The version of the content, for If-None-Match.", '"6f1ed002ab5595859014ebf0951522d9"'),
     "Location": _header("The path of the job.", f"/jobs/{JOB_ID}"),
@@ -76,8 +69,7 @@ _REQUEST_HEADERS = {
     "Content-Digest": "The SHA-256 of a raw body as `sha-256=:…:`, with base64 between the colons (RFC 9530). A cached "
     "result is returned before the body is read; a body with another digest is refused with 400.",
 }
-_EXAMPLES = {"Prefer": "wait=10", "X-Request-ID": "order-4711", "Cache-Control": "no-cache"}
-PARAMETERS = {name: parameter(name, "header", text, _EXAMPLES.get(name, "")) for name, text in _REQUEST_HEADERS.items()}
+_PARAMETERS = {name: parameter(name, "header", text) for name, text in _REQUEST_HEADERS.items()}
 """The headers of a request with pictures."""
 
 
@@ -100,13 +92,9 @@ class Schemas:
         names = {model: one["$ref"].rpartition("/")[2] for model, one in self.refs.items()}
         self._examples = {model: self.definitions[name].pop("example", {}) for model, name in names.items()}
 
-    def body(self, model: Any, example: Node | None = None) -> Node:
-        """The content of a response with this model, and its own example unless one is given."""
-        return {JSON: filled(schema=self.refs[model], example=example or self._examples[model])}
-
-    def problem(self) -> Node:
-        """The content of a failure of any kind."""
-        return {_PROBLEM: {"schema": self.refs[Problem]}}
+    def body(self, model: Any) -> Node:
+        """The content of a response with this model."""
+        return {_PROBLEM if model is Problem else JSON: {"schema": self.refs[model]}}
 
     def answer(self, name: str, result: type[BaseModel] | None) -> Node:
         """The answer of a pipeline to one picture or several, with an example of the former."""
@@ -121,20 +109,25 @@ class Schemas:
         schema = {"oneOf": [ref("schemas", one), ref("schemas", several)]}
         return filled(schema=schema, example=example and {"id": REQUEST_ID, **example, "cached": False})
 
-    def options(self, model: type[Options]) -> list[Node]:
-        """One parameter of the query for each option."""
-        schema = model.model_json_schema(ref_template=_TEMPLATE, mode="serialization", schema_generator=_Titleless)
+    def parameters(self, options: type[Options]) -> list[Node]:
+        """One parameter of the query for each option, and the headers of a request with pictures."""
+        schema = options.model_json_schema(ref_template=_TEMPLATE, mode="serialization", schema_generator=_Titleless)
         self.definitions |= schema.pop("$defs", {})
-        return [_option(name, **one) for name, one in schema.get("properties", {}).items()]
+        query = [_option(name, **one) for name, one in schema.get("properties", {}).items()]
+        return query + [ref("parameters", name) for name in _PARAMETERS]
+
+    def components(self, failures: Node, schemes: Node) -> Node:
+        """The components of the document."""
+        shared = filled(headers=_HEADERS, parameters=_PARAMETERS, schemas=self.definitions, securitySchemes=schemes)
+        return shared | {"responses": failures}
 
     def failures(self, *, locked: bool) -> Node:
         """The failures of a pipeline by status; 401 only where keys are required."""
+        excluded = _NOT_OF_PIPELINES if locked else (*_NOT_OF_PIPELINES, Unauthorized)
         by_status: dict[int, list[type[FaceattrError]]] = {}
         for kind in vars(errors).values():
-            if isinstance(kind, type) and issubclass(kind, FaceattrError) and kind not in _NOT_OF_PIPELINES:
+            if isinstance(kind, type) and issubclass(kind, FaceattrError) and kind not in excluded:
                 by_status.setdefault(kind.status, []).append(kind)
-        if not locked:
-            del by_status[Unauthorized.status]
         return {str(status): self.failure(*kinds) for status, kinds in sorted(by_status.items())}
 
     def failure(self, *kinds: type[FaceattrError]) -> Node:

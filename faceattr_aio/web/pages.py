@@ -63,16 +63,14 @@ def add_pages(router: web.UrlDispatcher, config: Config) -> None:
     if not config.server.page:
         return
     folder = files("faceattr_aio.web") / "page"
-    pages = {file.name: StaticContent(file.read_bytes(), _content_type(file.name)) for file in folder.iterdir()}
+    pages = {
+        file.name: StaticContent(file.read_bytes(), _TYPES[file.name.rpartition(".")[2]]) for file in folder.iterdir()
+    }
     for name, content in pages.items():
         router.add_get(f"/page/{name}", content.handle)
     router.add_get("/", pages["index.html"].handle)
     router.add_get("", _redirect_to_folder)  # after "/", which matches first in an app that is not mounted
     router.add_get("/docs", pages["docs.html"].handle)
-
-
-def _content_type(name: str) -> str:
-    return _TYPES[name.rpartition(".")[2]]
 
 
 async def _redirect_to_folder(request: web.Request) -> web.Response:

@@ -3,10 +3,9 @@
 import base64
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import hdrs, web
 from multidict import MultiMapping
@@ -44,62 +43,56 @@ class RequestParams:
     digest: bytes
     no_cache: bool
 
+    @classmethod
+    def parse(
+        cls, request: web.Request, declaration: Declaration, deadline: float, fixed: str = "", other: Iterable[str] = ()
+    ) -> Self:
+        """Parse the headers and the query.
 
-def parse_params(
-    request: web.Request,
-    declaration: Declaration,
-    deadline: float,
-    media_type: str = "",
-    other_parameters: frozenset[str] = frozenset(),
-) -> RequestParams:
-    """Parse the headers and the query.
+        Args:
+            request: the request; its body is not read.
+            declaration: the pipeline's options and media types.
+            deadline: on the monotonic clock.
+            fixed: the media type of the answer, or empty to choose it by the Accept header.
+            other: names in the query that are not options of the pipeline.
 
-    Args:
-        request: the request; its body is not read.
-        declaration: the pipeline's options and media types.
-        deadline: on the monotonic clock.
-        media_type: the type of the answer, or empty to choose it by the Accept header.
-        other_parameters: names in the query that are not options of the pipeline.
+        Raises:
+            NotAcceptable, BadOption, UnsupportedMedia: the request cannot be served as it is.
 
-    Raises:
-        NotAcceptable, BadOption, UnsupportedMedia: the request cannot be served as it is.
-
-    """
-    content_type = header(request, hdrs.CONTENT_TYPE)
-    media_type = media_type or choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types)
-    options = parse_options(request.query, declaration.options, other_parameters)
-    _check_content(request, content_type)
-    digest = b"" if CONTENT_DIGEST not in request.headers or is_multipart(content_type) else _parse_digest(request)
-    no_cache = hdrs.CACHE_CONTROL in request.headers and bool(_NO_CACHE.search(header(request, hdrs.CACHE_CONTROL)))
-    return RequestParams(content_type, media_type, options, deadline, digest, no_cache)
+        """
+        content_type = header(request, hdrs.CONTENT_TYPE)
+        media_type = fixed or choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types)
+        options = parse_options(request.query, declaration.options, other)
+        _check_content(request, content_type)
+        sent = CONTENT_DIGEST in request.headers and not is_multipart(content_type)
+        match = _SHA_256.search(header(request, CONTENT_DIGEST)) if sent else None
+        digest = base64.b64decode(match[1]) if match else b""
+        control = header(request, hdrs.CACHE_CONTROL) if hdrs.CACHE_CONTROL in request.headers else ""
+        return cls(content_type, media_type, options, deadline, digest, no_cache=bool(_NO_CACHE.search(control)))
 
 
-def parse_deadline(request: web.Request, started: float, longest_s: float) -> float:
-    """Return the deadline on the monotonic clock: `started` plus the seconds of `Prefer: wait`, or `longest_s`."""
-    return started + parse_wait(header(request, PREFER), longest_s)
+def wait_of(request: web.Request, default: float) -> float:
+    """Return the seconds of `Prefer: wait` of the request."""
+    return parse_wait(header(request, PREFER), default)
 
 
 def accepts_stream(request: web.Request, declaration: Declaration) -> bool:
     """Return whether Accept prefers NDJSON and the pipeline has JSON results."""
-    if JSON not in declaration.media_types:
+    try:
+        chosen = choose_media_type(header(request, hdrs.ACCEPT), (*declaration.media_types, NDJSON))
+    except NotAcceptable:  # raised again when the request is parsed
         return False
-    with suppress(NotAcceptable):  # raised again when the request is parsed
-        accept = header(request, hdrs.ACCEPT)
-        return choose_media_type(accept, (*declaration.media_types, NDJSON)) == NDJSON
-    return False
+    return chosen == NDJSON and JSON in declaration.media_types
 
 
 def prefers_job(request: web.Request, declaration: Declaration) -> bool:
     """Return whether Prefer has respond-async and Accept takes JSON. Raises NotAcceptable."""
-    if not prefers_async(request):
-        return False
-    return choose_media_type(header(request, hdrs.ACCEPT), declaration.media_types) == JSON
+    offered = declaration.media_types
+    return prefers_async(request) and choose_media_type(header(request, hdrs.ACCEPT), offered) == JSON
 
 
 def prefers_async(request: web.Request) -> bool:
     """Return whether the Prefer header has respond-async (RFC 7240, section 4.1)."""
-    if PREFER not in request.headers:
-        return False
     preferences = header(request, PREFER).split(",")
     return any(one.partition(";")[0].strip().lower() == "respond-async" for one in preferences)
 
@@ -153,15 +146,15 @@ def parse_wait(prefer: str, default: float) -> float:
     return default
 
 
-def parse_options(
-    query: MultiMapping[str], options: type[Options], other_parameters: frozenset[str] = frozenset()
-) -> Options:
-    """Return the options in the query. Raises BadOption with the name and the range of each invalid one."""
-    repeated = {name for name in query if len(query.getall(name)) > 1} if query else set[str]()
-    if repeated:
+def parse_options(query: MultiMapping[str], options: type[Options], other: Iterable[str] = ()) -> Options:
+    """Return the options in the query; the names in `other` are not options.
+
+    Raises BadOption with the name and the range of each invalid one.
+    """
+    if query and (repeated := {name for name in query if len(query.getall(name)) > 1}):
         raise BadOption(f"{', '.join(sorted(repeated))}: given more than once.")
     try:
-        return options.model_validate({name: query[name] for name in query.keys() - other_parameters} if query else {})
+        return options.model_validate({name: query[name] for name in query.keys() - other} if query else {})
     except ValidationError as error:
         raise BadOption("; ".join(_describe(wrong, options) for wrong in error.errors()) + ".") from error
 
@@ -181,8 +174,3 @@ def _check_content(request: web.Request, content_type: str) -> None:
         )
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise UnsupportedMedia("A body with a Content-Encoding is not accepted; send it without one.")
-
-
-def _parse_digest(request: web.Request) -> bytes:
-    match = _SHA_256.search(header(request, CONTENT_DIGEST))
-    return base64.b64decode(match[1]) if match else b""

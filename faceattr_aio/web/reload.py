@@ -10,32 +10,18 @@ from faceattr_aio.telemetry.setup import STATS
 from faceattr_aio.web.app import ADMIN, ENDPOINTS, EXECUTOR, JOBS, SHARED, UPLOADS, all_endpoints
 from faceattr_aio.web.components import client_share, make_admin_authenticator, make_authenticator
 
-RELOADABLE = frozenset(
-    {
-        "server.drain_s",
-        "inference.limit",
-        "inference.timeout_s",
-        "inference.deadline_s",
-        "inference.recycle_after",
-        "inference.recycle_bytes",
-        "upload.timeout_s",
-        "upload.min_rate",
-        "upload.max_in_progress",
-        "image.working_side",
-        "models.dir",
-        "auth.keys",
-        "auth.keys_file",
-        "auth.admin_keys",
-        "auth.admin_keys_file",
-        "clients.fair",
-        "clients.requests_per_minute",
-        "clients.trusted_proxies",
-        "stats.alert_s",
-        "stats.alert_waiting",
-        "stats.alert_error_rate",
-        "logging.level",
-    }
-)
+_RELOADABLE = {
+    "server": ("drain_s",),
+    "inference": ("limit", "timeout_s", "deadline_s", "recycle_after", "recycle_bytes"),
+    "upload": ("timeout_s", "min_rate", "max_in_progress"),
+    "image": ("working_side",),
+    "models": ("dir",),
+    "auth": ("keys", "keys_file", "admin_keys", "admin_keys_file"),
+    "clients": ("fair", "requests_per_minute", "trusted_proxies"),
+    "stats": ("alert_s", "alert_waiting", "alert_error_rate"),
+    "logging": ("level",),
+}
+RELOADABLE = frozenset(f"{section}.{key}" for section, keys in _RELOADABLE.items() for key in keys)
 """The keys that can change. A pipeline's own keys can change too, all but factory, path and share."""
 _FIXED = "factory", "path", "share"
 
@@ -55,16 +41,14 @@ def merge(running: Config, wanted: Config) -> tuple[Config, list[str]]:
 
 def _merge_pipelines(running: Config, wanted: Config, needs_restart: list[str]) -> dict[str, PipelineEntry]:
     needs_restart += [f"pipelines.{name}" for name in running.pipelines.keys() ^ wanted.pipelines.keys()]
-    return {
-        name: _merge_pipeline(name, old, wanted.pipelines.get(name, old), needs_restart)
-        for name, old in running.pipelines.items()
-    }
-
-
-def _merge_pipeline(name: str, old: PipelineEntry, new: PipelineEntry, needs_restart: list[str]) -> PipelineEntry:
-    fixed = {key: getattr(old, key) for key in _FIXED}
-    needs_restart += [f"pipelines.{name}.{key}" for key, value in fixed.items() if value != getattr(new, key)]
-    return new.model_copy(update=fixed) if new.factory == old.factory else old
+    merged = dict(running.pipelines)
+    for name in running.pipelines.keys() & wanted.pipelines.keys():
+        old, new = running.pipelines[name], wanted.pipelines[name]
+        fixed = {key: getattr(old, key) for key in _FIXED}
+        needs_restart += [f"pipelines.{name}.{key}" for key, value in fixed.items() if value != getattr(new, key)]
+        if new.factory == old.factory:
+            merged[name] = new.model_copy(update=fixed)
+    return merged
 
 
 async def reload(app: web.Application, config: Config) -> None:
@@ -76,26 +60,15 @@ async def reload(app: web.Application, config: Config) -> None:
     await app[EXECUTOR].reload(config)
     app[ADMIN].auth = admin
     app[STATS].settings = config.stats
+    upload, share = config.upload, client_share(config)
+    app[UPLOADS].limiter.resize(upload.max_in_progress, upload.max_in_progress)
     for endpoint in all_endpoints(app):
         endpoint.auth = auth
         declaration = app[EXECUTOR].declarations[endpoint.name]
         endpoint.declaration = replace(declaration, media_types=endpoint.declaration.media_types)
+        endpoint.uploads.change(upload.timeout_s, upload.min_rate)
+        endpoint.limits.change(share, config.clients.requests_per_minute)
     for endpoint in app[ENDPOINTS]:
         endpoint.deadline_s = config.inference.deadline_s or math.inf
-    _apply_upload_settings(app, config)
-    _apply_client_limits(app, config)
-
-
-def _apply_upload_settings(app: web.Application, config: Config) -> None:
-    upload = config.upload
-    app[UPLOADS].limiter.resize(upload.max_in_progress, upload.max_in_progress)
-    for endpoint in all_endpoints(app):
-        endpoint.uploads.change(upload.timeout_s, upload.min_rate)
-
-
-def _apply_client_limits(app: web.Application, config: Config) -> None:
-    share = client_share(config)
-    for endpoint in app[ENDPOINTS]:
-        endpoint.limits.change(share, config.clients.requests_per_minute)
     if JOBS in app:
         app[JOBS].jobs.capacity.change_share(share)

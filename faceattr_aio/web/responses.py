@@ -8,16 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import hdrs, web
 
-from faceattr_aio.errors import (
-    ClientGone,
-    FaceattrError,
-    InternalError,
-    RetryableError,
-    StorageUnavailable,
-    Unauthorized,
-    Unavailable,
-)
-from faceattr_aio.pipeline import JSON, NDJSON, Outcome
+from faceattr_aio import errors
+from faceattr_aio.errors import ClientGone, FaceattrError, InternalError, RetryableError, Unauthorized, Unavailable
+from faceattr_aio.pipeline import JSON, NDJSON, Outcome, Reply
 from faceattr_aio.schemas import Document, answer_body, picture_body, problem_body
 from faceattr_aio.telemetry.record import REQUEST_ID, record_of
 from faceattr_aio.web.body import Lingering
@@ -29,7 +22,7 @@ LINGERING: web.AppKey[Lingering] = web.AppKey("faceattr_aio.lingering", Lingerin
 CLIENT_GONE = 499
 """Status in logs and metrics after the client disconnected; it is never sent."""
 
-_LEVELS = {InternalError: logging.ERROR, StorageUnavailable: logging.WARNING, Unavailable: logging.WARNING}
+_LEVELS = {InternalError: logging.ERROR, errors.StorageUnavailable: logging.WARNING, Unavailable: logging.WARNING}
 """Failures that concern the operator; all others concern the client and are logged as debug."""
 _CACHE_STATUS = {
     "hit": "faceattr_aio; hit",
@@ -42,21 +35,29 @@ _CACHE_STATUS = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class JsonResponse(web.Response):
-    """A JSON document. After it was sent, the rest of the request's body is read and discarded."""
+class _DiscardingResponse(web.StreamResponse):
+    """A response after which the rest of the request's body is read and discarded."""
+
+    _request: web.Request
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Finish the response; close the connection when there is too much left of the body to discard."""
+        await super().write_eof(data)
+        request = self._request
+        if not request.content.is_eof() and not await request.app[LINGERING].discard(request):
+            request.protocol.force_close()
+
+
+class JsonResponse(_DiscardingResponse, web.Response):
+    """A JSON document."""
 
     def __init__(self, request: web.Request, document: Document, status: int = 200, content_type: str = JSON) -> None:
         headers = {REQUEST_ID: record_of(request).id}
         super().__init__(text=json.dumps(document), status=status, content_type=content_type, headers=headers)
         self._request = request
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Finish the response; close the connection when the rest of the body cannot be discarded."""
-        await super().write_eof(data)
-        await discard_body(self._request)
 
-
-class NdjsonResponse(web.StreamResponse):
+class NdjsonResponse(_DiscardingResponse):
     """A response of one JSON document a line, for a client that may read slowly but has to keep reading."""
 
     def __init__(self, request: web.Request, cache_control: str, timeout_s: float) -> None:
@@ -82,17 +83,6 @@ class NdjsonResponse(web.StreamResponse):
             raise ClientGone from error
         record_of(self._request).sent += len(line)
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Finish the response; close the connection when the rest of the body cannot be discarded."""
-        await super().write_eof(data)
-        await discard_body(self._request)
-
-
-async def discard_body(request: web.Request) -> None:
-    """Read the rest of the body, or close the connection when there is too much of it."""
-    if not request.content.is_eof() and not await request.app[LINGERING].discard(request):
-        request.protocol.force_close()
-
 
 def respond(request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:
     """Return the response for the pictures of a request.
@@ -100,23 +90,16 @@ def respond(request: web.Request, outcomes: Sequence[Outcome], media_type: str) 
     One picture is answered by its result or its problem, several by a list of both.
     """
     record = record_of(request)
-    if len(outcomes) == 1:
-        response = _respond_to_one(request, outcomes[0], media_type)
-    else:
-        response = JsonResponse(request, answer_body([picture_body(one, record.id) for one in outcomes], record.id))
+    match outcomes:
+        case [FaceattrError() as error]:
+            response = problem_response(request, error)
+        case [Reply(body=bytes(body))]:
+            response = web.Response(body=body, content_type=media_type)
+        case _:
+            response = JsonResponse(request, answer_body([picture_body(one, record.id) for one in outcomes], record.id))
+    if len(outcomes) == 1 and isinstance(outcomes[0], Reply):
+        response.headers["Cache-Status"] = _CACHE_STATUS[outcomes[0].source]
     response.headers["Server-Timing"] = record.timing
-    return response
-
-
-def _respond_to_one(request: web.Request, outcome: Outcome, media_type: str) -> web.Response:
-    if isinstance(outcome, FaceattrError):
-        return problem_response(request, outcome)
-    if outcome.body is None:
-        identity = record_of(request).id
-        response: web.Response = JsonResponse(request, answer_body([picture_body(outcome, identity)], identity))
-    else:
-        response = web.Response(body=outcome.body, content_type=media_type)
-    response.headers["Cache-Status"] = _CACHE_STATUS[outcome.source]
     return response
 
 
@@ -165,13 +148,9 @@ def _http_problem(request: web.Request, error: web.HTTPException) -> web.StreamR
         raise error
     record = record_of(request)
     record.kind = error.reason.lower().replace(" ", "-")
-    document: Document = {
-        "type": f"urn:faceattr:{record.kind}",
-        "title": error.reason,
-        "status": error.status,
-        "detail": f"{request.method} {request.path} is not served here.",
-        "instance": record.id,
-    }
+    general = FaceattrError(f"{request.method} {request.path} is not served here.")
+    changes = {"type": f"urn:faceattr:{record.kind}", "title": error.reason, "status": error.status}
+    document = problem_body(general, record.id) | changes
     response = JsonResponse(request, document, error.status, PROBLEM)
     if hdrs.ALLOW in error.headers:
         response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]

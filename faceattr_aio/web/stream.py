@@ -23,7 +23,7 @@ from faceattr_aio.telemetry.record import RequestRecord, record_of
 from faceattr_aio.uploads.stream import StreamedPicture, StreamingUpload
 from faceattr_aio.web.body import has_left, read_chunks
 from faceattr_aio.web.handlers import Endpoint
-from faceattr_aio.web.params import RequestParams, parse_params
+from faceattr_aio.web.params import RequestParams
 from faceattr_aio.web.responses import CLIENT_GONE, NdjsonResponse, log_failure
 
 log = logging.getLogger("faceattr_aio.stream")
@@ -73,13 +73,13 @@ class OpenStreams:
 class StreamEndpoint(Endpoint):
     """One pipeline, answered by streams.
 
-    `queue` is where pictures wait for slots, `window` returns how many pictures of a stream may be in progress,
-    `on_picture` is called with the record of each picture.
+    `queue` is where pictures wait for slots, `window` is the number of pictures of a stream that may be in progress (by
+    default twice the workers), `on_picture` is called with the record of each picture.
     """
 
     streams: OpenStreams
     queue: WaitQueue
-    window: Callable[[], int]
+    window: int | None
     on_picture: Callable[[RequestRecord], None]
 
     def admit(self, request: web.Request) -> tuple[str, RequestParams]:
@@ -87,13 +87,12 @@ class StreamEndpoint(Endpoint):
         client = self.authenticate(request)
         self.executor.pool.check()
         self.streams.check()
-        return client, parse_params(request, self.declaration, math.inf, JSON)
+        return client, RequestParams.parse(request, self.declaration, math.inf, JSON)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer each picture by a line; return when the last one was sent."""
         client, params = self.admit(request)
-        upload = StreamingUpload(self.uploads, read_chunks(request.content), params.content_type)
-        stream = Stream(request, self, client, params, upload)
+        stream = Stream(request, self, client, params)
         await self.limits.count(client)
         with self.limits.upload(client), self.streams.add(stream):
             return await stream.run()
@@ -102,18 +101,12 @@ class StreamEndpoint(Endpoint):
 class Stream:
     """One streamed request. `run` is called once."""
 
-    def __init__(
-        self,
-        request: web.Request,
-        endpoint: StreamEndpoint,
-        client: str,
-        params: RequestParams,
-        upload: StreamingUpload,
-    ) -> None:
+    def __init__(self, request: web.Request, endpoint: StreamEndpoint, client: str, params: RequestParams) -> None:
         self._request, self._endpoint, self._client, self._params = request, endpoint, client, params
-        self._upload = upload
+        self._upload = StreamingUpload(endpoint.uploads, read_chunks(request.content), params.content_type)
         self._response = NdjsonResponse(request, endpoint.cache_control, endpoint.uploads.limits.timeout_s)
-        self._window = asyncio.Semaphore(endpoint.window())
+        workers = endpoint.executor.limiter_of(endpoint.name).workers
+        self._window = asyncio.Semaphore(endpoint.window or 2 * workers)
         self._in_progress: asyncio.Queue[asyncio.Task[Outcome] | None] = asyncio.Queue()
         self._stopping = asyncio.Event()
         self._record = record_of(request)
@@ -192,7 +185,7 @@ class Stream:
     def _record_picture(self, outcome: Outcome) -> None:
         part = RequestRecord(self._record.id, self._record.method, pipeline=self._record.pipeline, pictures=1)
         if isinstance(outcome, Reply):
-            part.end_work(outcome, self._endpoint.counts(outcome))
+            self._endpoint.end_work(part, outcome)
         else:
             log_failure(outcome, self._record.id)
         self._endpoint.on_picture(part)
@@ -225,8 +218,7 @@ class Stream:
                 await self._endpoint.limits.count(self._client)
             except RateLimited as early:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(early.retry_after_s):
-                        await self._stopping.wait()
+                    await asyncio.wait_for(self._stopping.wait(), early.retry_after_s)
             else:
                 return
 
@@ -245,13 +237,12 @@ class Stream:
 
     async def _cancel(self, reading: asyncio.Task[None]) -> None:
         """Cancel the reader and every picture in progress, and wait for them."""
-        tasks: list[asyncio.Task[None] | asyncio.Task[Outcome]] = [reading]
+        tasks: list[asyncio.Task[None] | asyncio.Task[Outcome] | None] = [reading]
         while not self._in_progress.empty():
-            if waiting := self._in_progress.get_nowait():
-                tasks.append(waiting)
-        for task in tasks:
+            tasks.append(self._in_progress.get_nowait())
+        for task in filter(None, tasks):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*filter(None, tasks), return_exceptions=True)
 
 
 def _close(resources: ExitStack, _: object) -> None:

@@ -94,13 +94,19 @@ def span_attributes() -> list[str]:
 
 
 def reloadable(settings: Collection[str]) -> list[str]:
-    """Return the settings that a reload applies: the literal with the largest number of settings."""
+    """Return the settings that a reload applies: the mapping of sections to keys with the most settings."""
     found: list[set[str]] = []
     for module in modules().values():
         for node in module.nodes:
-            if isinstance(node, ast.Dict | ast.Set | ast.Tuple | ast.List):
-                elements = node.keys if isinstance(node, ast.Dict) else node.elts
-                found.append({text(one, module) for one in elements if one} & set(settings))
+            if isinstance(node, ast.Dict):
+                sections = [(key, value) for key, value in zip(node.keys, node.values, strict=True) if key]
+                keys = {
+                    f"{text(section, module)}.{text(key, module)}"
+                    for section, value in sections
+                    if isinstance(value, ast.Tuple)
+                    for key in value.elts
+                }
+                found.append(keys & set(settings))
     most: set[str] = max(found, key=len)
     return sorted(most)
 
