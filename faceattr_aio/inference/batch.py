@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from faceattr_aio.admission.quotas import Quota
+from faceattr_aio.admission.limiter import Quota
 from faceattr_aio.errors import ClientGone, DeadlineExceeded, FaceattrError
 from faceattr_aio.inference.process import WorkerHandle
 from faceattr_aio.pipeline import Outcome, Task

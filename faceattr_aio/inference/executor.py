@@ -15,8 +15,7 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-from faceattr_aio.admission.limiter import Limiter
-from faceattr_aio.admission.quotas import Quota
+from faceattr_aio.admission.limiter import Limiter, Quota
 from faceattr_aio.config.schema import Config
 from faceattr_aio.errors import (
     DeadlineExceeded,

@@ -76,7 +76,7 @@ def make_client_limits(config: Config, slots: Limiter, uploads: Limiter, state: 
         ClientConcurrency(slots, share, "requests are being worked on"),
         ClientConcurrency(uploads, share, "uploads are under way"),
         RateLimiter(per_minute) if per_minute else None,
-        state.rate if state else None,
+        state.rate.count if state else None,
     )
 
 

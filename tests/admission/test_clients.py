@@ -242,11 +242,10 @@ async def test_a_request_counts_once_for_the_rate_and_its_upload_as_long_as_it_l
 async def test_requests_are_counted_for_all_servers_too_when_there_is_a_rate() -> None:
     counted = []
 
-    class Shared:
-        async def count(self, client: str, per_minute: int) -> None:
-            counted.append((client, per_minute))
+    async def count(client: str, per_minute: int) -> None:
+        counted.append((client, per_minute))
 
-    limits = ClientLimits(share(1), share(1), None, Shared())
+    limits = ClientLimits(share(1), share(1), None, count)
     await limits.count("a")
     limits.change(1.0, 30)
     await limits.count("a")
