@@ -44,14 +44,11 @@ class CircuitBreaker:
             async with asyncio.timeout(self._timeout_s):
                 result = await function()
         except _FAULTS as error:
-            self._count(error)
+            self.failures += 1
+            self._in_a_row += 1
+            if self._in_a_row >= _FAILURES and not self.is_open:
+                self._closed_from = self._clock() + _OPEN_S
+                log.warning("%s for %g s: Redis: %s", self._consequence, _OPEN_S, error or type(error).__name__)
             return None
         self._in_a_row = 0
         return result
-
-    def _count(self, error: Exception) -> None:
-        self.failures += 1
-        self._in_a_row += 1
-        if self._in_a_row >= _FAILURES and not self.is_open:
-            self._closed_from = self._clock() + _OPEN_S
-            log.warning("%s for %g s: Redis: %s", self._consequence, _OPEN_S, error or type(error).__name__)

@@ -5,8 +5,8 @@ an API key's id.
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from operator import itemgetter
 
 from faceattr_aio.admission.limiter import Limiter
@@ -148,14 +148,11 @@ class ClientLimits:
             if self._count_shared:
                 await self._count_shared(client, self._rate.per_minute)
 
-    @contextmanager
-    def upload(self, client: str) -> Iterator[None]:
-        """Count an upload while it lasts. Raises RateLimited."""
-        release = self._uploads.acquire(client)
-        try:
-            yield
-        finally:
-            release()
+    def upload(self, client: str) -> ExitStack:
+        """Count an upload until the returned stack is closed. Raises RateLimited."""
+        counted = ExitStack()
+        counted.callback(self._uploads.acquire(client))
+        return counted
 
     def acquire(self, client: str) -> Callable[[], None]:
         """Acquire one of the client's slots and return its release, for any thread. Raises RateLimited."""

@@ -144,9 +144,9 @@ class Maintenance:
             self._wake.set()  # others may be due
         if not self._autoscaler.is_fixed:
             wait = max(one.queue_s / one.service_s for one in (self._limiter, *self._limiter.quotas))
-            self._resize(self._autoscaler.decide(self._pool.size, self._limiter.busy, wait))
+            self.resize(self._autoscaler.decide(self._pool.size, self._limiter.busy, wait))
 
-    def _resize(self, change: int) -> None:
+    def resize(self, change: int) -> None:
         """Add a worker (1), remove one (-1) or do nothing (0). Raises StartError."""
         if change:
             (self._pool.grow if change > 0 else self._pool.shrink)()
