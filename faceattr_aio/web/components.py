@@ -54,7 +54,7 @@ def make_redis_state(config: Config) -> "RedisState | None":
 
 def make_authenticator(config: Config, state: "RedisState | None") -> Authenticator:
     """Raises StartError when the file of API keys cannot be used."""
-    keys = ApiKeys(config.auth.keys, config.auth.keys_file, state.keys if state else None)
+    keys = ApiKeys(config.auth.keys, config.auth.keys_file, state if config.auth.shared_keys else None)
     return Authenticator(keys, config.clients.trusted_proxies)
 
 
@@ -76,7 +76,7 @@ def make_client_limits(config: Config, slots: Limiter, uploads: Limiter, state: 
         ClientConcurrency(slots, share, "requests are being worked on"),
         ClientConcurrency(uploads, share, "uploads are under way"),
         RateLimiter(per_minute) if per_minute else None,
-        state.rate.count if state else None,
+        state.count if state else None,
     )
 
 
