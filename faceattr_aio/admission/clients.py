@@ -120,8 +120,8 @@ class ClientLimits:
         rate: RateLimiter | None,
         count_shared: Callable[[str, int], Awaitable[None]] | None = None,
     ) -> None:
-        self._slots = slots
-        self._uploads = uploads
+        self.slots = slots
+        self.uploads = uploads
         self._rate = rate
         self._count_shared = count_shared
         self.enabled: bool = rate is not None or slots.share != math.inf
@@ -129,7 +129,7 @@ class ClientLimits:
 
     def change(self, share: float, per_minute: int | None) -> None:
         """Set other limits; slots above a lower share are kept until the work is over."""
-        self._slots.share = self._uploads.share = share
+        self.slots.share = self.uploads.share = share
         if per_minute != (self._rate and self._rate.per_minute):
             self._rate = RateLimiter(per_minute) if per_minute else None
         self.enabled = self._rate is not None or share != math.inf
@@ -138,8 +138,8 @@ class ClientLimits:
         """Check that the client may make a request now. Raises RateLimited."""
         if self._rate:
             self._rate.check(client)
-        self._uploads.check(client)
-        self._slots.check(client)
+        self.uploads.check(client)
+        self.slots.check(client)
 
     async def count(self, client: str) -> None:
         """Count a request. Raises RateLimited."""
@@ -151,14 +151,5 @@ class ClientLimits:
     def upload(self, client: str) -> ExitStack:
         """Count an upload until the returned stack is closed. Raises RateLimited."""
         counted = ExitStack()
-        counted.callback(self._uploads.acquire(client))
+        counted.callback(self.uploads.acquire(client))
         return counted
-
-    def acquire(self, client: str) -> Callable[[], None]:
-        """Acquire one of the client's slots and return its release, for any thread. Raises RateLimited."""
-        return self._slots.acquire(client)
-
-    @property
-    def in_use(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Number of slots and number of uploads that each client holds."""
-        return self._slots.in_use, self._uploads.in_use

@@ -46,11 +46,16 @@ class Worker:
         """Run one task. Raises FaceattrError: InternalError for an exception that the pipeline does not declare."""
         clock = Clock()
         try:
-            return _perform(self._pipelines[name], task, clock)
+            pipeline, body = self._pipelines[name], None
+            result = pipeline.predict(task.path, task.options, clock)
+            if task.media_type is not None:
+                body = pipeline.encode(result, task.media_type, task.path)
+                clock.lap("encode")
         except FaceattrError:
             raise
         except Exception as error:
             raise InternalError(log=traceback.format_exc()) from error
+        return Reply(result, body, clock.laps)
 
     def close(self) -> None:
         for pipeline in self._pipelines.values():
@@ -65,15 +70,6 @@ def _load(name: str, spec: LoadSpec) -> Pipeline[Any]:
     except Exception as error:
         raise StartError(f"The pipeline '{name}' ({spec.load}) cannot be loaded: {error}") from error
     return pipeline
-
-
-def _perform(pipeline: Pipeline[Any], task: Task, clock: Clock) -> Reply:
-    result = pipeline.predict(task.path, task.options, clock)
-    if task.media_type is None:
-        return Reply(result, None, clock.laps)
-    body = pipeline.encode(result, task.media_type, task.path)
-    clock.lap("encode")
-    return Reply(result, body, clock.laps)
 
 
 def main(connection: Connection, specs: Mapping[str, LoadSpec], limits: ProcessLimits) -> None:

@@ -236,7 +236,7 @@ class Stream:
         while True:
             release = await self._endpoint.queue.acquire()
             try:
-                resources.callback(self._endpoint.limits.acquire(self._client))
+                resources.callback(self._endpoint.limits.slots.acquire(self._client))
             except RateLimited:
                 release()
                 await asyncio.sleep(self._endpoint.executor.limiter.service_s)
