@@ -8,6 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 log = logging.getLogger("faceattr_aio.guard")
@@ -16,6 +19,11 @@ _FAILURES, _OPEN_S = 3, 5.0
 """Failures in a row that open the breaker, and seconds that it stays open."""
 _FAULTS = (RedisError, OSError, TimeoutError, ValueError)
 T = TypeVar("T")
+
+
+def connect(url: str) -> Redis:
+    """Open a connection on which each call fails at once instead of being repeated."""
+    return Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 0))
 
 
 class CircuitBreaker:

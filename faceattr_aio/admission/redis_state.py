@@ -8,11 +8,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import cast
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
-from faceattr_aio.admission.circuit_breaker import CircuitBreaker
+from faceattr_aio.admission.circuit_breaker import CircuitBreaker, connect
 from faceattr_aio.admission.clients import MINUTE_NS, rate_limited
 from faceattr_aio.config.schema import SharedConfig
 
@@ -39,7 +35,7 @@ class RedisState:
         """The SHA-256 of each key, read every `keys_period_s` seconds if `with_keys`. While Redis is unavailable, those
         of the last read stay valid.
         """
-        self._redis = Redis.from_url(settings.url or "", decode_responses=True, retry=Retry(NoBackoff(), 0))
+        self._redis = connect(settings.url or "")
         self._breaker = CircuitBreaker(
             settings.timeout_s, "each server counts alone and keeps the API keys that it has"
         )

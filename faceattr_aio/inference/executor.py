@@ -62,7 +62,10 @@ class Executor:
         """Number of reloads that were `ok` and that `failed`."""
         self.reload_fault: str | None = None
         """The reason if the last reload failed."""
-        self._limiters = _limiters(config, self.limiter)
+        self._limiters = {
+            name: Quota(self.limiter, entry.share, f"requests for {name}") if entry.share < 1 else self.limiter
+            for name, entry in config.pipelines.items()
+        }
         self._image = config.image
         autoscaler = Autoscaler(workers, max_workers)
         self._maintenance = Maintenance(self.pool, self.limiter, autoscaler, _recycle_policy(config), self._fit)
@@ -239,14 +242,6 @@ class Executor:
         """Adapt the limit and the quotas to the number of workers."""
         self.limiter.resize(self.config.inference.limit_of(self.pool.size), self.pool.size)
         self.pool.wake()  # a quota may have more workers now
-
-
-def _limiters(config: Config, limiter: Limiter) -> Mapping[str, Limiter]:
-    """The limiter of each pipeline: a quota if its `share` is below 1, else the limiter of all."""
-    return {
-        name: Quota(limiter, entry.share, f"requests for {name}") if entry.share < 1 else limiter
-        for name, entry in config.pipelines.items()
-    }
 
 
 def _recycle_policy(config: Config) -> RecyclePolicy:

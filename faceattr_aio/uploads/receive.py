@@ -21,9 +21,6 @@ _MULTIPART = b"multipart/form-data"
 _GRACE_S, _MIN_GRACE_S = 2.0, 0.2
 """Seconds before the minimum rate applies. Shortened once half of the upload slots are in use."""
 
-Inspect = Callable[[Path], None]
-"""Check a stored picture, in a thread. Raises FaceattrError to refuse it."""
-
 
 def is_accepted(content_type: str) -> bool:
     """Return True for the types of bodies that can be received."""
@@ -44,11 +41,13 @@ class Uploads:
         limits: UploadConfig,
         spool: Spool,
         limiter: Limiter,
-        inspect: Inspect | None = None,
+        inspect: Callable[[Path], None] | None = None,
         *,
         hashed: bool = True,
     ) -> None:
-        """An error raised by `inspect` becomes the `fault` of the file; `hashed` sets the `digest` of each file."""
+        """`inspect` checks a stored picture in a thread: its FaceattrError becomes the `fault` of the file.
+        `hashed` sets the `digest` of each file.
+        """
         self.limits = limits
         self.max_part_bytes = limits.max_part_bytes or limits.max_bytes
         self.spool = spool
