@@ -4,16 +4,14 @@ close it.
 
 import atexit
 import multiprocessing
-import resource
 import select
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
-from pathlib import Path
 
 from faceattr_aio.errors import DeadlineExceeded, FaceattrError, InternalError, StartError, WorkerGone
-from faceattr_aio.inference.worker import ModelHashes, ProcessLimits, Worker, main
+from faceattr_aio.inference.worker import ModelHashes, ProcessLimits, Worker, main, read_memory
 from faceattr_aio.pipeline import LoadSpec, Reply, Task
 
 _LOADING_S = 60.0
@@ -121,10 +119,9 @@ class ProcessWorker(WorkerHandle):
     @property
     def resident(self) -> int:
         try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+            return read_memory(str(self.pid))[1]
         except (OSError, IndexError):  # it has exited
             return 0
-        return pages * resource.getpagesize()
 
     def ready(self) -> None:
         try:

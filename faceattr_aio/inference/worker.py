@@ -31,6 +31,13 @@ class ProcessLimits:
     memory: int
 
 
+def read_memory(process: str) -> list[int]:
+    """Bytes of address space and bytes of resident memory of a process, by its id or "self". Raises OSError or returns an empty
+    list when it has exited.
+    """
+    return [int(pages) * resource.getpagesize() for pages in Path(f"/proc/{process}/statm").read_text().split()[:2]]
+
+
 class Worker:
     """The loaded pipelines of one worker. Not thread-safe."""
 
@@ -114,6 +121,5 @@ def _end_with_parent() -> None:
 
 def _limit_memory(budget: int) -> None:
     """Limit the address space to its present size plus `budget` bytes: allocations beyond that fail."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    bound = pages * resource.getpagesize() + budget
+    bound = read_memory("self")[0] + budget
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
