@@ -7,6 +7,7 @@ import math
 import random
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 from faceattr_aio.errors import DeadlineOutOfReach, Draining, Overloaded, Unavailable
@@ -189,18 +190,10 @@ class Quota(Limiter):
 
     def acquire(self, within_s: float = math.inf, *, use_reserved: bool = False) -> Callable[[], None]:
         """See Limiter; acquires a slot of the parent too."""
-        release = super().acquire(within_s, use_reserved=use_reserved)
-        try:
-            release_parent = self._parent.acquire(use_reserved=use_reserved)
-        except Unavailable:
-            release()
-            raise
-
-        def release_both() -> None:
-            release_parent()
-            release()
-
-        return release_both
+        with ExitStack() as acquired:
+            acquired.callback(super().acquire(within_s, use_reserved=use_reserved))
+            acquired.callback(self._parent.acquire(use_reserved=use_reserved))
+            return acquired.pop_all().close
 
     def on_release(self, callback: Callable[[], None]) -> None:
         """See Limiter; work that waits for a slot of the quota may also wait for one of the parent."""

@@ -66,6 +66,7 @@ class Executor:
             name: Quota(self.limiter, entry.share, f"requests for {name}") if entry.share < 1 else self.limiter
             for name, entry in config.pipelines.items()
         }
+        """The limiter of each pipeline: a quota if its `share` is below 1, else the limiter of all."""
         self._image = config.image
         autoscaler = Autoscaler(workers, max_workers)
         self._maintenance = Maintenance(self.pool, self.limiter, autoscaler, _recycle_policy(config), self._fit)

@@ -151,9 +151,8 @@ class Pool(futures.Executor):
         """Add one worker. Raises StartError."""
         with self._changing:
             (worker,) = start_workers(self._start_worker, 1)
-            self._put(WorkerSlot(self._start_worker), worker)
+            self._put(WorkerSlot(self._start_worker), worker, SCALED)
             self.size += 1
-            self._count(SCALED)
 
     def shrink(self) -> None:
         """Remove one worker, after its task."""
@@ -162,8 +161,8 @@ class Pool(futures.Executor):
                 if not self._slots:  # closed
                     return
                 slot = self._slots.pop()
+                self.restarts[SCALED] += 1
             self.size -= 1
-            self._count(SCALED)
             with slot.changing:
                 slot.worker = None
             self._reject_queue()
@@ -297,13 +296,12 @@ class Pool(futures.Executor):
             if ended and slot.worker is not ended:
                 return
             (worker,) = start_workers(start, 1)
-            self._put(slot, worker)
+            self._put(slot, worker, reason)
             slot.start = start
-            self._count(reason)
 
-    def _put(self, slot: WorkerSlot, worker: WorkerHandle) -> None:
-        """Give a slot, which may be new, a worker that is ready, and the worker a thread. Raises StartError when no
-        thread can be started.
+    def _put(self, slot: WorkerSlot, worker: WorkerHandle, reason: str | None = None) -> None:
+        """Give a slot, which may be new, a worker that is ready, and the worker a thread. Count it under `reason`.
+        Raises StartError when no thread can be started.
         """
         thread = threading.Thread(target=self._serve, args=(slot, worker), name="faceattr-worker", daemon=True)
         try:
@@ -317,6 +315,8 @@ class Pool(futures.Executor):
                     self._slots.append(slot)
                 slot.worker, slot.fault, self._hopeless = worker, None, None
                 self._serving[worker] = None
+                if reason:
+                    self.restarts[reason] += 1
                 self._changed.notify_all()
         except RuntimeError as error:
             worker.close()
@@ -333,7 +333,3 @@ class Pool(futures.Executor):
     def _check_open(self) -> None:
         if self._closed.is_set():
             raise StartError("The workers are being ended.")
-
-    def _count(self, reason: str) -> None:
-        with self._changed:
-            self.restarts[reason] += 1

@@ -32,8 +32,8 @@ class ProcessLimits:
 
 
 def read_memory(process: str) -> list[int]:
-    """Bytes of address space and bytes of resident memory of a process, by its id or "self". Raises OSError or returns an empty
-    list when it has exited.
+    """Bytes of address space and bytes of resident memory of a process, by its id or "self". Raises OSError or returns
+    an empty list when it has exited.
     """
     return [int(pages) * resource.getpagesize() for pages in Path(f"/proc/{process}/statm").read_text().split()[:2]]
 
