@@ -17,14 +17,17 @@ from unittest.mock import patch
 import uvloop
 
 from bench.speed.upload import FOLDERS
+from faceattr_aio.admission.limiter import Limiter
+from faceattr_aio.config.schema import UploadConfig
 from faceattr_aio.uploads import receive
-from faceattr_aio.uploads.receive import PictureWriter
+from faceattr_aio.uploads.receive import PictureWriter, Uploads
 from faceattr_aio.uploads.spool import IoThreads, Spool
 
 CHUNKS_KIB = (8, 64, 256, 1024)
 SIZES_MB = (0.07, 1.0, 10.0)
 PIECE = 1 << 13
 _ROOM = 1 << 30
+_LIMITS = UploadConfig(max_bytes=_ROOM)
 Point = tuple[int, float, str]
 """KiB for each write, megabytes, folder."""
 
@@ -32,7 +35,7 @@ Point = tuple[int, float, str]
 async def store(spool: Spool, pieces: Sequence[bytes]) -> None:
     """Store one upload as the server does, and discard it."""
     with ExitStack() as files:
-        one = PictureWriter(spool, files, _ROOM)
+        one = PictureWriter(Uploads(_LIMITS, spool, Limiter(1, 1)), files)
         for piece in pieces:
             await one.add(piece)
         await one.finish()

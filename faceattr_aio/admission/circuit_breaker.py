@@ -8,6 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 log = logging.getLogger("faceattr_aio.guard")
@@ -16,6 +19,11 @@ _FAILURES, _OPEN_S = 3, 5.0
 """Failures in a row that open the breaker, and seconds that it stays open."""
 _FAULTS = (RedisError, OSError, TimeoutError, ValueError)
 T = TypeVar("T")
+
+
+def connect(url: str) -> Redis:
+    """Open a connection on which each call fails at once instead of being repeated."""
+    return Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 0))
 
 
 class CircuitBreaker:
@@ -44,14 +52,11 @@ class CircuitBreaker:
             async with asyncio.timeout(self._timeout_s):
                 result = await function()
         except _FAULTS as error:
-            self._count(error)
+            self.failures += 1
+            self._in_a_row += 1
+            if self._in_a_row >= _FAILURES and not self.is_open:
+                self._closed_from = self._clock() + _OPEN_S
+                log.warning("%s for %g s: Redis: %s", self._consequence, _OPEN_S, error or type(error).__name__)
             return None
         self._in_a_row = 0
         return result
-
-    def _count(self, error: Exception) -> None:
-        self.failures += 1
-        self._in_a_row += 1
-        if self._in_a_row >= _FAILURES and not self.is_open:
-            self._closed_from = self._clock() + _OPEN_S
-            log.warning("%s for %g s: Redis: %s", self._consequence, _OPEN_S, error or type(error).__name__)

@@ -5,10 +5,9 @@ an API key's id.
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from operator import itemgetter
-from typing import Protocol
 
 from faceattr_aio.admission.limiter import Limiter
 from faceattr_aio.errors import RateLimited
@@ -35,7 +34,10 @@ class ClientConcurrency:
     def check(self, client: str) -> None:
         """Check that the client could acquire one more slot, without acquiring it. Raises RateLimited."""
         if len(self._held.get(client, ())) >= self.share * self._limiter.limit:
-            raise self._refusal()
+            wait_s = self._limiter.wait_s
+            most = math.ceil(self.share * self._limiter.limit)
+            detail = f"{most} of your {self._what}, which is the limit for one client; try again later."
+            raise RateLimited(detail, retry_after_s=wait_s, retry_after_ms=round(wait_s * 1e3))
 
     def acquire(self, client: str) -> Callable[[], None]:
         """Acquire a slot and return its release, which is called once, from any thread. Raises RateLimited."""
@@ -58,12 +60,6 @@ class ClientConcurrency:
         """Number of slots that each client holds; clients without slots are absent."""
         with self._lock:
             return {client: len(slots) for client, slots in self._held.items()}
-
-    def _refusal(self) -> RateLimited:
-        wait_s = self._limiter.wait_s
-        most = math.ceil(self.share * self._limiter.limit)
-        detail = f"{most} of your {self._what}, which is the limit for one client; try again later."
-        return RateLimited(detail, retry_after_s=wait_s, retry_after_ms=round(wait_s * 1e3))
 
 
 class RateLimiter:
@@ -111,15 +107,10 @@ def rate_limited(per_minute: int, early_ns: int) -> RateLimited:
     return RateLimited(detail, retry_after_s=early_ns / 1e9, retry_after_ms=-(-early_ns // 10**6))
 
 
-class SharedRateLimiter(Protocol):
-    """Counts requests for several servers together."""
-
-    async def count(self, client: str, per_minute: int) -> None: ...
-
-
 class ClientLimits:
     """All limits for one client. A request counts for the rate when its body begins to be read: a request that is
-    refused because of its headers does not count.
+    refused because of its headers does not count. `count_shared` counts one for a client and its rate per minute, for
+    several servers together.
     """
 
     def __init__(
@@ -127,18 +118,18 @@ class ClientLimits:
         slots: ClientConcurrency,
         uploads: ClientConcurrency,
         rate: RateLimiter | None,
-        shared_rate: SharedRateLimiter | None = None,
+        count_shared: Callable[[str, int], Awaitable[None]] | None = None,
     ) -> None:
-        self._slots = slots
-        self._uploads = uploads
+        self.slots = slots
+        self.uploads = uploads
         self._rate = rate
-        self._shared_rate = shared_rate
+        self._count_shared = count_shared
         self.enabled: bool = rate is not None or slots.share != math.inf
         """False when nothing is limited; then no request needs to be checked or counted."""
 
     def change(self, share: float, per_minute: int | None) -> None:
         """Set other limits; slots above a lower share are kept until the work is over."""
-        self._slots.share = self._uploads.share = share
+        self.slots.share = self.uploads.share = share
         if per_minute != (self._rate and self._rate.per_minute):
             self._rate = RateLimiter(per_minute) if per_minute else None
         self.enabled = self._rate is not None or share != math.inf
@@ -147,30 +138,18 @@ class ClientLimits:
         """Check that the client may make a request now. Raises RateLimited."""
         if self._rate:
             self._rate.check(client)
-        self._uploads.check(client)
-        self._slots.check(client)
+        self.uploads.check(client)
+        self.slots.check(client)
 
     async def count(self, client: str) -> None:
         """Count a request. Raises RateLimited."""
         if self._rate:
             self._rate.count(client)
-            if self._shared_rate:
-                await self._shared_rate.count(client, self._rate.per_minute)
+            if self._count_shared:
+                await self._count_shared(client, self._rate.per_minute)
 
-    @contextmanager
-    def upload(self, client: str) -> Iterator[None]:
-        """Count an upload while it lasts. Raises RateLimited."""
-        release = self._uploads.acquire(client)
-        try:
-            yield
-        finally:
-            release()
-
-    def acquire(self, client: str) -> Callable[[], None]:
-        """Acquire one of the client's slots and return its release, for any thread. Raises RateLimited."""
-        return self._slots.acquire(client)
-
-    @property
-    def in_use(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Number of slots and number of uploads that each client holds."""
-        return self._slots.in_use, self._uploads.in_use
+    def upload(self, client: str) -> ExitStack:
+        """Count an upload until the returned stack is closed. Raises RateLimited."""
+        counted = ExitStack()
+        counted.callback(self.uploads.acquire(client))
+        return counted

@@ -1,11 +1,13 @@
 """Limiter: a fixed number of slots for work in flight, running and waiting together, and the estimates of waiting time
-that follow from the mean service time.
+that follow from the mean service time. Quota: the share of the slots and workers that one pipeline may use, so that a
+slow pipeline leaves room for others (a bulkhead).
 """
 
 import math
 import random
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 from faceattr_aio.errors import DeadlineOutOfReach, Draining, Overloaded, Unavailable
@@ -14,18 +16,8 @@ _FIRST_GUESS_S = 0.1
 """The service time before the first observation."""
 _WEIGHT = 0.1
 """Weight of the newest service time in the moving average: the last twenty or so decide."""
-
-
-class ServiceTime:
-    """Moving average of the seconds that one piece of work takes, without waiting. `mean_s` is a guess at first."""
-
-    def __init__(self) -> None:
-        self.mean_s = _FIRST_GUESS_S
-        self._observed = False
-
-    def observe(self, seconds: float) -> None:
-        self.mean_s = self.mean_s + _WEIGHT * (seconds - self.mean_s) if self._observed else seconds
-        self._observed = True
+_DIGITS = 6
+"""Digits that are kept of share x number: 0.7 x 10 is 7, and a little more in binary."""
 
 
 class Limiter:
@@ -44,15 +36,16 @@ class Limiter:
         self.workers: int = workers
         self.draining: bool = False
         self.reserved = 0
-        """Free slots that newcomers leave to the wait queue."""
+        """Free slots that newcomers leave to the wait queue, which uses `acquire(use_reserved=True)`."""
         self._what = what
         self._slots: set[object] = set()
         self._acquiring = threading.Lock()
-        self._service = ServiceTime()
+        self.service_s = _FIRST_GUESS_S
+        """Moving average of the seconds that one piece of work takes, without waiting; a guess at first."""
+        self._observed = False
         self._release_callbacks: list[Callable[[], None]] = []
-        self._resize_callbacks: list[Callable[[], None]] = []
-        self.quotas: list[Limiter] = []
-        """See `add_quota`."""
+        self.quotas: list[Quota] = []
+        """Their slots are slots of this limiter too."""
 
     @property
     def in_flight(self) -> int:
@@ -78,26 +71,21 @@ class Limiter:
         return len(self._slots) - self.busy
 
     @property
-    def service_s(self) -> float:
-        """Mean seconds of one piece of work, without waiting."""
-        return self._service.mean_s
-
-    @property
     def wait_s(self) -> float:
         """Seconds until everything in flight has finished: in flight / workers x mean service time."""
         in_flight, workers = self._outside_quotas()
-        return in_flight / workers * self._service.mean_s
+        return in_flight / workers * self.service_s
 
     @property
     def queue_s(self) -> float:
         """Seconds that new work would wait for a worker."""
         in_flight, workers = self._outside_quotas()
-        return max(0, in_flight + 1 - workers) / workers * self._service.mean_s
+        return max(0, in_flight + 1 - workers) / workers * self.service_s
 
     @property
     def answer_s(self) -> float:
         """Seconds until new work would be done."""
-        return self.queue_s + self._service.mean_s
+        return self.queue_s + self.service_s
 
     def check(self, within_s: float = math.inf) -> None:
         """Check that a newcomer could acquire a slot now, without acquiring one.
@@ -127,7 +115,8 @@ class Limiter:
 
     def observe(self, service_s: float) -> None:
         """Add the seconds that one piece of work took, without waiting, to the average."""
-        self._service.observe(service_s)
+        self.service_s = self.service_s + _WEIGHT * (service_s - self.service_s) if self._observed else service_s
+        self._observed = True
 
     def drain(self) -> None:
         """Refuse newcomers from now on."""
@@ -136,21 +125,12 @@ class Limiter:
     def resize(self, limit: int, workers: int) -> None:
         """Set both numbers and those of the quotas."""
         self.limit, self.workers = limit, workers
-        for callback in self._resize_callbacks:
-            callback()
-
-    def reserve(self, slots: int) -> None:
-        """Keep so many free slots from newcomers, for `acquire(use_reserved=True)`."""
-        self.reserved = slots
+        for quota in self.quotas:
+            quota.fit()
 
     def on_release(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each release, in the thread that released."""
         self._release_callbacks.append(callback)
-
-    def add_quota(self, quota: "Limiter", on_resize: Callable[[], None]) -> None:
-        """Register a quota; its slots are slots of this limiter too. `on_resize` is called after each `resize`."""
-        self.quotas.append(quota)
-        self._resize_callbacks.append(on_resize)
 
     def _release(self, slot: object) -> None:
         self._slots.remove(slot)
@@ -172,7 +152,7 @@ class Limiter:
 
     def _overloaded(self) -> Unavailable:
         detail = f"{len(self._slots)} {self._what} are in flight and {self.limit} is the limit; try again later."
-        soonest_s = self._service.mean_s / self.workers  # where quotas hold all slots, `wait_s` is 0
+        soonest_s = self.service_s / self.workers  # where quotas hold all slots, `wait_s` is 0
         return self._refusal(Overloaded, detail, soonest_s)
 
     def _refusal(self, kind: type[Unavailable], detail: str, least_s: float = 0.0) -> Unavailable:
@@ -185,3 +165,45 @@ class Limiter:
             in_flight=len(self._slots),
             retry_after_ms=round(wait_s * 1e3 * jitter),
         )
+
+
+class Quota(Limiter):
+    """A `share` (0 to 1) of the slots of `parent`, rounded up, and of its workers, rounded down; at least one of each.
+
+    A slot of the quota is a slot of the parent too. The queue and the service time are the quota's own. The pool runs
+    its work on at most `workers` workers at a time.
+    """
+
+    def __init__(self, parent: Limiter, share: float, what: str) -> None:
+        self._parent, self._share = parent, share
+        super().__init__(*self._numbers(), what)
+        parent.quotas.append(self)
+
+    @property
+    def is_idle(self) -> bool:
+        return super().is_idle and self._parent.is_idle
+
+    def check(self, within_s: float = math.inf) -> None:
+        """See Limiter; also raises what the parent raises."""
+        self._parent.check()
+        super().check(within_s)
+
+    def acquire(self, within_s: float = math.inf, *, use_reserved: bool = False) -> Callable[[], None]:
+        """See Limiter; acquires a slot of the parent too."""
+        with ExitStack() as acquired:
+            acquired.callback(super().acquire(within_s, use_reserved=use_reserved))
+            acquired.callback(self._parent.acquire(use_reserved=use_reserved))
+            return acquired.pop_all().close
+
+    def on_release(self, callback: Callable[[], None]) -> None:
+        """See Limiter; work that waits for a slot of the quota may also wait for one of the parent."""
+        super().on_release(callback)
+        self._parent.on_release(callback)
+
+    def fit(self) -> None:
+        """Adapt both numbers to those of the parent."""
+        self.resize(*self._numbers())
+
+    def _numbers(self) -> tuple[int, int]:
+        slots, workers = (round(self._share * of, _DIGITS) for of in (self._parent.limit, self._parent.workers))
+        return max(1, math.ceil(slots)), max(1, math.floor(workers))

@@ -8,11 +8,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import cast
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
-from faceattr_aio.admission.circuit_breaker import CircuitBreaker
+from faceattr_aio.admission.circuit_breaker import CircuitBreaker, connect
 from faceattr_aio.admission.clients import MINUTE_NS, rate_limited
 from faceattr_aio.config.schema import SharedConfig
 
@@ -31,12 +27,26 @@ return 0
 _DIGEST_BYTES = 32
 
 
-class RedisRateLimiter:
-    """Counts the requests to all servers together."""
+class RedisState:
+    """Counts the requests of each client to all servers together, and reads the accepted API keys."""
 
-    def __init__(self, redis: Redis, breaker: CircuitBreaker) -> None:
-        self._count = redis.register_script(_GCRA)
-        self._breaker = breaker
+    def __init__(self, settings: SharedConfig, *, with_keys: bool) -> None:
+        self.digests: frozenset[bytes] = frozenset()
+        """The SHA-256 of each key, read every `keys_period_s` seconds if `with_keys`. While Redis is unavailable, those
+        of the last read stay valid.
+        """
+        self._redis = connect(settings.url or "")
+        self._breaker = CircuitBreaker(
+            settings.timeout_s, "each server counts alone and keeps the API keys that it has"
+        )
+        self._count = self._redis.register_script(_GCRA)
+        self._period_s, self._with_keys = settings.keys_period_s, with_keys
+        self._following: asyncio.Task[None] | None = None
+
+    @property
+    def failures(self) -> int:
+        """Calls to Redis that failed."""
+        return self._breaker.failures
 
     async def count(self, client: str, per_minute: int) -> None:
         """Count one request, unless Redis is unavailable. Raises RateLimited."""
@@ -45,51 +55,11 @@ class RedisRateLimiter:
         if early_us:
             raise rate_limited(per_minute, round(early_us * 1e3))
 
-
-class RedisKeys:
-    """The SHA-256 digests of accepted API keys, read every `period_s` seconds. While Redis is unavailable, the digests
-    of the last read stay valid.
-    """
-
-    def __init__(self, redis: Redis, breaker: CircuitBreaker, period_s: float) -> None:
-        self.digests: frozenset[bytes] = frozenset()
-        self._redis, self._breaker, self._period_s = redis, breaker, period_s
-
-    async def refresh(self) -> None:
-        """Read the set; members that are not a SHA-256 in hexadecimal are ignored."""
-        members = await self._breaker.call(lambda: cast("Awaitable[set[str]]", self._redis.smembers(_KEYS)))
-        if members is not None:
-            self.digests = frozenset(digest for text in members if (digest := _digest(text)))
-
-    async def follow(self) -> None:
-        """Refresh periodically until cancelled."""
-        while True:
-            await asyncio.sleep(self._period_s)
-            await self.refresh()
-
-
-class RedisState:
-    """The connection to Redis and the shared state. `keys` is None without `with_keys`."""
-
-    def __init__(self, settings: SharedConfig, *, with_keys: bool) -> None:
-        self._redis = Redis.from_url(settings.url or "", decode_responses=True, retry=Retry(NoBackoff(), 0))
-        self._breaker = CircuitBreaker(
-            settings.timeout_s, "each server counts alone and keeps the API keys that it has"
-        )
-        self.rate = RedisRateLimiter(self._redis, self._breaker)
-        self.keys = RedisKeys(self._redis, self._breaker, settings.keys_period_s) if with_keys else None
-        self._following: asyncio.Task[None] | None = None
-
-    @property
-    def failures(self) -> int:
-        """Calls to Redis that failed."""
-        return self._breaker.failures
-
     async def start(self) -> None:
         """Read the keys, and follow their changes from then on."""
-        if self.keys:
-            await self.keys.refresh()
-            self._following = asyncio.create_task(self.keys.follow())
+        if self._with_keys:
+            await self._read_keys()
+            self._following = asyncio.create_task(self._follow_keys())
 
     async def close(self) -> None:
         if self._following:
@@ -97,6 +67,17 @@ class RedisState:
             with suppress(asyncio.CancelledError):
                 await self._following
         await self._redis.aclose()
+
+    async def _read_keys(self) -> None:
+        """Read the set; members that are not a SHA-256 in hexadecimal are ignored."""
+        members = await self._breaker.call(lambda: cast("Awaitable[set[str]]", self._redis.smembers(_KEYS)))
+        if members is not None:
+            self.digests = frozenset(digest for text in members if (digest := _digest(text)))
+
+    async def _follow_keys(self) -> None:
+        while True:
+            await asyncio.sleep(self._period_s)
+            await self._read_keys()
 
 
 def _digest(text: str) -> bytes | None:

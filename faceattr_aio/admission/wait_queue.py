@@ -36,7 +36,9 @@ class WaitQueue:
         try:
             return await waiter
         except asyncio.CancelledError:
-            self._cancel(waiter)
+            if not waiter.cancelled():  # it received a slot at the same moment
+                waiter.result()()
+            self._serve()
             raise
 
     @property
@@ -61,7 +63,7 @@ class WaitQueue:
             except Overloaded:
                 break
             self._waiters.popleft().set_result(self._count(release))
-        self._limiter.reserve(max(0, min(len(self._waiters), self._free)))
+        self._limiter.reserved = max(0, min(len(self._waiters), self._free))
 
     def _count(self, release: Release) -> Release:
         slot = object()
@@ -72,9 +74,3 @@ class WaitQueue:
             release()
 
         return release_both
-
-    def _cancel(self, waiter: "asyncio.Future[Release]") -> None:
-        """Release the slot that a cancelled waiter received at the same moment, and serve the others."""
-        if not waiter.cancelled():
-            waiter.result()()
-        self._serve()

@@ -2,11 +2,7 @@
 
 import asyncio
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
-from faceattr_aio.admission.circuit_breaker import CircuitBreaker
+from faceattr_aio.admission.circuit_breaker import CircuitBreaker, connect
 from faceattr_aio.config.schema import CacheConfig
 
 _PREFIX = "faceattr:result:"
@@ -18,7 +14,7 @@ class RedisCache:
     """Values in the Redis at `cache.url`, for `cache.ttl_s` each."""
 
     def __init__(self, settings: CacheConfig) -> None:
-        self._redis = Redis.from_url(settings.url, decode_responses=True, retry=Retry(NoBackoff(), 0))
+        self._redis = connect(settings.url)
         self._ttl_ms = round(settings.ttl_s * 1e3)
         self._breaker = CircuitBreaker(settings.timeout_s, "results are not looked up")
         self._puts: set[asyncio.Task[object]] = set()

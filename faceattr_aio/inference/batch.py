@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from faceattr_aio.admission.quotas import Quota
+from faceattr_aio.admission.limiter import Quota
 from faceattr_aio.errors import ClientGone, DeadlineExceeded, FaceattrError
 from faceattr_aio.inference.process import WorkerHandle
 from faceattr_aio.pipeline import Outcome, Task
@@ -16,7 +16,7 @@ from faceattr_aio.pipeline import Outcome, Task
 
 @dataclass(eq=False)
 class Batch:
-    """Pictures for the pipeline `name`; a task that has failed already keeps its failure as its outcome.
+    """Pictures for the pipeline `name`.
 
     A worker has `timeout_s` seconds for each picture, however long it waited. No picture starts after `deadline` (on
     the monotonic clock), or once `is_wanted` returns False; it is called from another thread. The pool closes
@@ -27,19 +27,16 @@ class Batch:
     """
 
     name: str
-    tasks: Sequence[Task | FaceattrError]
+    tasks: Sequence[Task]
     timeout_s: float
     deadline: float
     is_wanted: Callable[[], bool]
     resources: ExitStack
     observe: Callable[[float], None]
     quota: Quota | None = None
-    outcomes: list[Outcome] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._free_since = time.monotonic()
-        self._worked_s = 0.0
-        self._pass_failures()
+    outcomes: list[Outcome] = field(default_factory=list, init=False)
+    _free_since: float = field(default_factory=time.monotonic, init=False)
+    _worked_s: float = field(default=0.0, init=False)
 
     @property
     def is_complete(self) -> bool:
@@ -61,10 +58,7 @@ class Batch:
             raise ClientGone
         if time.monotonic() >= self.deadline:
             return self.fail(DeadlineExceeded())
-        task = self.tasks[len(self.outcomes)]
-        assert isinstance(task, Task)
-        self.outcomes.append(self._run(worker, task))
-        self._pass_failures()
+        self.outcomes.append(self._run(worker, self.tasks[len(self.outcomes)]))
         self._free_since = time.monotonic()
         if self.is_complete:
             self.observe(self._worked_s)
@@ -72,9 +66,8 @@ class Batch:
 
     def fail(self, error: FaceattrError) -> list[Outcome]:
         """Make this the outcome of each picture that has not started, and return the outcomes."""
-        rest = self.tasks[len(self.outcomes) :]
-        self.outcomes += [task if isinstance(task, FaceattrError) else error for task in rest]
-        if self._worked_s:
+        self.outcomes += [error] * (len(self.tasks) - len(self.outcomes))
+        if self.has_started:
             self.observe(self._worked_s)
         return self.outcomes
 
@@ -88,11 +81,6 @@ class Batch:
         self._worked_s += time.monotonic() - started
         return outcome
 
-    def _pass_failures(self) -> None:
-        """Up to the next picture that a worker has to process."""
-        while not self.is_complete and isinstance(failure := self.tasks[len(self.outcomes)], FaceattrError):
-            self.outcomes.append(failure)
-
 
 class Work(Future[list[Outcome]]):
     """A batch in the pool and its future outcomes.
@@ -105,13 +93,8 @@ class Work(Future[list[Outcome]]):
         super().__init__()
         self.batch = batch
         self._withdraw = withdraw
-        self.add_done_callback(_close_resources)
+        self.add_done_callback(lambda _: batch.resources.close())
 
     def cancel(self) -> bool:
         """Remove the batch from the queue; False while a worker processes one of its pictures, and after the end."""
         return self.cancelled() or (self._withdraw(self) and super().cancel())
-
-
-def _close_resources(work: Future[list[Outcome]]) -> None:
-    assert isinstance(work, Work)
-    work.batch.resources.close()

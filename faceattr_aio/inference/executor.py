@@ -15,8 +15,7 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-from faceattr_aio.admission.limiter import Limiter
-from faceattr_aio.admission.quotas import Quota
+from faceattr_aio.admission.limiter import Limiter, Quota
 from faceattr_aio.config.schema import Config
 from faceattr_aio.errors import (
     DeadlineExceeded,
@@ -54,7 +53,6 @@ class Executor:
         workers, max_workers = config.inference.worker_count, config.inference.max_workers
         self.config: Config = config
         """The configuration in use; a reload replaces it once all workers are replaced."""
-        self._declarations = _declarations(config)
         self.limiter: Limiter = Limiter(config.inference.limit_count, workers)
         self.pool: Pool = Pool(starter(config), workers)
         self.io: IoThreads = IoThreads(_IO_THREADS, "faceattr-io")
@@ -64,18 +62,21 @@ class Executor:
         """Number of reloads that were `ok` and that `failed`."""
         self.reload_fault: str | None = None
         """The reason if the last reload failed."""
-        self._limiters = _limiters(config, self.limiter)
+        self._limiters = {
+            name: Quota(self.limiter, entry.share, f"requests for {name}") if entry.share < 1 else self.limiter
+            for name, entry in config.pipelines.items()
+        }
+        """The limiter of each pipeline: a quota if its `share` is below 1, else the limiter of all."""
         self._image = config.image
         autoscaler = Autoscaler(workers, max_workers)
         self._maintenance = Maintenance(self.pool, self.limiter, autoscaler, _recycle_policy(config), self._fit)
         self._reloading = asyncio.Lock()
         self._closed = False
-        self._fingerprints: tuple[Config, ModelHashes, Mapping[str, str]] = config, {}, {}
 
     @property
     def declarations(self) -> Mapping[str, Declaration]:
         """The declaration of each pipeline, by name."""
-        return self._declarations
+        return {name: entry.declaration for name, entry in self.config.pipelines.items()}
 
     async def start(self) -> None:
         """Load every worker. Raises StartError."""
@@ -125,12 +126,9 @@ class Executor:
 
     def fingerprint(self, name: str) -> str:
         """Everything that decides the result of the pipeline `name`, except the picture and the options."""
-        of_config, of_models, fingerprints = self._fingerprints
-        config, models = self.config, self.pool.models
-        if of_config is not config or of_models is not models:  # reloaded since
-            fingerprints = {pipeline: _fingerprint(config, pipeline, models) for pipeline in config.pipelines}
-            self._fingerprints = config, models, fingerprints
-        return fingerprints[name]
+        config, models = self.config, sorted(self.pool.models.items())
+        settings = config.pipelines[name].settings.model_dump_json()
+        return f"{_VERSION} {name} {settings} {config.image.working_side} {models}"
 
     def record_failed_reload(self, error: Exception) -> None:
         """Report a failed reload in the log, on /readyz and in the counter."""
@@ -153,6 +151,8 @@ class Executor:
         resources: ExitStack | None = None,
         is_wanted: Callable[[], bool] = lambda: True,
         deadline: float = math.inf,
+        *,
+        has_slot: bool = False,
     ) -> list[Outcome]:
         """Run the tasks of one admitted request and return their outcomes, in order. A task that fails, or that has
         failed already, does not affect the others.
@@ -163,41 +163,28 @@ class Executor:
             resources: is emptied when the work takes over what it holds, and closed when the work is over.
             is_wanted: called from another thread before each picture; when it returns False, the work ends.
             deadline: on the monotonic clock; pictures that have not started by then are not started.
+            has_slot: the caller has acquired a slot, which is among the `resources`.
 
         Raises:
             Overloaded, Draining, DeadlineOutOfReach: no slot; `resources` are still the caller's.
             DeadlineExceeded, ClientGone: the work did not end in time, or was not wanted any more.
 
         """
-        self._check_running()
-        prepared = [await self._prepare(name, task) if isinstance(task, Task) else task for task in tasks]
-        failures = [task for task in prepared if isinstance(task, FaceattrError)]
-        if len(failures) == len(prepared):
-            return list(failures)
-        owned = ExitStack()
-        owned.callback(self._limiters[name].acquire(deadline - time.monotonic()))
-        if resources:
-            owned.push(resources.pop_all())
-        allowed_s = (len(prepared) - len(failures)) * self.config.inference.timeout_s
-        return await self._submit(name, prepared, is_wanted, owned, min(deadline, time.monotonic() + allowed_s))
-
-    async def run_in_slot(self, name: str, task: Task, resources: ExitStack, is_wanted: Callable[[], bool]) -> Outcome:
-        """Run one task of a caller that holds a slot, which is among the `resources`; see `run_all`. Raises Draining,
-        DeadlineExceeded or ClientGone.
-        """
-        self._check_running()
-        prepared = await self._prepare(name, task)
-        if isinstance(prepared, FaceattrError):
-            return prepared
-        deadline = time.monotonic() + self.config.inference.timeout_s
-        (outcome,) = await self._submit(name, [prepared], is_wanted, resources.pop_all(), deadline)
-        return outcome
-
-    def _check_running(self) -> None:
         if self._closed:
             raise Draining
         if not self.pool.started:
             raise RuntimeError("The executor was not started: await its start(), or set it up in an app that runs.")
+        prepared = [await self._prepare(name, task) if isinstance(task, Task) else task for task in tasks]
+        runnable = [task for task in prepared if isinstance(task, Task)]
+        if not runnable:
+            return [task for task in prepared if not isinstance(task, Task)]
+        owned = ExitStack()
+        if not has_slot:
+            owned.callback(self._limiters[name].acquire(deadline - time.monotonic()))
+        if resources:
+            owned.push(resources.pop_all())
+        outcomes = iter(await self._submit(name, runnable, is_wanted, owned, deadline))
+        return [next(outcomes) if isinstance(task, Task) else task for task in prepared]
 
     async def _prepare(self, name: str, task: Task) -> Task | FaceattrError:
         """Probe the picture and complete the task, or return why the picture must not reach a decoder."""
@@ -210,19 +197,20 @@ class Executor:
                 return NoImage.from_exception(error, f"The file cannot be read: {error.strerror}.")
         if task.options and task.path.is_absolute():
             return task
-        options = task.options or self.declarations[name].options()
+        options = task.options or self.config.pipelines[name].declaration.options()
         return replace(task, path=task.path.absolute(), options=options)
 
     async def _submit(
         self,
         name: str,
-        tasks: Sequence[Task | FaceattrError],
+        tasks: Sequence[Task],
         is_wanted: Callable[[], bool],
         resources: ExitStack,
         deadline: float,
     ) -> list[Outcome]:
         limiter, timeout_s = self._limiters[name], self.config.inference.timeout_s
         quota = limiter if isinstance(limiter, Quota) else None
+        deadline = min(deadline, time.monotonic() + len(tasks) * timeout_s)
         batch = Batch(name, tasks, timeout_s, deadline, is_wanted, resources, limiter.observe, quota)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
@@ -230,7 +218,8 @@ class Executor:
         except TimeoutError as error:
             raise DeadlineExceeded from error
         except asyncio.CancelledError:
-            if self._closed and not _is_cancelled():
+            caller = asyncio.current_task()
+            if self._closed and not (caller and caller.cancelling()):  # the batch was cancelled, not its caller
                 raise Draining from None
             raise
         return [_as_draining(outcome) for outcome in outcomes] if self._closed else outcomes
@@ -244,7 +233,7 @@ class Executor:
             raise ReloadFailed(f"The previous models and settings stay in use. {error}") from error
         self.reloads["ok"] += 1
         self.reload_fault = None
-        self.config, self._declarations = config, _declarations(config)
+        self.config = config
         self._maintenance.change_policy(_recycle_policy(config))
         self._fit()
         log.info("the models were reloaded: %s", ", ".join(self.pool.models))
@@ -256,33 +245,10 @@ class Executor:
         self.pool.wake()  # a quota may have more workers now
 
 
-def _declarations(config: Config) -> Mapping[str, Declaration]:
-    return {name: entry.declaration for name, entry in config.pipelines.items()}
-
-
-def _limiters(config: Config, limiter: Limiter) -> Mapping[str, Limiter]:
-    """The limiter of each pipeline: a quota if its `share` is below 1, else the limiter of all."""
-    return {
-        name: Quota(limiter, entry.share, f"requests for {name}") if entry.share < 1 else limiter
-        for name, entry in config.pipelines.items()
-    }
-
-
 def _recycle_policy(config: Config) -> RecyclePolicy:
     return RecyclePolicy(config.inference.recycle_after, config.inference.recycle_bytes)
-
-
-def _fingerprint(config: Config, name: str, models: ModelHashes) -> str:
-    settings = config.pipelines[name].settings.model_dump_json()
-    return f"{_VERSION} {name} {settings} {config.image.working_side} {sorted(models.items())}"
 
 
 def _as_draining(outcome: Outcome) -> Outcome:
     """Draining for a picture that failed because its worker was ended."""
     return Draining() if isinstance(outcome, InternalError | Unavailable) else outcome
-
-
-def _is_cancelled() -> bool:
-    """True when the caller itself was cancelled, rather than the batch it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -1,6 +1,6 @@
 """Makes the starter of workers from the configuration: what they load, from verified files, and where they run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from faceattr_aio.config.schema import Config
@@ -23,7 +23,8 @@ def starter(config: Config) -> Starter:
     """
     make_specs = partial(_load_specs, config, ModelStore(config.models.dir))
     if config.inference.pool != "process":
-        _refuse_blind(config.image.formats)
+        for name in BLIND.intersection(config.image.formats):
+            raise StartError(f"The type {name} needs workers of bounded memory: set inference.pool to 'process'.")
         return thread_starter(make_specs)
     modules = sorted({entry.declaration.load.partition(":")[0] for entry in config.pipelines.values()})
     memory = _BASE_MEMORY + _BYTES_PER_PIXEL * config.image.max_pixels
@@ -39,9 +40,3 @@ def _load_spec(config: Config, store: ModelStore, name: str) -> LoadSpec:
     files = {model: store.verify(model) for model in entry.declaration.models(entry.settings)}
     own_process = config.inference.pool == "process"
     return LoadSpec(entry.declaration.load, entry.settings, files, config.image.working_side, own_process)
-
-
-def _refuse_blind(formats: Iterable[str]) -> None:
-    """Raises StartError for a format in which a small file can hold a picture that fills the memory of the program."""
-    for name in BLIND.intersection(formats):
-        raise StartError(f"The type {name} needs workers of bounded memory: set inference.pool to 'process'.")

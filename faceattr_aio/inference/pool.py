@@ -61,8 +61,9 @@ class Pool(futures.Executor):
         self._serving: dict[WorkerHandle, Work | None] = {}
         """The workers that have a thread, and the batch that each is at."""
         self._hopeless: str | None = None
-        """The reason while there is no worker and none can be started."""
-        self._task_callback: Callable[[WorkerHandle], None] = lambda _: None
+        """The reason while no slot has a worker and none can get one."""
+        self.on_task: Callable[[WorkerHandle], None] = lambda _: None
+        """Called in the thread of a worker after each of its tasks."""
         self._closed = threading.Event()
         self._changed = threading.Condition()
         """Guards the queue and the workers; idle threads wait for it."""
@@ -72,9 +73,7 @@ class Pool(futures.Executor):
     @property
     def models(self) -> ModelHashes:
         """The models in use; empty before the start and after the end."""
-        slots = self._slots
-        worker = slots[0].worker if slots else None
-        return worker.models if worker else {}
+        return next((slot.worker.models for slot in tuple(self._slots) if slot.worker), {})
 
     @property
     def fault(self) -> str | None:
@@ -111,10 +110,6 @@ class Pool(futures.Executor):
         if isinstance(outcome, Unavailable) and not batch.has_started:
             raise outcome
         return outcome
-
-    def on_task(self, callback: Callable[[WorkerHandle], None]) -> None:
-        """Call `callback` in the thread of a worker after each of its tasks."""
-        self._task_callback = callback
 
     def wake(self) -> None:
         """Let the idle threads look at their worker and the queue again."""
@@ -156,9 +151,8 @@ class Pool(futures.Executor):
         """Add one worker. Raises StartError."""
         with self._changing:
             (worker,) = start_workers(self._start_worker, 1)
-            self._put(WorkerSlot(self._start_worker), worker)
+            self._put(WorkerSlot(self._start_worker), worker, SCALED)
             self.size += 1
-            self._count(SCALED)
 
     def shrink(self) -> None:
         """Remove one worker, after its task."""
@@ -167,11 +161,11 @@ class Pool(futures.Executor):
                 if not self._slots:  # closed
                     return
                 slot = self._slots.pop()
+                self.restarts[SCALED] += 1
             self.size -= 1
-            self._count(SCALED)
             with slot.changing:
                 slot.worker = None
-            self._update_hope()
+            self._reject_queue()
             self.wake()
 
     def close(self, wait_s: float = 10.0) -> None:
@@ -206,10 +200,16 @@ class Pool(futures.Executor):
         return False
 
     def _reject_queue(self) -> None:
-        """Cancel or fail the queue, when no worker will take anything from it."""
+        """Cancel or fail the queue if no worker will take anything from it."""
+        with self._changed:
+            faults = [slot.fault for slot in self._slots]
+            self._hopeless = faults[0] if faults and all(faults) else None
+        closed = self._closed.is_set()
+        if self._hopeless is None and not closed:
+            return
         error = Unavailable(log=self._hopeless or "")
         for work in tuple(self._queue):
-            if self._closed.is_set() and not work.batch.has_started:
+            if closed and not work.batch.has_started:
                 work.cancel()
             elif self._withdraw(work):
                 work.set_result(work.batch.fail(error))
@@ -229,7 +229,7 @@ class Pool(futures.Executor):
             while work := self._take(slot, worker):
                 self._run(work, worker)
                 del work  # while the thread is idle, it must not keep the files of a request
-                self._task_callback(worker)
+                self.on_task(worker)
         except Exception:
             log.exception("the thread of a worker failed; the worker is replaced")
         self._close(worker)
@@ -283,7 +283,7 @@ class Pool(futures.Executor):
                 self._replace(slot, slot.start, CRASHED, ended)
             except Exception as error:  # noqa: BLE001  # whatever it is, the slot must not stay empty
                 slot.fault = str(error) or type(error).__name__
-                self._update_hope()
+                self._reject_queue()
                 restart_log.error("a worker that exited could not be replaced: %s", error)
 
     # The workers of the slots.
@@ -296,13 +296,12 @@ class Pool(futures.Executor):
             if ended and slot.worker is not ended:
                 return
             (worker,) = start_workers(start, 1)
-            self._put(slot, worker)
+            self._put(slot, worker, reason)
             slot.start = start
-            self._count(reason)
 
-    def _put(self, slot: WorkerSlot, worker: WorkerHandle) -> None:
-        """Give a slot, which may be new, a worker that is ready, and the worker a thread. Raises StartError when no
-        thread can be started.
+    def _put(self, slot: WorkerSlot, worker: WorkerHandle, reason: str | None = None) -> None:
+        """Give a slot, which may be new, a worker that is ready, and the worker a thread. Count it under `reason`.
+        Raises StartError when no thread can be started.
         """
         thread = threading.Thread(target=self._serve, args=(slot, worker), name="faceattr-worker", daemon=True)
         try:
@@ -316,6 +315,8 @@ class Pool(futures.Executor):
                     self._slots.append(slot)
                 slot.worker, slot.fault, self._hopeless = worker, None, None
                 self._serving[worker] = None
+                if reason:
+                    self.restarts[reason] += 1
                 self._changed.notify_all()
         except RuntimeError as error:
             worker.close()
@@ -332,15 +333,3 @@ class Pool(futures.Executor):
     def _check_open(self) -> None:
         if self._closed.is_set():
             raise StartError("The workers are being ended.")
-
-    def _update_hope(self) -> None:
-        """Fail the queue if no slot has a worker and none can get one."""
-        with self._changed:
-            faults = [slot.fault for slot in self._slots]
-            self._hopeless = faults[0] if faults and all(faults) else None
-        if self._hopeless is not None:
-            self._reject_queue()
-
-    def _count(self, reason: str) -> None:
-        with self._changed:
-            self.restarts[reason] += 1

@@ -4,17 +4,14 @@ close it.
 
 import atexit
 import multiprocessing
-import resource
 import select
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
-from pathlib import Path
-from typing import Protocol
 
 from faceattr_aio.errors import DeadlineExceeded, FaceattrError, InternalError, StartError, WorkerGone
-from faceattr_aio.inference.worker import ModelHashes, ProcessLimits, Worker, main
+from faceattr_aio.inference.worker import ModelHashes, ProcessLimits, Worker, main, read_memory
 from faceattr_aio.pipeline import LoadSpec, Reply, Task
 
 _LOADING_S = 60.0
@@ -24,18 +21,23 @@ class WorkerCrashed(InternalError):
     """The worker process exited while it processed the picture."""
 
 
-class WorkerHandle(Protocol):
-    """A worker, in a process or in a thread. One thread at a time calls it; `kill` and `watch` are for any thread."""
+class WorkerHandle:
+    """A worker, in a process or in a thread. One thread at a time calls it; `kill` and `watch` are for any thread.
 
-    alive: bool
-    served: int
-    """Tasks that it received."""
-    models: ModelHashes
-    """The models it has loaded; set by `ready`."""
+    What is not overridden is that of a worker in a thread, which can neither be interrupted nor exit by itself.
+    """
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.served = 0
+        """Tasks that it received."""
+        self.models: ModelHashes = {}
+        """The models it has loaded; set by `ready`."""
 
     @property
     def resident(self) -> int:
         """Bytes of memory of its process; 0 for a thread."""
+        return 0
 
     def ready(self) -> None:
         """Wait until the worker has loaded. Raises StartError when it cannot; it still has to be closed."""
@@ -46,12 +48,14 @@ class WorkerHandle(Protocol):
         Raises FaceattrError: DeadlineExceeded after `timeout_s`, WorkerCrashed when the process exits; then the worker
         is not `alive`. Raises WorkerGone when the worker had exited before it received the task.
         """
+        raise NotImplementedError
 
     def watch(self, on_exit: Callable[[], None]) -> None:
         """Call `on_exit` in another thread once the worker has exited by itself; by then it is not `alive`."""
 
     def close(self) -> None:
         """End the worker and release what it held."""
+        self.alive = False
 
     def kill(self) -> None:
         """End the worker in the middle of its task, if that is possible; it still has to be closed."""
@@ -75,42 +79,28 @@ def start_workers(start: Starter, number: int) -> list[WorkerHandle]:
     return workers
 
 
-class ThreadWorker:
-    """Runs tasks in the calling thread; it can neither be interrupted nor exit by itself."""
-
-    resident = 0
+class ThreadWorker(WorkerHandle):
+    """Runs tasks in the calling thread."""
 
     def __init__(self, specs: Mapping[str, LoadSpec]) -> None:
-        self.alive = True
-        self.served = 0
+        super().__init__()
         self._worker = Worker(specs)
         self.models = self._worker.models
-
-    def ready(self) -> None:
-        """It has loaded when it is created."""
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:  # noqa: ARG002  # a thread cannot be stopped
         self.served += 1
         return self._worker.call(name, task)
 
-    def watch(self, on_exit: Callable[[], None]) -> None:
-        """It does not exit by itself."""
-
     def close(self) -> None:
-        self.alive = False
+        super().close()
         self._worker.close()
 
-    def kill(self) -> None:
-        """A thread finishes its task."""
 
-
-class ProcessWorker:
+class ProcessWorker(WorkerHandle):
     """Runs tasks in a process of its own, which exits when this end of the pipe is closed."""
 
     def __init__(self, context: ForkServerContext, specs: Mapping[str, LoadSpec], limits: ProcessLimits) -> None:
-        self.alive = True
-        self.served = 0
-        self.models: ModelHashes = {}
+        super().__init__()
         self._connection, child_end = context.Pipe()
         self._poll = select.poll()  # reused: Connection.poll would create a selector for each task
         self._poll.register(self._connection, select.POLLIN)
@@ -129,10 +119,9 @@ class ProcessWorker:
     @property
     def resident(self) -> int:
         try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+            return read_memory(str(self.pid))[1]
         except (OSError, IndexError):  # it has exited
             return 0
-        return pages * resource.getpagesize()
 
     def ready(self) -> None:
         try:
@@ -173,7 +162,7 @@ class ProcessWorker:
         threading.Thread(target=wait_for_exit, name="faceattr-watch", daemon=True).start()
 
     def close(self) -> None:
-        self.alive = False
+        super().close()
         atexit.unregister(self._connection.close)
         self._connection.close()
         self.kill()

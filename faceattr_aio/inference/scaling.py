@@ -20,7 +20,6 @@ _LOW_LOAD = 0.5
 """Busy share of the workers that would be left below which one worker is too many. The load between this and a long
 wait differs by a factor of two, so that a worker that was added is not removed again at once.
 """
-Clock = Callable[[], float]
 UP_S, DOWN_S = 2.0, 30.0
 _MIN_TASKS = 100
 """Tasks of a worker before it is recycled for its memory: one that starts too large would be again."""
@@ -72,7 +71,7 @@ class Autoscaler:
         max_workers: int,
         up_s: float = UP_S,
         down_s: float = DOWN_S,
-        clock: Clock = time.monotonic,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._min_workers, self._max_workers = min_workers, max_workers
         self._wait, self._busy = WindowMean(up_s), WindowMean(down_s)
@@ -126,7 +125,7 @@ class Maintenance:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        self._pool.on_task(self._check_age)
+        self._pool.on_task = self._check_age
         threading.Thread(target=self._run, name="faceattr-maintenance", daemon=True).start()
 
     def stop(self) -> None:

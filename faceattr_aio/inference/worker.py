@@ -31,6 +31,13 @@ class ProcessLimits:
     memory: int
 
 
+def read_memory(process: str) -> list[int]:
+    """Bytes of address space and bytes of resident memory of a process, by its id or "self". Raises OSError or returns
+    an empty list when it has exited.
+    """
+    return [int(pages) * resource.getpagesize() for pages in Path(f"/proc/{process}/statm").read_text().split()[:2]]
+
+
 class Worker:
     """The loaded pipelines of one worker. Not thread-safe."""
 
@@ -46,11 +53,16 @@ class Worker:
         """Run one task. Raises FaceattrError: InternalError for an exception that the pipeline does not declare."""
         clock = Clock()
         try:
-            return _perform(self._pipelines[name], task, clock)
+            pipeline, body = self._pipelines[name], None
+            result = pipeline.predict(task.path, task.options, clock)
+            if task.media_type is not None:
+                body = pipeline.encode(result, task.media_type, task.path)
+                clock.lap("encode")
         except FaceattrError:
             raise
         except Exception as error:
             raise InternalError(log=traceback.format_exc()) from error
+        return Reply(result, body, clock.laps)
 
     def close(self) -> None:
         for pipeline in self._pipelines.values():
@@ -65,15 +77,6 @@ def _load(name: str, spec: LoadSpec) -> Pipeline[Any]:
     except Exception as error:
         raise StartError(f"The pipeline '{name}' ({spec.load}) cannot be loaded: {error}") from error
     return pipeline
-
-
-def _perform(pipeline: Pipeline[Any], task: Task, clock: Clock) -> Reply:
-    result = pipeline.predict(task.path, task.options, clock)
-    if task.media_type is None:
-        return Reply(result, None, clock.laps)
-    body = pipeline.encode(result, task.media_type, task.path)
-    clock.lap("encode")
-    return Reply(result, body, clock.laps)
 
 
 def main(connection: Connection, specs: Mapping[str, LoadSpec], limits: ProcessLimits) -> None:
@@ -118,6 +121,5 @@ def _end_with_parent() -> None:
 
 def _limit_memory(budget: int) -> None:
     """Limit the address space to its present size plus `budget` bytes: allocations beyond that fail."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    bound = pages * resource.getpagesize() + budget
+    bound = read_memory("self")[0] + budget
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))

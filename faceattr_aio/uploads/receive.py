@@ -7,7 +7,6 @@ import hashlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 from faceattr_aio.admission.limiter import Limiter
@@ -21,9 +20,6 @@ CHUNK = 1 << 18
 _MULTIPART = b"multipart/form-data"
 _GRACE_S, _MIN_GRACE_S = 2.0, 0.2
 """Seconds before the minimum rate applies. Shortened once half of the upload slots are in use."""
-
-Inspect = Callable[[Path], None]
-"""Check a stored picture, in a thread. Raises FaceattrError to refuse it."""
 
 
 def is_accepted(content_type: str) -> bool:
@@ -45,27 +41,25 @@ class Uploads:
         limits: UploadConfig,
         spool: Spool,
         limiter: Limiter,
-        inspect: Inspect | None = None,
+        inspect: Callable[[Path], None] | None = None,
         *,
         hashed: bool = True,
     ) -> None:
-        """An error raised by `inspect` becomes the `fault` of the file; `hashed` sets the `digest` of each file."""
+        """`inspect` checks a stored picture in a thread: its FaceattrError becomes the `fault` of the file.
+        `hashed` sets the `digest` of each file.
+        """
         self.limits = limits
         self.max_part_bytes = limits.max_part_bytes or limits.max_bytes
         self.spool = spool
         self.limiter = limiter
-        self._inspect, self._hashed = inspect, hashed
-        self.writer: Callable[[ExitStack], PictureWriter] = partial(
-            PictureWriter, spool, max_bytes=self.max_part_bytes, inspect=inspect, hashed=hashed
-        )
-        """Create the writer of one picture; the stack that it is called with closes the file."""
+        self.inspect, self.hashed = inspect, hashed
         self._timers: set[asyncio.Timeout] = set()
 
     def for_batches(self, max_batch: int) -> "Uploads":
         """Uploads with the same spool and limiter, for bodies with up to `max_batch` pictures."""
         max_parts = self.limits.max_parts + max(0, max_batch - self.limits.max_batch)
         limits = self.limits.model_copy(update={"max_batch": max_batch, "max_parts": max_parts})
-        return Uploads(limits, self.spool, self.limiter, self._inspect, hashed=self._hashed)
+        return Uploads(limits, self.spool, self.limiter, self.inspect, hashed=self.hashed)
 
     def change(self, timeout_s: float, min_rate: int) -> None:
         """Change the limits of time and rate."""
@@ -94,7 +88,8 @@ class Uploads:
         self._timers.add(timer)
         try:
             async with timer:
-                return await self._store(chunks, self._parser(content_type), resources, timer, deadline)
+                parser = self.make_parser(content_type, self.limits.max_batch)
+                return await self._store(chunks, parser, resources, timer, deadline)
         except TimeoutError as error:
             if self.limiter.draining:
                 raise Draining from error
@@ -125,6 +120,12 @@ class Uploads:
         grace_s = max(_MIN_GRACE_S, grace_s * min(1, 2 * free))
         return min(self.limits.timeout_s, max(grace_s, received / self.limits.min_rate))
 
+    def make_parser(self, content_type: str, max_batch: int | None) -> "Multipart | RawBody":
+        """Create the parser of one body. Raises MalformedUpload when `content_type` has no valid boundary."""
+        if not is_multipart(content_type):
+            return RawBody()
+        return Multipart(content_type, self.limits.max_parts, self.limits.max_header_bytes, max_batch)
+
     async def _store(
         self,
         chunks: AsyncIterator[bytes],
@@ -154,7 +155,7 @@ class Uploads:
                 if writer and number > len(stored):
                     stored.append(await writer.finish())
                     writer = None
-                writer = writer or self.writer(resources)
+                writer = writer or PictureWriter(self, resources)
                 if data:
                     await writer.add(data)
         else:
@@ -163,12 +164,6 @@ class Uploads:
         if writer is None:
             raise NoImage("The request has no picture: send a part named 'image' or 'file', or the picture itself.")
         return [*stored, await writer.finish()]
-
-    def _parser(self, content_type: str) -> "Multipart | RawBody":
-        if parse_content_type(content_type)[0] != _MULTIPART:
-            return RawBody()
-        limits = self.limits
-        return Multipart(content_type, limits.max_parts, limits.max_header_bytes, limits.max_batch)
 
     def _too_large(self) -> UploadTooLarge:
         return UploadTooLarge(f"The request is larger than {self.limits.max_bytes} bytes.")
@@ -192,21 +187,19 @@ class PictureWriter:
     clients hold none; a picture of at most one chunk takes one call in a thread.
     """
 
-    def __init__(
-        self, spool: Spool, resources: ExitStack, max_bytes: int, inspect: Inspect | None = None, *, hashed: bool = True
-    ) -> None:
-        """`resources` closes the file; see `Uploads` for `inspect` and `hashed`."""
-        self._spool, self._resources, self._max_bytes, self._inspect = spool, resources, max_bytes, inspect
+    def __init__(self, uploads: Uploads, resources: ExitStack) -> None:
+        """`resources` closes the file."""
+        self._uploads, self._spool, self._resources = uploads, uploads.spool, resources
         self._file: SpoolFile | None = None
         self._size = 0
         self._buffer = bytearray()
-        self._digest = hashlib.sha256() if hashed else None
+        self._digest = hashlib.sha256() if uploads.hashed else None
 
     async def add(self, data: bytes) -> None:
         """Append. Raises UploadTooLarge or StorageUnavailable."""
         self._size += len(data)
-        if self._size > self._max_bytes:
-            raise UploadTooLarge(f"A part of the request is larger than {self._max_bytes} bytes.")
+        if self._size > self._uploads.max_part_bytes:
+            raise UploadTooLarge(f"A part of the request is larger than {self._uploads.max_part_bytes} bytes.")
         self._buffer += data
         if len(self._buffer) >= CHUNK:
             buffer, self._buffer = self._buffer, bytearray()
@@ -224,9 +217,9 @@ class PictureWriter:
         if self._digest:
             self._digest.update(self._buffer)
             file.digest = self._digest.digest()
-        if self._inspect:
+        if self._uploads.inspect:
             try:
-                self._inspect(file.path)
+                self._uploads.inspect(file.path)
             except FaceattrError as fault:
                 file.fault = fault
         return file

@@ -8,9 +8,9 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar, TypeVarTuple
 
@@ -62,10 +62,8 @@ class SpoolFile:
         """Append. Raises StorageUnavailable when the spool or the disk is full."""
         self._reserve(len(data))
         self._writing = True  # stays set when the caller is cancelled, because the thread goes on writing
-        try:
+        with _storing():
             await wrap(self._file, executor=self._spool.threads).write(data)
-        except OSError as error:
-            raise _unavailable(error) from error
         self._writing = False
 
     def complete(self, data: bytes | bytearray) -> None:
@@ -74,11 +72,9 @@ class SpoolFile:
         Raises StorageUnavailable.
         """
         self._reserve(len(data))
-        try:
+        with _storing():
             self._file.write(data)
             self._file.flush()
-        except OSError as error:
-            raise _unavailable(error) from error
 
     def close(self) -> None:
         """Delete the file and release its bytes. Call once, when the work on the file or its upload has ended."""
@@ -121,10 +117,8 @@ class Spool:
 
     def open(self) -> SpoolFile:
         """Create an empty file. Raises StorageUnavailable."""
-        try:
+        with _storing():
             return SpoolFile(*self._open(), self)
-        except OSError as error:
-            raise _unavailable(error) from error
 
     async def find_fault(self) -> str | None:
         """Write a file as a trial and return the reason when that fails."""
@@ -177,8 +171,13 @@ class Spool:
         return os.fdopen(descriptor, "w+b", _BUFFER), Path(name)
 
 
-def _unavailable(error: OSError) -> StorageUnavailable:
-    return StorageUnavailable.from_exception(error, f"The upload could not be stored: {error.strerror}.")
+@contextmanager
+def _storing() -> Iterator[None]:
+    """Replace an OSError by StorageUnavailable."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable.from_exception(error, f"The upload could not be stored: {error.strerror}.") from error
 
 
 _LOCK = "lock"

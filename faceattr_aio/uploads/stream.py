@@ -7,8 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack
 
 from faceattr_aio.errors import FaceattrError, NoImage, StorageUnavailable, UploadTimeout, UploadTooLarge
-from faceattr_aio.uploads.multipart import Multipart
-from faceattr_aio.uploads.receive import RawBody, Uploads, is_multipart
+from faceattr_aio.uploads.receive import PictureWriter, Uploads
 from faceattr_aio.uploads.spool import SpoolFile
 
 _MAX_READ = 4
@@ -26,14 +25,9 @@ class StreamedPicture:
     def __init__(self, uploads: Uploads) -> None:
         self.resources = ExitStack()
         self.fault: FaceattrError | None = None
-        self._writer = uploads.writer(self.resources)
-        self._file: SpoolFile | None = None
-
-    @property
-    def picture(self) -> SpoolFile:
+        self.picture: SpoolFile
         """The file of a complete picture without a fault."""
-        assert self._file
-        return self._file
+        self._writer = PictureWriter(uploads, self.resources)
 
     async def add(self, data: bytes) -> None:
         """Append to the file."""
@@ -47,8 +41,8 @@ class StreamedPicture:
         """Complete the file and set `fault`."""
         if self.fault is None:
             try:
-                self._file = await self._writer.finish()
-                self.fault = self._file.fault
+                self.picture = await self._writer.finish()
+                self.fault = self.picture.fault
             except StorageUnavailable as fault:
                 self._refuse(fault)
 
@@ -62,13 +56,8 @@ class StreamingUpload:
 
     def __init__(self, uploads: Uploads, chunks: AsyncIterator[bytes], content_type: str) -> None:
         """Raises MalformedUpload when `content_type` has no valid boundary."""
-        limits = uploads.limits
         self._uploads, self._chunks = uploads, chunks
-        self._parser: Multipart | RawBody = (
-            Multipart(content_type, limits.max_parts, limits.max_header_bytes)
-            if is_multipart(content_type)
-            else RawBody()
-        )
+        self._parser = uploads.make_parser(content_type, max_batch=None)
         self._current: StreamedPicture | None = None
         self._number = 0
         """Pictures returned so far."""

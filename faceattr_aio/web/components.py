@@ -52,7 +52,7 @@ def make_redis_state(config: Config) -> "RedisState | None":
 
 def make_authenticator(config: Config, state: "RedisState | None") -> Authenticator:
     """Raises StartError when the file of API keys cannot be used."""
-    keys = ApiKeys(config.auth.keys, config.auth.keys_file, state.keys if state else None)
+    keys = ApiKeys(config.auth.keys, config.auth.keys_file, state if config.auth.shared_keys else None)
     return Authenticator(keys, config.clients.trusted_proxies)
 
 
@@ -77,7 +77,7 @@ def make_endpoints(
         ClientConcurrency(executor.limiter, share, "requests are being worked on"),
         ClientConcurrency(uploads.limiter, share, "uploads are under way"),
         RateLimiter(per_minute) if per_minute else None,
-        state.rate if state else None,
+        state.count if state else None,
     )
     control, deadline_s = config.cache.control, config.inference.deadline_s or math.inf
     return [

@@ -107,7 +107,7 @@ class Endpoint:
     ) -> list[Outcome]:
         """Run the pipeline on the pictures that are not in the cache. `resources` are handed over to the work."""
         if self.limits.enabled:
-            resources.callback(self.limits.acquire(client))
+            resources.callback(self.limits.slots.acquire(client))
         return await self.executor.run_all(self.name, tasks, resources, lambda: request.transport is not None, deadline)
 
     def respond(self, request: web.Request, outcomes: Sequence[Outcome], media_type: str) -> web.Response:

@@ -208,8 +208,9 @@ class Stream:
 
     async def _run(self, resources: ExitStack, tasks: Sequence[Task]) -> list[Outcome]:
         await self._acquire_slot(resources)
-        executor, name = self._endpoint.executor, self._endpoint.name
-        return [await executor.run_in_slot(name, tasks[0], resources, lambda: self._request.transport is not None)]
+        return await self._endpoint.executor.run_all(
+            self._endpoint.name, tasks, resources, lambda: self._request.transport is not None, has_slot=True
+        )
 
     async def _wait_for_rate_limit(self) -> None:
         """Count a picture like a request; wait while the client is over its rate."""
@@ -227,7 +228,7 @@ class Stream:
         while True:
             release = await self._endpoint.queue.acquire()
             try:
-                resources.callback(self._endpoint.limits.acquire(self._client))
+                resources.callback(self._endpoint.limits.slots.acquire(self._client))
             except RateLimited:
                 release()
                 await asyncio.sleep(self._endpoint.executor.limiter.service_s)

@@ -242,11 +242,10 @@ async def test_a_request_counts_once_for_the_rate_and_its_upload_as_long_as_it_l
 async def test_requests_are_counted_for_all_servers_too_when_there_is_a_rate() -> None:
     counted = []
 
-    class Shared:
-        async def count(self, client: str, per_minute: int) -> None:
-            counted.append((client, per_minute))
+    async def count(client: str, per_minute: int) -> None:
+        counted.append((client, per_minute))
 
-    limits = ClientLimits(share(1), share(1), None, Shared())
+    limits = ClientLimits(share(1), share(1), None, count)
     await limits.count("a")
     limits.change(1.0, 30)
     await limits.count("a")
@@ -255,7 +254,7 @@ async def test_requests_are_counted_for_all_servers_too_when_there_is_a_rate() -
 
 def test_a_client_above_its_share_of_slots_is_refused_before_its_upload() -> None:
     limits = ClientLimits(share(most=1), share(most=1), None)
-    release = limits.acquire("a")
+    release = limits.slots.acquire("a")
     with pytest.raises(RateLimited):
         limits.check("a")
     limits.check("b")
@@ -279,7 +278,7 @@ def test_a_share_follows_the_limit() -> None:
 
 async def test_changed_limits_hold_from_now_on_and_slots_that_are_held_still_count() -> None:
     limits = ClientLimits(share(most=8), share(most=8), None)
-    limits.acquire("a")
+    limits.slots.acquire("a")
     limits.change(1 / 8, 1)
     with pytest.raises(RateLimited, match="1 of your"):
         limits.check("a")

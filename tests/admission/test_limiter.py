@@ -170,14 +170,14 @@ def test_with_more_workers_the_estimates_are_shorter() -> None:
 
 def test_reserved_slots_are_refused_to_newcomers() -> None:
     limiter = Limiter(limit=2, workers=2)
-    limiter.reserve(1)
+    limiter.reserved = 1
     limiter.acquire()
     for attempt in (limiter.check, limiter.acquire):
         with pytest.raises(Overloaded):
             attempt()
     idle = [limiter.is_idle]
     release = limiter.acquire(use_reserved=True)
-    limiter.reserve(0)
+    limiter.reserved = 0
     release()
     idle.append(limiter.is_idle)
     assert idle == [False, True]

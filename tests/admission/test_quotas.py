@@ -1,7 +1,6 @@
 import pytest
 
-from faceattr_aio.admission.limiter import Limiter
-from faceattr_aio.admission.quotas import Quota
+from faceattr_aio.admission.limiter import Limiter, Quota
 from faceattr_aio.errors import DeadlineOutOfReach, Draining, Overloaded
 
 

@@ -113,9 +113,9 @@ async def test_an_invalid_entry_of_a_client_counts_as_a_failure_and_the_client_i
     settings = {"url": store.url, "timeout_s": 5}
     shared = RedisState(Config.model_validate({"shared": settings}).shared, with_keys=False)
     store.client.set("faceattr:rate:a", "rubbish")
-    await shared.rate.count("a", 1)
+    await shared.count("a", 1)
     assert shared.failures == 1
-    await shared.rate.count("b", 1)
+    await shared.count("b", 1)
     with pytest.raises(RateLimited, match="1 requests a minute"):
-        await shared.rate.count("b", 1)
+        await shared.count("b", 1)
     await shared.close()

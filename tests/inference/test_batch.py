@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from faceattr_aio.errors import ClientGone, DeadlineExceeded, Unavailable, UnsupportedMedia, WorkerGone
+from faceattr_aio.errors import ClientGone, DeadlineExceeded, Unavailable, WorkerGone
 from faceattr_aio.inference.batch import Batch
 from faceattr_aio.pipeline import Outcome, Reply, Task
 from tests.support.workers import make_batch
@@ -60,13 +60,6 @@ def test_the_worker_has_the_time_for_one_picture_however_late_it_is() -> None:
     assert worker.timeouts == [10.0, 10.0]
 
 
-def test_tasks_that_have_failed_already_keep_their_failure() -> None:
-    refused = UnsupportedMedia("no")
-    outcomes = run(make_batch(refused, TASK, refused, refused, TASK, refused), ScriptedWorker(Reply(1), Reply(2)))
-    assert [outcome is refused for outcome in outcomes] == [True, False, True, True, False, True]
-    assert [outcome.result for outcome in outcomes if isinstance(outcome, Reply)] == [1, 2]
-
-
 def test_a_picture_that_is_not_wanted_any_more_is_not_started() -> None:
     worker, wanted = ScriptedWorker(Reply(1), Reply(2)), iter([True, False])
     with pytest.raises(ClientGone):
@@ -75,13 +68,12 @@ def test_a_picture_that_is_not_wanted_any_more_is_not_started() -> None:
 
 
 def test_pictures_that_have_not_started_can_be_failed() -> None:
-    refused, failure = UnsupportedMedia("no"), Unavailable()
-    batch, observed = make_batch(TASK, TASK, refused, TASK), list[float]()
+    failure, batch, observed = Unavailable(), make_batch(TASK, TASK, TASK), list[float]()
     batch.observe = observed.append
     batch(ScriptedWorker(Reply(1)))  # type: ignore[arg-type]  # a stand-in
     outcomes = batch.fail(failure)
     assert isinstance(outcomes[0], Reply)
-    assert outcomes[1:] == [failure, refused, failure]
+    assert outcomes[1:] == [failure, failure]
     assert batch.is_complete
     assert len(observed) == 1
 

@@ -73,6 +73,15 @@ async def test_pictures_of_one_request_share_a_slot_and_fail_alone(
     await idle(executor)
 
 
+async def test_tasks_that_have_failed_already_keep_their_failure(make_executor: MakeExecutor, png_file: Path) -> None:
+    executor, refused, task = await make_executor(limit=1), UnsupportedMedia("no"), Task(png_file)
+    unreadable = Task(png_file, TrickOptions(do="refuse"))
+    outcomes = await executor.run_all("trick", [refused, task, refused, refused, unreadable, refused])
+    assert [outcome is refused for outcome in outcomes] == [True, False, True, True, False, True]
+    assert [type(outcomes[number]) for number in (1, 4)] == [Reply, UnreadableImage]
+    await idle(executor)
+
+
 async def test_requests_above_the_limit_are_refused(make_executor: MakeExecutor, gate: Gate, png_file: Path) -> None:
     executor = await make_executor({"gate": str(gate.folder)})
     held = await hold(executor, png_file, 4)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faceattr_aio.admission.limiter import Limiter
-from faceattr_aio.admission.quotas import Quota
+from faceattr_aio.admission.limiter import Limiter, Quota
 from faceattr_aio.errors import ClientGone, DeadlineExceeded, FaceattrError, InternalError, Unavailable
 from faceattr_aio.inference.pool import Pool
 from faceattr_aio.inference.process import Starter

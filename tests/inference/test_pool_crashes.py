@@ -234,7 +234,7 @@ def test_a_worker_whose_thread_fails_is_replaced(
             worker.close = worker.resident  # type: ignore[method-assign, assignment]  # and it cannot be closed
             raise ZeroDivisionError
 
-    pool.on_task(fail)
+    pool.on_task = fail
     assert [type(pool.call("trick", task, PATIENCE_S)) for _ in range(3)] == [Reply] * 3
     until_restarted(pool, crashes=1)
     assert "the thread of a worker failed" in caplog.text

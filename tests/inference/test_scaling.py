@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from faceattr_aio.admission.limiter import Limiter
-from faceattr_aio.admission.quotas import Quota
+from faceattr_aio.admission.limiter import Limiter, Quota
 from faceattr_aio.errors import StartError
 from faceattr_aio.inference.pool import Pool
 from faceattr_aio.inference.process import WorkerHandle

@@ -29,7 +29,8 @@ async def apps() -> AsyncIterator[list[web.Application]]:
 
 def is_released(app: web.Application) -> bool:
     (endpoint,) = app[ENDPOINTS]
-    return not (app[EXECUTOR].limiter.in_flight or app[UPLOADS].limiter.in_flight or any(endpoint.limits.in_use))
+    limits, limiters = endpoint.limits, (app[EXECUTOR].limiter, app[UPLOADS].limiter)
+    return not any((*(one.in_flight for one in limiters), limits.slots.in_use, limits.uploads.in_use))
 
 
 @pytest.fixture

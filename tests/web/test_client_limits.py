@@ -16,7 +16,7 @@ KEY = "one-key-of-sixteen"
 async def until_shared(app: web.Application, client: str, slots: int = 0, uploads: int = 0) -> None:
     """Wait until the client holds these numbers of slots and uploads."""
     limits = app[ENDPOINTS][0].limits
-    await until(lambda: [held.get(client, 0) for held in limits.in_use] == [slots, uploads])
+    await until(lambda: [limits.slots.in_use.get(client, 0), limits.uploads.in_use.get(client, 0)] == [slots, uploads])
 
 
 async def test_only_the_client_over_its_share_is_refused(

@@ -85,7 +85,7 @@ async def test_a_reload_applies_keys_limits_and_client_shares(serve: Serve, clie
     uploads, (endpoint,) = app[UPLOADS], app[ENDPOINTS]
     assert (uploads.limiter.limit, uploads.limits.timeout_s, uploads.limits.min_rate) == (5, 9, 77)
     assert (app[EXECUTOR].limiter.limit, endpoint.deadline_s) == (7, 30)
-    assert endpoint.limits._slots.share == 0.5
+    assert endpoint.limits.slots.share == 0.5
 
 
 @pytest.mark.parametrize(

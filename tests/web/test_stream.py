@@ -35,9 +35,9 @@ def head(*more: str, version: str = "1.1") -> bytes:
 def is_released(app: web.Application) -> bool:
     """Whether no slot, upload, byte, slot of a client, reserved slot or stream is in use."""
     (endpoint,) = app[ENDPOINTS]
-    limiter, uploads = app[EXECUTOR].limiter, app[UPLOADS]
+    limiter, uploads, limits = app[EXECUTOR].limiter, app[UPLOADS], endpoint.limits
     numbers = limiter.in_flight, limiter.reserved, uploads.limiter.in_flight, uploads.spool.used, endpoint.active
-    return not any(numbers) and not any(endpoint.limits.in_use) and app[STREAMS].is_idle
+    return not any((*numbers, limits.slots.in_use, limits.uploads.in_use)) and app[STREAMS].is_idle
 
 
 @pytest.fixture
