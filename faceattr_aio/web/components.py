@@ -92,7 +92,7 @@ def make_streams(
     """Return the streams of all endpoints. Pipelines that share a limiter share one wait queue."""
     uploads = endpoints[0].uploads.limiter
     streams = OpenStreams(Limiter(config.upload.max_streams, config.upload.max_streams, "streams"), uploads)
-    queues = {one: WaitQueue(one) for one in {one.executor.limiter_of(one.name) for one in endpoints}}
+    queues = {limiter: WaitQueue(limiter) for limiter in {one.executor.limiter_of(one.name) for one in endpoints}}
     for one in endpoints:
         queue, window = queues[one.executor.limiter_of(one.name)], config.upload.stream_window
         streams.endpoints[one.name] = StreamEndpoint(

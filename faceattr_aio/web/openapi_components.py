@@ -55,7 +55,7 @@ _HEADERS = {
     "Server-Timing": _header("Milliseconds of each stage (W3C Server Timing).", "upload;dur=1.21, detect;dur=9.13"),
     "Cache-Status": _header("Whether a result is from the cache (RFC 9211).", "faceattr_aio; hit", required=False),
     "Cache-Control": _header("The value of the setting `cache.control`.", "no-store"),
-    "Retry-After": _header("Seconds until the request may succeed.", "1", pattern="^[1-9][0-9]*$"),
+    "Retry-After": _header("Whole seconds until the request may succeed.", "1", pattern="^[1-9][0-9]*$"),
     "WWW-Authenticate": _header("The scheme for sending an API key.", "Bearer", const="Bearer"),
     "ETag": _header("The version of the content, for If-None-Match.", '"6f1ed002ab5595859014ebf0951522d9"'),
     "Location": _header("The path of the job.", f"/jobs/{JOB_ID}"),

@@ -72,7 +72,7 @@ class RequestParams:
 
 
 def wait_of(request: web.Request, default: float) -> float:
-    """Return the seconds of `Prefer: wait` of the request."""
+    """Return the seconds of `Prefer: wait` of the request, or the default."""
     return parse_wait(header(request, PREFER), default)
 
 
