@@ -24,7 +24,7 @@ class WorkerCrashed(InternalError):
 class WorkerHandle:
     """A worker, in a process or in a thread. One thread at a time calls it; `kill` and `watch` are for any thread.
 
-    What is not overridden is that of a worker in a thread, which can neither be interrupted nor exit by itself.
+    The default methods are those of a worker in a thread, which can neither be interrupted nor exit by itself.
     """
 
     def __init__(self) -> None:
