@@ -119,7 +119,7 @@ class Limiter:
         self._observed = True
 
     def drain(self) -> None:
-        """Refuse newcomers from now on."""
+        """From now on `check` raises Draining; `acquire` still succeeds for requests that were checked before."""
         self.draining = True
 
     def resize(self, limit: int, workers: int) -> None:

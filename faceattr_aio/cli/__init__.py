@@ -56,7 +56,10 @@ def _add_server_arguments(commands: dict[str, argparse.ArgumentParser]) -> None:
     serve.add_argument("--port", dest="server.port", metavar="N", help="0: a free port")
     serve.add_argument("--limit", dest="inference.limit", metavar="N", help="requests in flight, running and waiting")
     serve.add_argument(
-        "--processes", dest="server.processes", metavar="N", help="event loops that share workers and limit"
+        "--processes",
+        dest="server.processes",
+        metavar="N",
+        help="serving processes; workers and slots are divided among them",
     )
     serve.add_argument("--pool", dest="inference.pool", metavar="KIND", help="auto, process or thread")
     for command in (serve, worker, commands["analyze"]):

@@ -44,7 +44,7 @@ class Batch:
         return len(self.outcomes) == len(self.tasks)
 
     @property
-    def has_started(self) -> bool:
+    def has_progress(self) -> bool:
         """True when a worker has processed a picture of it."""
         return self._worked_s > 0
 
@@ -67,7 +67,7 @@ class Batch:
     def fail(self, error: FaceattrError) -> list[Outcome]:
         """Make this the outcome of each picture that has not started, and return the outcomes."""
         self.outcomes += [error] * (len(self.tasks) - len(self.outcomes))
-        if self.has_started:
+        if self.has_progress:
             self.observe(self._worked_s)
         return self.outcomes
 

@@ -88,7 +88,8 @@ class Executor:
         given, as it says. `inference.limit`, `timeout_s`, `recycle_after` and `recycle_bytes` are taken from it too.
         Requests are served meanwhile. A second reload waits for the first.
 
-        Returns the models in use. Raises ReloadFailed when a worker could not be started; then nothing has changed.
+        Returns the models in use. Raises ReloadFailed when a worker could not be started; then the previous settings
+        and models stay in use (see `Pool.reload`).
         """
         if self._closed:
             raise Draining

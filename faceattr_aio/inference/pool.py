@@ -107,7 +107,7 @@ class Pool(futures.Executor):
             (outcome,) = self.submit(batch).result()
         except futures.CancelledError:
             raise Unavailable from None
-        if isinstance(outcome, Unavailable) and not batch.has_started:
+        if isinstance(outcome, Unavailable) and not batch.has_progress:
             raise outcome
         return outcome
 
@@ -124,7 +124,8 @@ class Pool(futures.Executor):
 
     def reload(self, start_worker: Starter) -> None:
         """Replace all workers, one after another, by workers that `start_worker` starts. Raises StartError when one
-        cannot be started; by then all slots have workers of the previous kind again.
+        cannot be started. Slots that were replaced by then get workers of the previous kind again; a slot for which
+        that fails too keeps its new worker, and an error is logged.
         """
         with self._changing:
             changed: list[WorkerSlot] = []
@@ -209,7 +210,7 @@ class Pool(futures.Executor):
             return
         error = Unavailable(log=self._hopeless or "")
         for work in tuple(self._queue):
-            if closed and not work.batch.has_started:
+            if closed and not work.batch.has_progress:
                 work.cancel()
             elif self._withdraw(work):
                 work.set_result(work.batch.fail(error))
@@ -282,9 +283,15 @@ class Pool(futures.Executor):
             try:
                 self._replace(slot, slot.start, CRASHED, ended)
             except Exception as error:  # noqa: BLE001  # whatever it is, the slot must not stay empty
-                slot.fault = str(error) or type(error).__name__
-                self._reject_queue()
+                self._record_fault(slot, ended, str(error) or type(error).__name__)
                 restart_log.error("a worker that exited could not be replaced: %s", error)
+
+    def _record_fault(self, slot: WorkerSlot, ended: WorkerHandle, fault: str) -> None:
+        """Unless a reload has filled the slot in the meantime."""
+        with self._changed:
+            if slot.worker is ended:
+                slot.fault = fault
+        self._reject_queue()
 
     # The workers of the slots.
 
@@ -328,7 +335,7 @@ class Pool(futures.Executor):
                 self._check_open()
                 self._replace(slot, self._start_worker, RELOADED)
             except StartError as error:
-                log.error("one worker stays as reloaded: %s", error)  # noqa: TRY400  # a sentence
+                log.error("rollback failed, one slot keeps a worker with the new models: %s", error)  # noqa: TRY400  # a sentence
 
     def _check_open(self) -> None:
         if self._closed.is_set():

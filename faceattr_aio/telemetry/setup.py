@@ -94,7 +94,7 @@ def _watch(metrics: Metrics, executor: Executor, uploads: Uploads) -> None:
     metrics.watch("faceattr_in_flight", "Slots in use, by running and waiting requests.", lambda: limiter.in_flight)
     metrics.watch("faceattr_in_flight_limit", "Limit on the slots in use.", lambda: limiter.limit)
     metrics.watch("faceattr_waiting", "Requests with a slot that wait for a worker.", lambda: limiter.waiting)
-    metrics.watch("faceattr_workers", "Configured workers.", lambda: limiter.workers)
+    metrics.watch("faceattr_workers", "Target number of workers.", lambda: limiter.workers)
     metrics.watch("faceattr_uploads_in_progress", "Uploads in progress.", lambda: arriving.in_flight)
     metrics.watch("faceattr_uploads_limit", "Limit on the uploads in progress.", lambda: arriving.limit)
     metrics.watch("faceattr_spool_bytes", "Bytes of uploads on disk.", lambda: spool.used)

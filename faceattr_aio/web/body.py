@@ -17,7 +17,7 @@ _CHUNKS_BEFORE_CHECK, _SMALLEST_MEAN = 1000, 16
 async def read_chunks(content: StreamReader) -> AsyncGenerator[bytes]:
     """Yield the body in the chunks in which it arrives.
 
-    Raises MalformedUpload when the mean of the first thousand chunks, or of all later ones, is below 16 bytes.
+    Raises MalformedUpload when, from the 1000th chunk on, the mean of all chunks so far is below 16 bytes.
     """
     if content.at_eof():  # aiohttp shares one reader among all empty bodies; only the first request sees it end
         return

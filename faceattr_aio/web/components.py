@@ -1,4 +1,4 @@
-"""The parts of an app, built from the configuration. `app` puts them together."""
+"""Factory functions for the parts of an app; `web/app.py` assembles them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -74,8 +74,8 @@ def make_endpoints(
     auth = make_authenticator(config, state)
     share, per_minute = client_share(config), config.clients.requests_per_minute
     limits = ClientLimits(
-        ClientConcurrency(executor.limiter, share, "requests are being worked on"),
-        ClientConcurrency(uploads.limiter, share, "uploads are under way"),
+        ClientConcurrency(executor.limiter, share, "requests are in progress"),
+        ClientConcurrency(uploads.limiter, share, "uploads are in progress"),
         RateLimiter(per_minute) if per_minute else None,
         state.count if state else None,
     )

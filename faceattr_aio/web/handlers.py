@@ -105,7 +105,7 @@ class Endpoint:
     async def run(
         self, request: web.Request, client: str, deadline: float, resources: ExitStack, tasks: Sequence[Task]
     ) -> list[Outcome]:
-        """Run the pipeline on the pictures that are not in the cache. `resources` are handed over to the work."""
+        """Run the pipeline on the pictures that are not in the cache. The work takes ownership of `resources`."""
         if self.limits.enabled:
             resources.callback(self.limits.slots.acquire(client))
         return await self.executor.run_all(self.name, tasks, resources, lambda: request.transport is not None, deadline)
@@ -158,7 +158,7 @@ class Dispatch:
             self.choose(request).admit(request)
         except FaceattrError as error:
             response = problem_response(request, error)
-            response.force_close()  # the client may send the body all the same
+            response.force_close()  # the client may send the body anyway
             return response
         if request.version >= HttpVersion11:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

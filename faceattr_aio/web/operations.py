@@ -48,7 +48,7 @@ class Admin:
     async def reload(self, request: web.Request) -> web.Response:
         """Start new workers with the model files as they are now; answer when all are replaced.
 
-        Raises ReloadFailed when one cannot be started; all old ones are in use then.
+        Raises ReloadFailed when one cannot be started; the previous models stay in use then.
         """
         if self.auth is None:
             raise web.HTTPNotFound

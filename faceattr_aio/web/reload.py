@@ -54,7 +54,7 @@ def _merge_pipelines(running: Config, wanted: Config, needs_restart: list[str]) 
 async def reload(app: web.Application, config: Config) -> None:
     """Replace the workers and apply the settings; those that `RELOADABLE` does not have must be unchanged.
 
-    Raises StartError or ReloadFailed, and nothing has changed.
+    Raises StartError or ReloadFailed; then the previous settings stay in use.
     """
     auth, admin = make_authenticator(config, app[SHARED]), make_admin_authenticator(config)
     await app[EXECUTOR].reload(config)

@@ -1,4 +1,4 @@
-"""Responses: answers about pictures, problem documents (RFC 9457), and the middleware that makes them of exceptions."""
+"""Responses: answers about pictures, problem documents (RFC 9457), and the middleware that converts exceptions."""
 
 import asyncio
 import json
@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import hdrs, web
 
-from faceattr_aio import errors
 from faceattr_aio.errors import ClientGone, FaceattrError, InternalError, RetryableError, Unauthorized, Unavailable
 from faceattr_aio.pipeline import JSON, NDJSON, Outcome, Reply
 from faceattr_aio.schemas import Document, answer_body, picture_body, problem_body
@@ -22,7 +21,7 @@ LINGERING: web.AppKey[Lingering] = web.AppKey("faceattr_aio.lingering", Lingerin
 CLIENT_GONE = 499
 """Status in logs and metrics after the client disconnected; it is never sent."""
 
-_LEVELS = {InternalError: logging.ERROR, errors.StorageUnavailable: logging.WARNING, Unavailable: logging.WARNING}
+_LEVELS = {InternalError: logging.ERROR, Unavailable: logging.WARNING}
 """Failures that concern the operator; all others concern the client and are logged as debug."""
 _CACHE_STATUS = {
     "hit": "faceattr_aio; hit",
@@ -119,13 +118,14 @@ def problem_response(request: web.Request, error: FaceattrError) -> web.Response
 def log_failure(error: FaceattrError, request_id: str) -> None:
     """Log the details of a failure that are not in its problem document, if there are any."""
     if error.log:
-        level = _LEVELS.get(type(error), logging.DEBUG)
+        level = next((level for kind, level in _LEVELS.items() if isinstance(error, kind)), logging.DEBUG)
         log.log(level, "request %s: %s: %s", request_id, error.kind, error.log)
 
 
 @web.middleware
 async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer exceptions with problem documents, and add the request id to every other response."""
+    record_of(request)  # its time starts here
     try:
         response = await handler(request)
     except FaceattrError as error:

@@ -1,6 +1,6 @@
 """Streamed answers: any number of pictures in one request, each answered by a line of NDJSON while others arrive.
 
-No slot is held while the client is waited for, in either direction.
+No slot is held while the server waits for the client to send or to read.
 """
 
 import asyncio

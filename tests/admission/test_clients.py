@@ -133,7 +133,7 @@ def test_a_client_that_has_recovered_is_forgotten_first(clock: Clock) -> None:
     assert list(rate._recovered) == ["late"]
 
 
-def share(most: float, what: str = "requests are being worked on") -> ClientConcurrency:
+def share(most: float, what: str = "requests are in progress") -> ClientConcurrency:
     return ClientConcurrency(Limiter(8, 1), most / 8, what)
 
 
@@ -141,7 +141,7 @@ def test_each_client_has_its_own_share() -> None:
     slots = share(most=2)
     releases = [slots.acquire("a"), slots.acquire("a")]
     for refuse in (slots.check, slots.acquire):
-        with pytest.raises(RateLimited, match="2 of your requests are being worked on"):
+        with pytest.raises(RateLimited, match="2 of your requests are in progress"):
             refuse("a")
     slots.check("b")
     slots.acquire("b")()
@@ -169,7 +169,7 @@ def test_a_slot_that_is_released_twice_raises_an_error() -> None:
 def test_a_client_above_its_share_may_retry_when_the_work_in_flight_has_finished() -> None:
     limiter = Limiter(8, 2)
     limiter.observe(3.0)
-    slots = ClientConcurrency(limiter, 1 / 8, "requests are being worked on")
+    slots = ClientConcurrency(limiter, 1 / 8, "requests are in progress")
     slots.acquire("a")
     for _ in range(4):
         limiter.acquire()
@@ -222,7 +222,7 @@ def test_a_burst_from_many_threads_never_exceeds_the_share() -> None:
 async def test_a_request_counts_once_for_the_rate_and_its_upload_as_long_as_it_lasts_for_the_share(
     clock: Clock,
 ) -> None:
-    uploads = share(most=1, what="uploads are under way")
+    uploads = share(most=1, what="uploads are in progress")
     limits = ClientLimits(share(2), uploads, RateLimiter(2, clock))
     await limits.count("a")
     with limits.upload("a"):
@@ -264,7 +264,7 @@ def test_a_client_above_its_share_of_slots_is_refused_before_its_upload() -> Non
 
 def test_a_share_follows_the_limit() -> None:
     limiter = Limiter(2, 1)
-    slots = ClientConcurrency(limiter, 0.5, "requests are being worked on")
+    slots = ClientConcurrency(limiter, 0.5, "requests are in progress")
     release = slots.acquire("a")
     with pytest.raises(RateLimited, match="1 of your"):
         slots.acquire("a")

@@ -40,7 +40,7 @@ def test_a_picture_that_did_not_reach_a_worker_is_run_by_another_one() -> None:
     for _ in range(2):
         with pytest.raises(WorkerGone):
             run(batch, worker)
-        assert (batch.outcomes, batch.has_started) == ([], False)
+        assert (batch.outcomes, batch.has_progress) == ([], False)
     (outcome,) = run(batch, worker)
     assert isinstance(outcome, Reply)
     assert outcome.result == "done"

@@ -62,7 +62,7 @@ def test_a_worker_stays_as_reloaded_when_none_of_the_previous_kind_can_be_starte
     with pytest.raises(StartError):
         pool.reload(new)
     until_alive((old, 2), (new, 1))
-    assert f"one worker stays as reloaded: {BROKEN}" in caplog.text
+    assert f"rollback failed, one slot keeps a worker with the new models: {BROKEN}" in caplog.text
 
 
 def test_a_worker_at_its_task_is_replaced_at_once_and_ends_after_it(

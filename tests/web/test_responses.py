@@ -5,6 +5,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from faceattr_aio.errors import InternalError, Overloaded, TooManyPixels
+from faceattr_aio.inference.process import WorkerCrashed
 from faceattr_aio.web.body import Lingering
 from faceattr_aio.web.responses import LINGERING, problem_middleware
 from tests.conftest import Serve
@@ -20,6 +21,10 @@ async def too_many(_: web.Request) -> web.Response:
 
 async def internal(_: web.Request) -> web.Response:
     raise InternalError("It was us.", log="Traceback: /a/secret/path")
+
+
+async def crashed(_: web.Request) -> web.Response:
+    raise WorkerCrashed(log="/a/secret/path")
 
 
 async def unforeseen(_: web.Request) -> web.Response:
@@ -38,7 +43,7 @@ async def fine(_: web.Request) -> web.Response:
 async def url(serve: Serve) -> str:
     app = web.Application(middlewares=[problem_middleware])
     app[LINGERING] = Lingering(limit=1, seconds=1, max_bytes=1024)
-    for handler in (overloaded, too_many, internal, unforeseen, moved, fine):
+    for handler in (overloaded, too_many, internal, crashed, unforeseen, moved, fine):
         app.router.add_get(f"/{handler.__name__}", handler)
     return await serve(app)
 
@@ -68,7 +73,7 @@ async def test_a_bad_picture_is_not_logged_as_an_error(
     assert "a detail for us" not in caplog.text
 
 
-@pytest.mark.parametrize("path", ["internal", "unforeseen"])
+@pytest.mark.parametrize("path", ["internal", "crashed", "unforeseen"])
 async def test_an_internal_error_is_logged_with_the_request_id_and_hidden_from_the_client(
     path: str, url: str, client: ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
