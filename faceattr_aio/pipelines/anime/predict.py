@@ -93,13 +93,13 @@ class Generators:
             StartError: a file is missing or is no such generator, or the backend cannot run it.
 
         """
+        self._backend: Backend = backend
+        self._data = {style: _read_file(path) for style, path in files.items()}
         if backend == "cv2" and IS_OPENCV_4:
             raise StartError(
                 "OpenCV 4 cannot run generators of drawings: install 'opencv-python-headless>=5', "
                 "or set backend = 'openvino', after pip install 'faceattr-aio[openvino]'."
             )
-        self._backend: Backend = backend
-        self._data = {style: _read_file(path) for style, path in files.items()}
         self._channels_last = {style: self._find_layout(style, path) for style, path in files.items()}
         self._loaded: tuple[str, Generator] | None = None
 

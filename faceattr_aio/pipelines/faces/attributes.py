@@ -136,9 +136,9 @@ class Calibration:
     """
 
     temperature: float
-    ages: Sequence[float]
-    low: Sequence[float]
-    high: Sequence[float]
+    ages: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
     def soften(self, probabilities: Floats) -> Floats:
         """Return the distribution at the temperature, along the last axis."""
@@ -156,7 +156,8 @@ class Calibration:
 def load_calibration(name: str) -> Calibration:
     """Read the calibration `NAME.toml` of this package."""
     text = resources.files("faceattr_aio.pipelines.faces").joinpath(f"{name}.toml").read_text()
-    return Calibration(**tomllib.loads(text))
+    values = tomllib.loads(text)
+    return Calibration(values["temperature"], *(tuple(values[name]) for name in ("ages", "low", "high")))
 
 
 def name_gender(probabilities: Floats, threshold: float, female: int) -> dict[str, Any]:
