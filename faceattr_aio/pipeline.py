@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from faceattr_aio.errors import FaceattrError
 
@@ -24,12 +24,16 @@ read from the cache."""
 R = TypeVar("R")
 
 
-class Options(BaseModel, extra="forbid", frozen=True):
+class Options(BaseModel):
     """Base of a pipeline's options for one request; the server answers 400 with the fields' ranges for invalid ones."""
 
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
-class PipelineSettings(BaseModel, extra="forbid", frozen=True):
+
+class PipelineSettings(BaseModel):
     """Base of a pipeline's own keys in `[pipelines.NAME]`."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
 def split_words(value: object) -> object:

@@ -35,12 +35,12 @@ class Limiter:
         self.limit: int = limit
         self.workers: int = workers
         self.draining: bool = False
-        self.reserved = 0
+        self.reserved: int = 0
         """Free slots that newcomers leave to the wait queue, which uses `acquire(use_reserved=True)`."""
         self._what = what
         self._slots: set[object] = set()
         self._acquiring = threading.Lock()
-        self.service_s = _FIRST_GUESS_S
+        self.service_s: float = _FIRST_GUESS_S
         """Moving average of the seconds that one piece of work takes, without waiting; a guess at first."""
         self._observed = False
         self._release_callbacks: list[Callable[[], None]] = []

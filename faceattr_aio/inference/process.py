@@ -28,8 +28,8 @@ class WorkerHandle:
     """
 
     def __init__(self) -> None:
-        self.alive = True
-        self.served = 0
+        self.alive: bool = True
+        self.served: int = 0
         """Tasks that it received."""
         self.models: ModelHashes = {}
         """The models it has loaded; set by `ready`."""
@@ -85,7 +85,7 @@ class ThreadWorker(WorkerHandle):
     def __init__(self, specs: Mapping[str, LoadSpec]) -> None:
         super().__init__()
         self._worker = Worker(specs)
-        self.models = self._worker.models
+        self.models: ModelHashes = self._worker.models
 
     def call(self, name: str, task: Task, timeout_s: float) -> Reply:  # noqa: ARG002  # a thread cannot be stopped
         self.served += 1

@@ -185,7 +185,6 @@ def test_the_wheel_contains_every_file_of_the_package(wheel: Path) -> None:
         "faceattr_aio/pipelines/faces/age-v1.toml",
         "faceattr_aio/pipelines/faces/self-test.jpg",
         "faceattr_aio/pipelines/holistic/self-test.jpg",
-        "faceattr_aio/web/openapi.json",
         "faceattr_aio/web/page/index.html",
     } <= packaged
 
