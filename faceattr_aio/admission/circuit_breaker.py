@@ -17,7 +17,11 @@ log = logging.getLogger("faceattr_aio.guard")
 
 _FAILURES, _OPEN_S = 3, 5.0
 """Failures in a row that open the breaker, and seconds that it stays open."""
-_FAULTS = (RedisError, OSError, TimeoutError, ValueError)
+REDIS_FAULTS = RedisError, OSError, RuntimeError
+"""Errors of a call when Redis cannot be reached. RuntimeError is that of uvloop for a connection that was closed during
+its handshake.
+"""
+_FAULTS = (*REDIS_FAULTS, ValueError)
 T = TypeVar("T")
 
 

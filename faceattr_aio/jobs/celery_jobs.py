@@ -16,8 +16,8 @@ from celery import Celery
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
+from faceattr_aio.admission.circuit_breaker import REDIS_FAULTS
 from faceattr_aio.config.schema import JobsConfig
 from faceattr_aio.errors import FaceattrError, Overloaded, StorageUnavailable, UnknownJob
 from faceattr_aio.jobs import redis_store
@@ -33,7 +33,6 @@ log = logging.getLogger("faceattr_aio.celery_jobs")
 _TIMEOUT_S = 5.0
 _CONCURRENCY = 4
 """Submissions that are read into memory and stored in Redis at a time."""
-_FAULTS = (RedisError, OSError)
 
 
 def make_celery(settings: JobsConfig) -> Celery:
@@ -81,7 +80,7 @@ class CeleryJobs:
 
     async def start(self) -> None:
         for step in (self._count, self._listen, self._call_back):
-            self._tasks.append(asyncio.create_task(repeat(step, log, _FAULTS)))
+            self._tasks.append(asyncio.create_task(repeat(step, log, REDIS_FAULTS)))
 
     async def stop(self) -> None:
         self._closed = True
@@ -216,7 +215,7 @@ def _storage_faults() -> Iterator[None]:
     """Raise StorageUnavailable when Redis cannot be reached."""
     try:
         yield
-    except _FAULTS as error:
+    except REDIS_FAULTS as error:
         detail = "The storage of jobs cannot be reached; try again shortly."
         raise StorageUnavailable.from_exception(error, detail) from error
 

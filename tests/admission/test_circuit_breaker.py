@@ -27,6 +27,16 @@ async def test_it_returns_the_result_and_none_for_a_call_that_takes_too_long() -
     assert await breaker.call(at_once) is None
 
 
+async def closed_in_its_handshake() -> int:
+    raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+
+async def test_a_connection_that_is_closed_in_its_handshake_counts_as_a_failure() -> None:
+    breaker = CircuitBreaker(0.05, "nothing is known")
+    assert await breaker.call(closed_in_its_handshake) is None
+    assert breaker.failures == 1
+
+
 async def test_it_opens_after_three_failures_in_a_row_for_five_seconds_and_logs_it_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

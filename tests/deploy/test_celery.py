@@ -215,6 +215,22 @@ async def test_a_stopped_worker_finishes_its_picture(
     assert (await fetch(client, job, 0)).status == "done"
 
 
+async def test_a_connection_to_redis_that_closes_in_its_handshake_is_503(
+    site: CelerySite, serve: Serve, client: ClientSession, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await serve(site.app())
+    job = await submit(client, f"{url}/jobs", png)
+
+    async def closed(*_: object, **__: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")  # uvloop
+
+    monkeypatch.setattr("redis.asyncio.Redis.execute_command", closed)
+    for method, where in (("POST", f"{url}/jobs"), ("GET", job)):
+        async with client.request(method, where, data=png, headers=RAW) as response:
+            document = await response.json(content_type="application/problem+json")
+            assert (response.status, document["type"]) == (503, "urn:faceattr:storage")
+
+
 async def test_without_redis_it_is_503_and_a_restart_of_redis_loses_no_job(
     site: CelerySite, serve: Serve, client: ClientSession, png: bytes
 ) -> None:
