@@ -205,11 +205,12 @@ class Pool(futures.Executor):
         with self._changed:
             faults = [slot.fault for slot in self._slots]
             self._hopeless = faults[0] if faults and all(faults) else None
+            queued = tuple(self._queue)
         closed = self._closed.is_set()
         if self._hopeless is None and not closed:
             return
         error = Unavailable(log=self._hopeless or "")
-        for work in tuple(self._queue):
+        for work in queued:
             if closed and not work.batch.has_progress:
                 work.cancel()
             elif self._withdraw(work):
@@ -287,7 +288,7 @@ class Pool(futures.Executor):
                 restart_log.error("a worker that exited could not be replaced: %s", error)
 
     def _record_fault(self, slot: WorkerSlot, ended: WorkerHandle, fault: str) -> None:
-        """Unless a reload has filled the slot in the meantime."""
+        """Set the fault of a slot, unless a reload has given it another worker in the meantime."""
         with self._changed:
             if slot.worker is ended:
                 slot.fault = fault

@@ -39,7 +39,9 @@ JOBS: web.AppKey[JobRoutes] = web.AppKey("faceattr_aio.jobs", JobRoutes)
 ADMIN: web.AppKey[Admin] = web.AppKey("faceattr_aio.admin", Admin)
 
 _LINGERING, _LINGERING_BODIES = 64, 4
-"""How many refused bodies are discarded at a time, and how many times `upload.max_bytes` of each."""
+"""The limit of refused bodies that are discarded at a time; the limit of bytes of each, as a multiple of
+`upload.max_bytes`.
+"""
 
 
 def setup(app: web.Application, config: Config | None = None) -> Executor:

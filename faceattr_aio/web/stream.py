@@ -59,7 +59,7 @@ class OpenStreams:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no stream is open."""
+        """True when no stream is open."""
         return not self._open and not self._limiter.in_flight
 
     def stop(self) -> None:

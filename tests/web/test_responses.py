@@ -1,3 +1,4 @@
+import asyncio
 import json
 import logging
 
@@ -6,6 +7,7 @@ from aiohttp import ClientSession, web
 
 from faceattr_aio.errors import InternalError, Overloaded, TooManyPixels
 from faceattr_aio.inference.process import WorkerCrashed
+from faceattr_aio.telemetry.record import RecordBuffer, RequestRecord
 from faceattr_aio.web.body import Lingering
 from faceattr_aio.web.responses import LINGERING, problem_middleware
 from tests.conftest import Serve
@@ -46,6 +48,22 @@ async def url(serve: Serve) -> str:
     for handler in (overloaded, too_many, internal, crashed, unforeseen, moved, fine):
         app.router.add_get(f"/{handler.__name__}", handler)
     return await serve(app)
+
+
+async def test_the_recorded_time_includes_the_handler(serve: Serve, client: ClientSession) -> None:
+    async def slow(_: web.Request) -> web.Response:
+        await asyncio.sleep(0.1)
+        return web.Response()
+
+    records: list[RequestRecord] = []
+    buffer = RecordBuffer([records.append])
+    app = web.Application(middlewares=[problem_middleware])
+    app.on_response_prepare.append(buffer.add)
+    app.router.add_get("/slow", slow)
+    async with client.get(f"{await serve(app)}/slow") as response:
+        assert response.status == 200
+    buffer.flush()
+    assert [record.seconds >= 0.1 for record in records] == [True]
 
 
 async def test_a_refusal_has_retry_after(url: str, client: ClientSession) -> None:
